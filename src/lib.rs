@@ -1,1 +1,8 @@
-//! x
+//! enrolld enrols every EC2 instance an Auto Scaling group launches with a configuration-management server before the group
+//! puts it in service, and takes it off again when the group terminates it.
+
+pub mod core;
+pub mod event;
+pub mod facts;
+pub mod names;
+pub mod retry;
