@@ -113,6 +113,12 @@ pub const TOP: &[Key] = &[
     usual("listen", "address:port or `off`", "127.0.0.1:9464", "Where `/livez`, `/readyz` and `/metrics` are served."),
     usual("log", TEXT, "info", "What is logged: a level, or a filter such as `info,enrolld=debug`."),
     usual("log_format", "`auto`, `human` or `json`", "auto", "`auto` is human on a terminal and JSON elsewhere."),
+    usual(
+        "audit",
+        "`off`, `stdout` or a file's path",
+        "off",
+        "Where the audit trail goes: one JSON line for each action that ended. A file is appended to, and may be rotated.",
+    ),
     optional(
         "worker",
         TEXT,

@@ -17,7 +17,7 @@ mod values;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use overrides::NOT_CONFIGURATION;
@@ -83,6 +83,8 @@ pub struct Config {
     pub log: String,
     /// In which form.
     pub log_format: LogFormat,
+    /// Where the audit trail goes.
+    pub audit: Audit,
     /// This worker's name: fit for a role session.
     pub worker: String,
     /// Whether endpoints without TLS that are not on this machine are allowed.
@@ -91,6 +93,17 @@ pub struct Config {
     pub fleet_size: Option<u32>,
     /// The routes, first match first; never empty.
     pub routes: Vec<Route>,
+}
+
+/// Where the audit trail goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Audit {
+    /// Nowhere.
+    Off,
+    /// To standard output.
+    Stdout,
+    /// To the end of a file.
+    File(PathBuf),
 }
 
 /// The form of log lines.

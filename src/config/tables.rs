@@ -11,7 +11,7 @@ use super::reader::{Overrides, Section, Source};
 use super::route::{AllowedExtension, Engine, KeySource, Owner, Registrar, Route, Scope};
 use super::rules::{self, QueueUrl, RoleArn};
 use super::values::{checked, duration, name, one_of, rate, refused_name, seconds, show, switch, template, text, whole};
-use super::{Config, Environment, LogFormat, sense};
+use super::{Audit, Config, Environment, LogFormat, sense};
 use crate::core::settings::{DeleteKey, OnFailure, Unmatched};
 use crate::names::{AccountId, Region, shown};
 use crate::retry::Schedule;
@@ -101,6 +101,11 @@ fn read_top<'a>(
     let log = top.read("log", checked(rules::log_filter));
     let forms = &[("auto", LogFormat::Auto), ("human", LogFormat::Human), ("json", LogFormat::Json)];
     let log_format = top.read("log_format", one_of(forms));
+    let audit = top.read("audit", text).map(|target| match target.as_str() {
+        "off" => Audit::Off,
+        "stdout" => Audit::Stdout,
+        path => Audit::File(path.into()),
+    });
     let worker = top.read_optional("worker", checked(rules::worker));
     let fleet_size = top.read_optional("fleet_size", whole(1..=1_000_000));
 
@@ -132,6 +137,7 @@ fn read_top<'a>(
         listen: listen?,
         log: log?,
         log_format: log_format?,
+        audit: audit?,
         worker: worker?.unwrap_or_else(default_worker),
         allow_plain_http: allow_plain_http?,
         fleet_size: fleet_size?,

@@ -102,6 +102,7 @@ const OTHER_VALUES: &[(&str, &str, &str)] = &[
     ("top", "listen", r#""off""#),
     ("top", "log", r#""enrolld=debug""#),
     ("top", "log_format", r#""json""#),
+    ("top", "audit", r#""/var/log/enrolld/audit.jsonl""#),
     ("top", "worker", r#""worker-2""#),
     ("top", "allow_plain_http", "true"),
     ("top", "fleet_size", "100"),
