@@ -2,6 +2,8 @@
 //! puts it in service, and takes it off again when the group terminates it.
 
 pub mod aws;
+pub mod cli;
+pub mod config;
 pub mod core;
 pub mod driver;
 pub mod event;
