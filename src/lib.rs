@@ -1,8 +1,10 @@
 //! enrolld enrols every EC2 instance an Auto Scaling group launches with a configuration-management server before the group
 //! puts it in service, and takes it off again when the group terminates it.
 
+pub mod cli;
 pub mod core;
 pub mod event;
 pub mod facts;
 pub mod names;
+pub mod observe;
 pub mod retry;
