@@ -3,6 +3,7 @@
 
 pub mod cli;
 pub mod core;
+pub mod demo;
 pub mod event;
 pub mod facts;
 pub mod names;

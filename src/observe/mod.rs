@@ -16,3 +16,6 @@ pub use health::Health;
 pub use metrics::Metrics;
 pub use observer::{Observer, ObserverSettings, RouteNames};
 pub use sink::Sink;
+
+#[cfg(test)]
+pub(crate) use observer::samples;

@@ -395,6 +395,6 @@ fn sentence(outcome: Outcome) -> &'static str {
 }
 
 #[cfg(test)]
-pub(super) mod samples;
+pub(crate) mod samples;
 #[cfg(test)]
 mod tests;
