@@ -144,7 +144,7 @@ fn row_line(number: usize, row: &Row, held: Option<&Held>, now: Duration) -> Str
     };
     let doubled = if row.doubled { "x2" } else { "" };
     let line = format!(
-        "{number:>3} {:<19} [{meter:<6}] {what:<25} {retries:<10} {doubled:<2} {:>6.1} s",
+        "{number:>3} {:<19} [{meter:<6}] {what:<24} {retries:<10} {doubled:<2} {:>5.1} s",
         row.instance.as_str(),
         took.as_secs_f64()
     );
@@ -235,7 +235,7 @@ mod tests {
         let text = told(12);
         assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text}");
         assert!(text.contains("   0.5 s  i-0a1b2c3d4e5f60718  associating\n"), "{text}");
-        assert!(text.contains("  1 i-0a1b2c3d4e5f60718 [######] in service                1 retry    x2    2.1 s\n"), "{text}");
+        assert!(text.contains("  1 i-0a1b2c3d4e5f60718 [######] in service               1 retry    x2   2.1 s\n"), "{text}");
     }
 
     #[test]
@@ -251,7 +251,7 @@ mod tests {
             board.observe(Duration::from_millis(ms), &observation);
         }
         let line = row_line(1, &board.rows[0], board.held.as_ref(), Duration::from_millis(2100));
-        assert_eq!(line, "  1 i-0a1b2c3d4e5f60718 [##    ] waiting for the server    1 retry    x2    2.0 s");
+        assert_eq!(line, "  1 i-0a1b2c3d4e5f60718 [##    ] waiting for the server   1 retry    x2   2.0 s");
         assert!(line.len() < 80);
         assert_eq!(held_line(&board.held.unwrap()), "the server takes no orders (InvalidStateException): 3 wait for probe 3");
     }
