@@ -2,6 +2,7 @@
 //! puts it in service, and takes it off again when the group terminates it.
 
 pub mod cli;
+pub mod config;
 pub mod core;
 pub mod demo;
 pub mod event;

@@ -1,6 +1,6 @@
 //! `enrolld health`: asks a running worker how it is, for containers and people.
 
-use std::io;
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -12,6 +12,8 @@ use hyper::{Request, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
+use super::CommandError;
+
 /// The most of an answer that is read, in bytes.
 const LONGEST: usize = 4096;
 
@@ -20,6 +22,7 @@ const LONGEST: usize = 4096;
 /// Exits with 0 when it is and with 1 when it is not, or does not answer, and says which in one line. Made for the health check of a
 /// container, whose image has no shell.
 #[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
 pub struct HealthArgs {
     /// What to ask: /readyz for whether it can work, /livez for whether it turns
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9464/readyz")]
@@ -29,6 +32,12 @@ pub struct HealthArgs {
     #[arg(long, value_name = "SECONDS", default_value_t = 5)]
     pub timeout: u64,
 }
+
+const AFTER_HELP: &str = "\
+Examples:
+  enrolld health
+  Only whether it turns, for a liveness check:
+    enrolld health --url http://127.0.0.1:9464/livez";
 
 /// Why a worker is not well.
 #[derive(Debug, thiserror::Error)]
@@ -60,18 +69,18 @@ pub enum HealthError {
     },
 }
 
-/// Asks, prints one line, and returns the exit code.
-pub async fn run(args: &HealthArgs) -> ExitCode {
-    match ask(args).await {
-        Ok(()) => {
-            println!("ok");
-            ExitCode::SUCCESS
-        }
-        Err(error) => {
-            println!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+/// Asks, prints one line, and says how to exit.
+///
+/// # Errors
+/// None: a worker that is not well is what this command is there to tell.
+pub async fn run(args: HealthArgs) -> Result<ExitCode, CommandError> {
+    let (line, code) = match ask(&args).await {
+        Ok(()) => ("ok".to_owned(), ExitCode::SUCCESS),
+        Err(error) => (error.to_string(), ExitCode::FAILURE),
+    };
+    // The exit code says it too, to those who do not read.
+    let _ = writeln!(io::stdout(), "{line}");
+    Ok(code)
 }
 
 /// Asks.
