@@ -219,7 +219,7 @@ pub const KEY: &[Key] = &[
         "owner_role",
         TEXT,
         "must be written with `parameter`",
-        "The instances' role (its name, not its ARN): a parameter is believed only if a session of this role, named after the instance, wrote it.",
+        "The ARN of the instances' role: a parameter is believed only if a session of this role, named after the instance, wrote it.",
     ),
     usual(
         "require_owner",
