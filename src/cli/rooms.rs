@@ -19,7 +19,7 @@ use crate::registrar::{CmEngine, CmSettings, OpsWorksCm, Registrar};
 /// No region, or an endpoint without TLS that is not on this machine.
 pub async fn aws(config: &Config) -> Result<Aws, CommandError> {
     let scope = |scope: config::Scope| ScopeSettings {
-        role_arn: scope.role.map(|role| role.to_string()),
+        role_arn: scope.role.map(|role| role.as_str().to_owned()),
         external_id: scope.external_id,
         region: scope.region.map(|region| region.to_string()),
     };
@@ -41,7 +41,7 @@ pub async fn aws(config: &Config) -> Result<Aws, CommandError> {
 /// # Errors
 /// A key source that its room refuses.
 pub fn services(config: &Config, settings: &Settings, aws: &Aws) -> Result<Services, CommandError> {
-    let dead_letters = config.dead_letter_queue_url.as_ref().map(ToString::to_string);
+    let dead_letters = config.dead_letter_queue_url.as_ref().map(|url| url.as_str().to_owned());
     let mut keys = Vec::with_capacity(config.routes.len());
     let mut registrars: Vec<Arc<dyn Registrar>> = Vec::with_capacity(config.routes.len());
     for (route, core) in config.routes.iter().zip(&settings.routes) {
@@ -50,7 +50,7 @@ pub fn services(config: &Config, settings: &Settings, aws: &Aws) -> Result<Servi
         registrars.push(registrar(route, scope));
     }
     Ok(Services {
-        queue: Queue::new(aws, config.queue_url.to_string(), dead_letters),
+        queue: Queue::new(aws, config.queue_url.as_str(), dead_letters),
         scopes: aws.scopes().iter().map(ScopeServices::new).collect(),
         keys,
         registrars,
@@ -74,7 +74,7 @@ fn key_source(route: &config::Route) -> Result<key_material::KeySource, CommandE
     Ok(match &route.key {
         config::KeySource::Parameter { owner: config::Owner::Anybody, .. } => key_material::KeySource::Parameter { owner: None },
         config::KeySource::Parameter { owner: config::Owner::Role(role), .. } => {
-            key_material::KeySource::Parameter { owner: Some(OwnerRole::new(role).map_err(CommandError::failed)?) }
+            key_material::KeySource::Parameter { owner: Some(OwnerRole::new(role.as_str()).map_err(CommandError::failed)?) }
         }
         config::KeySource::RunCommand { document, commands } => {
             let (name, commands) = (document.clone(), commands.clone());

@@ -56,7 +56,13 @@ pub async fn run(args: RunArgs) -> Result<ExitCode, CommandError> {
         tokio::spawn(listener.run(Arc::clone(&health), observer.metrics()));
     }
     let stop = stop_signals().map_err(CommandError::failed)?;
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), worker = config.worker, queue = %config.queue_url, routes = config.routes.len(), "enrolld starts");
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        worker = config.worker,
+        queue = config.queue_url.as_str(),
+        routes = config.routes.len(),
+        "enrolld starts"
+    );
     let ended = Worker::new(settings, services, observer, health, fastrand::u64(..)).run(stop).await;
     match ended {
         Ended::InOrder => tracing::info!("enrolld ended in order"),
