@@ -1,0 +1,3 @@
+//! Running the core: calls, answers, timers, signals.
+
+pub mod services;
