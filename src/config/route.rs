@@ -126,7 +126,7 @@ pub enum KeySource {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Owner {
     /// A session of this role, named after the instance.
-    Role(String),
+    Role(RoleArn),
     /// Anybody's (`require_owner = false`).
     Anybody,
 }

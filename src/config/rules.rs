@@ -88,7 +88,7 @@ impl RoleArn {
         let parts: Vec<&str> = arn.splitn(6, ':').collect();
         let [scheme, partition, "iam", "", account, resource] = parts[..] else { return Err(refuse()) };
         let name = resource.strip_prefix("role/").and_then(|path| path.rsplit('/').next()).unwrap_or_default();
-        if scheme != "arn" || !partition.starts_with("aws") || arn.len() > 2048 || !is_role_name(name) {
+        if scheme != "arn" || !partition.starts_with("aws") || arn.len() > 2048 || resource.contains(':') || !is_role_name(name) {
             return Err(refuse());
         }
         let account = AccountId::new(account).map_err(|_| refuse())?;
@@ -111,18 +111,6 @@ impl RoleArn {
 /// IAM's rule for a role's name: 1 to 64 of `[\w+=,.@-]`.
 fn is_role_name(name: &str) -> bool {
     (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_+=,.@-".contains(&b))
-}
-
-pub(super) fn role_name(name: &str) -> Result<String, Refusal> {
-    if is_role_name(name) {
-        return Ok(name.to_owned());
-    }
-    let wrong = format!("{} is not the name of a role", shown(name));
-    let last = name.rsplit('/').next().filter(|last| name.contains("role/") && is_role_name(last));
-    Err(Refusal::new(
-        wrong,
-        last.map_or("write 1 to 64 of A-Z a-z 0-9 + = , . @ - _".to_owned(), |last| format!("write only its name: \"{last}\"")),
-    ))
 }
 
 /// STS's rule for an external id: 2 to 1224 of `[\w+=,.@:\/-]`.
@@ -203,20 +191,29 @@ pub(super) fn route_name(name: &str) -> Result<String, Refusal> {
     }
 }
 
+/// The extensions of X.509 itself: alternative names and the rest. A node names itself by its common name alone.
+const X509_ARC: &str = "2.5.29";
+
 /// Puppet's authorization extensions (`pp_authorization`, `pp_auth_role`, `pp_cli_auth` and the rest of their arc): a node
 /// that could ask for these could ask for the server.
 const AUTHORIZATION_ARC: &str = "1.3.6.1.4.1.34380.1.3";
 
 /// The object identifier of an extension, in dotted form.
 pub(super) fn oid(text: &str) -> Result<String, Refusal> {
-    if text.strip_prefix(AUTHORIZATION_ARC).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')) {
+    if is_in(text, AUTHORIZATION_ARC) {
         let wrong = format!("{} is an authorization extension, which would let a node make itself an administrator", shown(text));
         return Err(Refusal::new(wrong, "leave it out; it is refused whatever its value"));
     }
+    if is_in(text, X509_ARC) {
+        let wrong = format!("{} is an extension of X.509 itself, by which a node could take another's name", shown(text));
+        return Err(Refusal::new(wrong, "leave it out; only the node's own name is allowed, and needs no line"));
+    }
     let numbers: Vec<&str> = text.split('.').collect();
+    // The first two numbers share a byte when encoded, and what reads requests takes them in that form alone.
     let good = numbers.len() >= 3
         && text.len() <= 200
         && matches!(numbers[0], "0" | "1" | "2")
+        && numbers[1].parse::<u8>().is_ok_and(|second| second < 40)
         && numbers.iter().all(|n| n.parse::<u64>().is_ok() && n.bytes().all(|b| b.is_ascii_digit()) && (*n == "0" || !n.starts_with('0')));
     if good {
         Ok(text.to_owned())
@@ -226,6 +223,10 @@ pub(super) fn oid(text: &str) -> Result<String, Refusal> {
             "write it with dots, such as \"1.3.6.1.4.1.34380.1.1.13\"",
         ))
     }
+}
+
+fn is_in(oid: &str, arc: &str) -> bool {
+    oid.strip_prefix(arc).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 /// A parameter's name for some instance must be one that SSM takes: it must keep the rule of [`ParameterName`], stay away
@@ -339,13 +340,6 @@ mod tests {
     }
 
     #[test]
-    fn an_owner_is_named_by_the_role_alone() {
-        assert_eq!(role_name("web-instances").unwrap(), "web-instances");
-        let refusal = role_name("arn:aws:iam::123456789012:role/team/web-instances").unwrap_err();
-        assert_eq!(refusal.right, "write only its name: \"web-instances\"");
-    }
-
-    #[test]
     fn a_role_arn_shows_its_account() {
         assert_eq!(RoleArn::new("arn:aws:iam::123456789012:role/a/b").unwrap().account().as_str(), "123456789012");
         assert!(RoleArn::new("arn:aws-us-gov:iam::123456789012:role/b").is_ok());
@@ -394,7 +388,7 @@ mod tests {
     #[test]
     fn an_extension_is_dotted_numbers_and_never_an_authorization() {
         assert!(oid("1.3.6.1.4.1.34380.1.1.13").is_ok());
-        for bad in ["", "1", "1.3", "1.3.6.1.4.1.34380.1.3.39", "3.1.1", "1..3", "1.03.1", "pp_role", "1.3.x"] {
+        for bad in ["", "1", "1.3", "1.3.6.1.4.1.34380.1.3.39", "2.5.29.17", "1.40.1", "3.1.1", "1..3", "1.03.1", "pp_role", "1.3.x"] {
             assert!(oid(bad).is_err(), "{bad}");
         }
     }

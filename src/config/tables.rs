@@ -90,6 +90,7 @@ fn read_top<'a>(
     let poll_wait = top.read("poll_wait", seconds(0..=20));
     let visibility_timeout = top.read("visibility_timeout", seconds(30..=12 * HOUR));
     let max_deliveries = top.read("max_deliveries", whole(1..=980));
+    let patience = top.read("patience", duration(SECS(1)..=SECS(HOUR)));
     let shutdown_grace = top.read("shutdown_grace", duration(SECS(1)..=SECS(HOUR)));
     let connect_timeout = top.read("connect_timeout", duration(MILLIS(100)..=SECS(MINUTE)));
     let attempt_timeout = top.read("attempt_timeout", duration(MILLIS(100)..=SECS(5 * MINUTE)));
@@ -127,6 +128,7 @@ fn read_top<'a>(
         poll_wait: poll_wait?,
         visibility_timeout: visibility_timeout?,
         max_deliveries: max_deliveries?,
+        patience: patience?,
         shutdown_grace: shutdown_grace?,
         connect_timeout: connect_timeout?,
         attempt_timeout: attempt_timeout?,
@@ -303,7 +305,7 @@ fn read_registrar(table: &Section<'_, '_>) -> Option<Registrar> {
 fn read_key(table: &Section<'_, '_>) -> Option<KeySource> {
     let parameter = table.read_optional("parameter", |given| template(given).and_then(rules::parameter));
     let document = table.read_optional("document", checked(rules::document));
-    let owner_role = table.read_optional("owner_role", checked(rules::role_name));
+    let owner_role = table.read_optional("owner_role", checked(RoleArn::new));
     let require_owner = table.read("require_owner", switch);
     let commands = table.read_each("commands", |command| Ok(command.to_owned()));
     match (table.has("parameter"), table.has("document")) {
@@ -349,12 +351,12 @@ fn read_key(table: &Section<'_, '_>) -> Option<KeySource> {
     }
 }
 
-fn read_owner(table: &Section<'_, '_>, owner_role: Option<String>, require_owner: bool) -> Option<Owner> {
+fn read_owner(table: &Section<'_, '_>, owner_role: Option<RoleArn>, require_owner: bool) -> Option<Owner> {
     match (require_owner, owner_role) {
         (true, Some(role)) => Some(Owner::Role(role)),
         (false, None) => Some(Owner::Anybody),
         (true, None) => {
-            let right = "write owner_role = \"NAME\", the name of the instances' role, so that a key is believed only if its own instance \
+            let right = "write owner_role = \"arn:aws:iam::ACCOUNT:role/NAME\", the instances' role, so that a key is believed only if its own instance \
                          wrote it; or, for keys that something else publishes, require_owner = false: then whoever may write the parameter \
                          decides which key the node gets";
             table.refuse("owner_role", Refusal::new("it is missing", right));

@@ -26,7 +26,7 @@ engine = "chef"
 
 [route.key]
 parameter = "/enrolld/{instance_id}/public-key"
-owner_role = "web-instances"
+owner_role = "arn:aws:iam::123456789012:role/web-instances"
 "#;
 
 fn read(text: &str) -> Result<Config, Problems> {
@@ -89,6 +89,7 @@ const OTHER_VALUES: &[(&str, &str, &str)] = &[
     ("top", "poll_wait", r#""5s""#),
     ("top", "visibility_timeout", r#""5m""#),
     ("top", "max_deliveries", "3"),
+    ("top", "patience", r#""30s""#),
     ("top", "shutdown_grace", r#""55s""#),
     ("top", "connect_timeout", r#""2s""#),
     ("top", "attempt_timeout", r#""9s""#),
@@ -128,7 +129,7 @@ const OTHER_VALUES: &[(&str, &str, &str)] = &[
     ("registrar", "engine", r#""puppet""#),
     ("registrar", "organization", r#""ours""#),
     ("key", "parameter", r#""/other/{instance_id}""#),
-    ("key", "owner_role", r#""other-role""#),
+    ("key", "owner_role", r#""arn:aws:iam::123456789012:role/other""#),
     ("key", "require_owner", "false"),
     ("key", "document", r#""AWS-RunShellScript""#),
     ("key", "commands", r#"["cat /etc/chef/client.pub"]"#),
@@ -160,7 +161,7 @@ fn file_of(lines: &[(&str, &str, &str)]) -> String {
         ("registrar", "server", r#""chef""#),
         ("registrar", "engine", r#""chef""#),
         ("key", "parameter", r#""/enrolld/{instance_id}/public-key""#),
-        ("key", "owner_role", r#""web-instances""#),
+        ("key", "owner_role", r#""arn:aws:iam::123456789012:role/web-instances""#),
     ];
     for (table, key, value) in lines {
         all.retain(|(its_table, its_key, _)| (its_table, its_key) != (table, key));
@@ -320,7 +321,10 @@ fn combinations_that_cannot_work_are_refused() {
         (in_route("allow_extensions = [{ oid = \"1.2.3\", pattern = \"*\" }]"), "only Puppet's certificate requests have extensions"),
         (in_route("allow_extensions = [{ oid = \"1.2.3\" }, { pattern = \"*\" }]"), "route.web.allow_extensions.2.oid: it is missing"),
         (GOOD.replace("engine = \"chef\"", "engine = \"puppet\"\norganization = \"a\""), "a Puppet server has no organizations"),
-        (GOOD.replace("owner_role = \"web-instances\"", ""), "key.owner_role: it is missing; write owner_role = \"NAME\""),
+        (
+            GOOD.replace("owner_role = \"arn:aws:iam::123456789012:role/web-instances\"", ""),
+            "key.owner_role: it is missing; write owner_role = \"arn:aws:iam::ACCOUNT:role/NAME\"",
+        ),
         (GOOD.replace("owner_role =", "require_owner = false\nowner_role ="), "leaves owner_role without effect"),
         (GOOD.replace("[route.key]", "[route.key]\ndocument = \"Ours\""), "either from a parameter or from a document"),
         (GOOD.replace("parameter = \"/enrolld/{instance_id}/public-key\"", "document = \"Ours\""), "only parameters have an owner"),
@@ -356,7 +360,7 @@ regions = ["eu-central-1", "eu-west-1"]
 name = "a"
 groups = ["a"]
 registrar = { kind = "opsworks-cm", server = "chef", engine = "chef" }
-key = { parameter = "/enrolld/{instance_id}", owner_role = "nodes" }
+key = { parameter = "/enrolld/{instance_id}", owner_role = "arn:aws:iam::123456789012:role/nodes" }
 [[route]]
 name = "b"
 groups = ["b"]
@@ -474,6 +478,14 @@ proptest! {
     ) {
         let (table, key, _) = which;
         let _ = read(&file_of(&[(table, key, value)]));
+    }
+
+    #[test]
+    fn an_extension_that_the_reader_takes_is_one_that_requests_can_be_checked_for(oid in "[0-3](\\.[0-9]{1,6}){1,6}|2\\.5\\.29\\.[0-9]{1,2}|1\\.3\\.6\\.1\\.4\\.1\\.34380\\.1\\.[0-9]\\.[0-9]{1,2}") {
+        if rules::oid(&oid).is_ok() {
+            let rules = crate::key_material::CsrRules::new([(oid.as_str(), "*")]);
+            prop_assert!(rules.is_ok(), "{:?}", rules.err());
+        }
     }
 
     #[test]

@@ -299,11 +299,11 @@ impl Core {
     /// How an entry of the queue's own operations, or of a clean-up, ended.
     fn take_entry(&mut self, key: LaneKey, ticket: &Ticket, began: u64, answer: Result<(), Failure>) {
         match (key, &ticket.who) {
-            (LaneKey::Extend, Who::Message(message)) => {
-                // A refusal changes nothing: the lease runs out by our own clock.
-                if answer.is_ok() && self.messages.get(message).is_some_and(|held| held.owner.is_some() && held.leased_at < began) {
-                    self.lease_from(*message, began);
-                }
+            // A refusal changes nothing: the lease runs out by our own clock.
+            (LaneKey::Extend, Who::Message(message))
+                if answer.is_ok() && self.messages.get(message).is_some_and(|held| held.owner.is_some() && held.leased_at < began) =>
+            {
+                self.lease_from(*message, began);
             }
             // Given back or not, it is ours no more.
             (LaneKey::Release, Who::Message(message)) => {
