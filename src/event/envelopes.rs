@@ -148,14 +148,14 @@ fn event_bridge(fields: Fields<'_>, envelope: Envelope) -> Result<Notification, 
         return Err(DecodeError::ConflictingFields {
             first: fields.path("detail-type"),
             second: detail.path("LifecycleTransition"),
-            problem: "one says launch, the other terminate".to_owned(),
+            problem: "one says launch, the other terminate; expected the same".to_owned(),
         });
     }
     let account = fields.name("account", "the 12 digits of the account", AccountId::new)?;
     if let Some(inside) = detail.optional_name("AccountId", "the 12 digits of the account", AccountId::new)?
         && inside != account
     {
-        let problem = format!("{account} and {inside}");
+        let problem = format!("{account} and {inside}; expected the same");
         return Err(DecodeError::ConflictingFields { first: fields.path("account"), second: detail.path("AccountId"), problem });
     }
     let outside = Outside {
@@ -177,7 +177,7 @@ fn test_notification(fields: Fields<'_>) -> Result<Option<Notification>, DecodeE
         return Err(DecodeError::ConflictingFields {
             first: fields.path("Event"),
             second: fields.path("LifecycleTransition"),
-            problem: "a test notification has no transition".to_owned(),
+            problem: "a test notification has no transition; expected one of them".to_owned(),
         });
     }
     let group = fields.value("AutoScalingGroupName").and_then(Value::as_str).and_then(|name| GroupName::new(name).ok());

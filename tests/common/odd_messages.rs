@@ -10,9 +10,9 @@ use serde_json::{Map, Value, json};
 pub enum Fate {
     /// The decoder refuses it: it stands in the dead-letter queue with this code.
     Undecodable(&'static str),
-    /// It is a lifecycle action well said, but not one for this worker (another account, another region): it stands in the
-    /// dead-letter queue too.
-    NotOurs,
+    /// It is a lifecycle action well said, but not one for this worker (another account, a group without a route), or not true:
+    /// it stands in the dead-letter queue with this code.
+    Refused(&'static str),
     /// It asks for nothing: it is deleted.
     Acknowledged,
     /// It is as good as any: the launch that it tells of is served.
@@ -131,6 +131,9 @@ impl Launch {
         })
     }
 }
+
+/// A group that exists, and that no route may match.
+pub const UNROUTED_GROUP: &str = "nobody-routes-this";
 
 /// One row of the table.
 #[derive(Debug, Clone, Copy)]
@@ -354,10 +357,22 @@ pub const ODD_MESSAGES: &[Odd] = &[
     odd("EventBridge inside EventBridge inside SNS", NESTED_ENVELOPE, |launch| {
         launch.sns(&launch.event_bridge_with("detail", launch.event_bridge())).to_string()
     }),
-    // Well said, but not for us.
-    odd("another account", Fate::NotOurs, |launch| launch.direct_with("AccountId", "210987654321")),
-    odd("another account by EventBridge", Fate::NotOurs, |launch| launch.event_bridge_with("account", "210987654321")),
-    odd("another region", Fate::NotOurs, |launch| launch.event_bridge_with("region", "ap-southeast-2")),
+    // Well said, but not for us, or not true.
+    odd("another account", Fate::Refused("wrong_account"), |launch| launch.direct_with("AccountId", "210987654321")),
+    odd("another account by EventBridge", Fate::Refused("wrong_account"), |launch| launch.event_bridge_with("account", "210987654321")),
+    odd("another region", Fate::Refused("wrong_region"), |launch| launch.event_bridge_with("region", "ap-southeast-2")),
+    odd("another region's topic", Fate::Refused("wrong_region"), |launch| {
+        let message = launch.direct().to_string();
+        Launch { region: "ap-southeast-2".to_owned(), ..launch.clone() }.sns(&message).to_string()
+    }),
+    Odd {
+        name: "a group that no route matches",
+        group: UNROUTED_GROUP,
+        body: |launch| launch.direct().to_string(),
+        fate: Fate::Refused("no_route"),
+    },
+    odd("an instance that is not there", Fate::Refused("unproven"), |launch| launch.direct_with("EC2InstanceId", "i-0ffffffffffffffff")),
+    odd("a hook that the group has not", Fate::Refused("no_such_hook"), |launch| launch.direct_with("LifecycleHookName", "no-such-hook")),
     // Nothing to do.
     odd("a test notification", Fate::Acknowledged, |launch| launch.test_notification().to_string()),
     odd("a test notification through SNS", Fate::Acknowledged, |launch| launch.sns(&launch.test_notification().to_string()).to_string()),
