@@ -15,8 +15,7 @@ use clap::ValueEnum;
 
 pub use report::{Finding, Report, Verdict};
 
-use super::rooms::{self, RoomsError};
-use super::{CommandError, ConfigArgs};
+use super::{CommandError, ConfigArgs, rooms};
 use crate::config::{self, Config, Problems};
 
 /// Say what is wrong with a configuration, here and in AWS
@@ -78,7 +77,7 @@ pub async fn run(args: CheckArgs) -> Result<ExitCode, CommandError> {
     if args.offline {
         report.not_tested("AWS", "it was not asked (--offline)");
     } else {
-        ask(&config, &mut report).await.map_err(CommandError::failed)?;
+        ask(&config, &mut report).await;
     }
     match args.output {
         Output::Text => println!("{report}"),
@@ -88,20 +87,28 @@ pub async fn run(args: CheckArgs) -> Result<ExitCode, CommandError> {
 }
 
 /// Asks AWS whether what the configuration names is there and fit for it.
-async fn ask(config: &Config, report: &mut Report) -> Result<(), RoomsError> {
+async fn ask(config: &Config, report: &mut Report) {
     let settings = config.core_settings();
-    let aws = rooms::aws(config).await?;
-    let services = rooms::services(config, &settings, &aws)?;
+    let made = match rooms::aws(config).await {
+        Ok(aws) => rooms::services(config, &settings, &aws).map(|services| (aws, services)),
+        Err(error) => Err(error),
+    };
+    let (aws, services) = match made {
+        Ok(made) => made,
+        Err(error) => {
+            report.fail("AWS", error.to_string(), "correct it: enrolld run would not start");
+            return;
+        }
+    };
     if !scopes::check(config, &aws, report).await {
         // Every other call would fail for the same reason and hide it.
         report.not_tested("AWS", "nothing else was asked without credentials");
-        return Ok(());
+        return;
     }
     let queue_arn = queue::check(config, &aws, &services.queue, report).await;
     groups::check(config, &settings, &aws, &services.scopes, queue_arn.as_deref(), report).await;
     servers::check(config, &settings, &services, report).await;
     keys::check(config, &settings, &aws, &services, report).await;
-    Ok(())
 }
 
 /// A configuration that cannot be used, in the form that findings have.

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 
 use super::CommandError;
+use crate::demo::scenario::Scenario;
 
 /// Watch a fleet launch, without an AWS account
 ///
@@ -28,17 +29,6 @@ pub struct DemoArgs {
     /// How it is shown
     #[arg(long, value_enum, default_value_t = Output::Table)]
     pub output: Output,
-}
-
-/// What happens on the way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Scenario {
-    /// Nothing goes wrong
-    Calm,
-    /// One of each: a server under maintenance, an unusable key, garbage, a duplicate, a termination
-    Tour,
-    /// Throttling, lost answers, broken connections and duplicates all the way
-    Storm,
 }
 
 /// How it is shown.

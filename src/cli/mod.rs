@@ -4,7 +4,7 @@
 pub mod check;
 pub mod demo;
 pub mod health;
-pub mod rooms;
+mod rooms;
 pub mod run;
 
 use std::error::Error;

@@ -1,81 +1,52 @@
-//! From the configuration to the rooms that speak to AWS: the one place that knows both.
+//! From the configuration to rooms: the one place where both are known.
 
 use std::sync::Arc;
 
-use crate::aws::{Aws, AwsError, AwsSettings, ScopeSettings};
-use crate::config::{self, Config};
+use super::CommandError;
+use crate::aws::{Aws, AwsSettings, ScopeSettings};
+use crate::config::{self, Config, Engine};
 use crate::core::settings::Settings;
 use crate::driver::services::{ScopeServices, Services};
-use crate::key_material::{CsrRuleError, CsrRules, Document, Engine, KeySource, Keys, OwnerRole, OwnerRoleError};
+use crate::key_material::{self, CsrRules, Document, Keys, OwnerRole};
+use crate::observe::RouteNames;
+use crate::observe::audit::AuditTarget;
 use crate::queue::Queue;
 use crate::registrar::{CmEngine, CmSettings, OpsWorksCm, Registrar};
 
-/// Why no rooms could be made of a configuration.
-#[derive(Debug, thiserror::Error)]
-pub enum RoomsError {
-    /// The SDK's own configuration: no region, an endpoint that must not be used.
-    #[error(transparent)]
-    Aws(#[from] AwsError),
-    /// A role that the key material's room does not take.
-    #[error("route {route}: key.owner_role: {source}")]
-    Owner {
-        /// The route.
-        route: String,
-        /// Why.
-        source: OwnerRoleError,
-    },
-    /// An extension that the key material's room does not take.
-    #[error("route {route}: allow_extensions: {source}")]
-    Extension {
-        /// The route.
-        route: String,
-        /// Why.
-        source: CsrRuleError,
-    },
-}
-
-/// The SDK's configuration for all scopes, its endpoints checked. Fetches no credentials.
+/// Loads the shared SDK configuration, and refuses endpoints that may not be used.
 ///
 /// # Errors
-/// No region, or an endpoint that must not be used.
-pub async fn aws(config: &Config) -> Result<Aws, RoomsError> {
-    let aws = Aws::load(&aws_settings(config)).await?;
-    aws.check_endpoints(config.allow_plain_http).map_err(AwsError::from)?;
-    Ok(aws)
-}
-
-/// What the rooms' SDK configuration is made of.
-#[must_use]
-pub fn aws_settings(config: &Config) -> AwsSettings {
-    AwsSettings {
+/// No region, or an endpoint without TLS that is not on this machine.
+pub async fn aws(config: &Config) -> Result<Aws, CommandError> {
+    let scope = |scope: config::Scope| ScopeSettings {
+        role_arn: scope.role.map(|role| role.as_str().to_owned()),
+        external_id: scope.external_id,
+        region: scope.region.map(|region| region.to_string()),
+    };
+    let settings = AwsSettings {
         region: config.region.as_ref().map(ToString::to_string),
         connect_timeout: config.connect_timeout,
         attempt_timeout: config.attempt_timeout,
         call_timeout: config.call_timeout,
         worker: config.worker.clone(),
-        scopes: config.scopes().iter().map(scope_settings).collect(),
-    }
+        scopes: config.scopes().into_iter().map(scope).collect(),
+    };
+    let aws = Aws::load(&settings).await.map_err(CommandError::failed)?;
+    aws.check_endpoints(config.allow_plain_http).map_err(CommandError::failed)?;
+    Ok(aws)
 }
 
-fn scope_settings(scope: &config::Scope) -> ScopeSettings {
-    ScopeSettings {
-        role_arn: scope.role.as_ref().map(|role| role.as_str().to_owned()),
-        external_id: scope.external_id.clone(),
-        region: scope.region.as_ref().map(ToString::to_string),
-    }
-}
-
-/// The rooms behind the core's calls. `settings` are the configuration's own [`Config::core_settings`], whose ids index them.
+/// Everything that makes calls.
 ///
 /// # Errors
-/// A role or an extension that a room does not take, though the configuration did.
-pub fn services(config: &Config, settings: &Settings, aws: &Aws) -> Result<Services, RoomsError> {
+/// A key source that its room refuses.
+pub fn services(config: &Config, settings: &Settings, aws: &Aws) -> Result<Services, CommandError> {
     let dead_letters = config.dead_letter_queue_url.as_ref().map(|url| url.as_str().to_owned());
     let mut keys = Vec::with_capacity(config.routes.len());
     let mut registrars: Vec<Arc<dyn Registrar>> = Vec::with_capacity(config.routes.len());
     for (route, core) in config.routes.iter().zip(&settings.routes) {
         let scope = aws.scope(core.scope);
-        keys.push(Keys::new(scope, key_source(route)?, engine(route)?));
+        keys.push(Keys::new(scope, key_source(route)?, key_engine(route)?));
         registrars.push(registrar(route, scope));
     }
     Ok(Services {
@@ -86,35 +57,58 @@ pub fn services(config: &Config, settings: &Settings, aws: &Aws) -> Result<Servi
     })
 }
 
-fn key_source(route: &config::Route) -> Result<KeySource, RoomsError> {
+/// The registrar of a route. A new kind of server is one more arm here.
+pub fn registrar(route: &config::Route, scope: &aws_config::SdkConfig) -> Arc<dyn Registrar> {
+    match &route.registrar {
+        config::Registrar::OpsWorksCm { server, engine } => {
+            let engine = match engine {
+                Engine::Chef { organization } => CmEngine::Chef { organization: organization.clone() },
+                Engine::Puppet => CmEngine::Puppet,
+            };
+            Arc::new(OpsWorksCm::new(scope, CmSettings { server: server.clone(), engine }))
+        }
+    }
+}
+
+fn key_source(route: &config::Route) -> Result<key_material::KeySource, CommandError> {
     Ok(match &route.key {
-        config::KeySource::Parameter { owner: config::Owner::Anybody, .. } => KeySource::Parameter { owner: None },
+        config::KeySource::Parameter { owner: config::Owner::Anybody, .. } => key_material::KeySource::Parameter { owner: None },
         config::KeySource::Parameter { owner: config::Owner::Role(role), .. } => {
-            let owner = OwnerRole::new(role.as_str()).map_err(|source| RoomsError::Owner { route: route.name.clone(), source })?;
-            KeySource::Parameter { owner: Some(owner) }
+            key_material::KeySource::Parameter { owner: Some(OwnerRole::new(role.as_str()).map_err(CommandError::failed)?) }
         }
         config::KeySource::RunCommand { document, commands } => {
-            KeySource::RunCommand(Document { name: document.clone(), version: None, commands: commands.clone() })
+            let (name, commands) = (document.clone(), commands.clone());
+            key_material::KeySource::RunCommand(Document { name, version: None, commands })
         }
     })
 }
 
-fn engine(route: &config::Route) -> Result<Engine, RoomsError> {
+fn key_engine(route: &config::Route) -> Result<key_material::Engine, CommandError> {
     if !route.registrar.takes_certificate_requests() {
-        return Ok(Engine::Chef);
+        return Ok(key_material::Engine::Chef);
     }
-    let allowed = route.allow_extensions.iter().map(|extension| (extension.oid.as_str(), extension.pattern.as_str()));
-    CsrRules::new(allowed).map(Engine::Puppet).map_err(|source| RoomsError::Extension { route: route.name.clone(), source })
+    let allowed = route.allow_extensions.iter().map(|allowed| (allowed.oid.as_str(), allowed.pattern.as_str()));
+    Ok(key_material::Engine::Puppet(CsrRules::new(allowed).map_err(CommandError::failed)?))
 }
 
-fn registrar(route: &config::Route, scope: &aws_config::SdkConfig) -> Arc<dyn Registrar> {
-    match &route.registrar {
-        config::Registrar::OpsWorksCm { server, engine } => {
-            let engine = match engine {
-                config::Engine::Chef { organization } => CmEngine::Chef { organization: organization.clone() },
-                config::Engine::Puppet => CmEngine::Puppet,
-            };
-            Arc::new(OpsWorksCm::new(scope, CmSettings { server: server.clone(), engine }))
-        }
+/// What log lines, metrics and the audit trail call the routes.
+#[must_use]
+pub fn route_names(config: &Config, settings: &Settings) -> Vec<RouteNames> {
+    let routes = config.routes.iter().zip(&settings.routes);
+    let names = routes.map(|(route, core)| RouteNames {
+        name: route.name.clone(),
+        registrar: route.registrar.kind().to_owned(),
+        server: core.server,
+    });
+    names.collect()
+}
+
+/// Where the audit trail goes.
+#[must_use]
+pub fn audit_target(config: &Config) -> AuditTarget {
+    match &config.audit {
+        config::Audit::Off => AuditTarget::Off,
+        config::Audit::Stdout => AuditTarget::Stdout,
+        config::Audit::File(path) => AuditTarget::File(path.clone()),
     }
 }

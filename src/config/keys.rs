@@ -86,6 +86,12 @@ pub const TOP: &[Key] = &[
         "Runs of one message that may end in an internal error before it is ended with a recorded result, 1 to 980.",
     ),
     usual(
+        "patience",
+        SPAN,
+        "60s",
+        "How long an event that Auto Scaling does not bear out is looked at again before it is dead-lettered, 1s to 1h.",
+    ),
+    usual(
         "shutdown_grace",
         SPAN,
         "25s",

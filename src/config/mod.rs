@@ -63,6 +63,8 @@ pub struct Config {
     pub visibility_timeout: Duration,
     /// How many runs of one message may end in an internal error.
     pub max_deliveries: u32,
+    /// How long an event that Auto Scaling does not bear out is looked at again before it is dead-lettered.
+    pub patience: Duration,
     /// After SIGTERM, how long work in flight may take to end.
     pub shutdown_grace: Duration,
     /// The longest that opening a connection may take.

@@ -32,6 +32,7 @@ impl Config {
             grace: self.shutdown_grace,
             call_timeout: self.call_timeout,
             max_deliveries: self.max_deliveries,
+            patience: self.patience,
             accounts: self.accounts.clone(),
             regions: self.regions.clone(),
             unmatched: self.unmatched,

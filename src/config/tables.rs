@@ -90,6 +90,7 @@ fn read_top<'a>(
     let poll_wait = top.read("poll_wait", seconds(0..=20));
     let visibility_timeout = top.read("visibility_timeout", seconds(30..=12 * HOUR));
     let max_deliveries = top.read("max_deliveries", whole(1..=980));
+    let patience = top.read("patience", duration(SECS(1)..=SECS(HOUR)));
     let shutdown_grace = top.read("shutdown_grace", duration(SECS(1)..=SECS(HOUR)));
     let connect_timeout = top.read("connect_timeout", duration(MILLIS(100)..=SECS(MINUTE)));
     let attempt_timeout = top.read("attempt_timeout", duration(MILLIS(100)..=SECS(5 * MINUTE)));
@@ -127,6 +128,7 @@ fn read_top<'a>(
         poll_wait: poll_wait?,
         visibility_timeout: visibility_timeout?,
         max_deliveries: max_deliveries?,
+        patience: patience?,
         shutdown_grace: shutdown_grace?,
         connect_timeout: connect_timeout?,
         attempt_timeout: attempt_timeout?,

@@ -89,6 +89,7 @@ const OTHER_VALUES: &[(&str, &str, &str)] = &[
     ("top", "poll_wait", r#""5s""#),
     ("top", "visibility_timeout", r#""5m""#),
     ("top", "max_deliveries", "3"),
+    ("top", "patience", r#""30s""#),
     ("top", "shutdown_grace", r#""55s""#),
     ("top", "connect_timeout", r#""2s""#),
     ("top", "attempt_timeout", r#""9s""#),

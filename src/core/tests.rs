@@ -1,0 +1,1 @@
+//! The core against a small model of the services, under virtual time.
