@@ -5,6 +5,7 @@
 
 mod endpoints;
 mod failure;
+mod fixed;
 mod http;
 
 pub use endpoints::{EndpointError, check_endpoint};
