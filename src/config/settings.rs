@@ -1,16 +1,11 @@
 //! From the configuration to what the core is told: scopes and servers become small numbers, patterns become matchers.
 
-use std::time::Duration;
-
 use wildmatch::WildMatch;
 
 use super::Config;
 use super::route::{KeySource, Owner, Registrar, Route, Scope};
 use crate::core::call::{ScopeId, ServerId};
 use crate::core::settings::{self, Settings};
-
-/// Auto Scaling shows a change within seconds; a claim that is not true after a minute is none.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One server of one scope: what is ready or not. Routes may share it.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,11 +32,7 @@ impl Config {
             grace: self.shutdown_grace,
             call_timeout: self.call_timeout,
             max_deliveries: self.max_deliveries,
-<<<<<<< HEAD
             patience: self.patience,
-=======
-            patience: PATIENCE,
->>>>>>> observe
             accounts: self.accounts.clone(),
             regions: self.regions.clone(),
             unmatched: self.unmatched,
