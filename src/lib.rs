@@ -1,1 +1,4 @@
-//! x
+//! enrolld
+#![forbid(unsafe_code)]
+
+pub mod simulator;

@@ -1,2 +1,2 @@
-//! x
-fn main(){}
+//! Provisional.
+fn main() {}
