@@ -55,6 +55,22 @@ impl Failure {
     pub fn new(class: Class, code: impl Into<String>, detail: impl Into<String>) -> Self {
         Self { class, code: code.into(), detail: detail.into() }
     }
+
+    /// Whether the failure concerns every call alike, whatever it asks: our credentials are not there, expired or unknown. Looking
+    /// for a bad member in a batch would find none.
+    #[must_use]
+    pub fn concerns_everybody(&self) -> bool {
+        const OURS: [&str; 7] = [
+            "credentials",
+            "ExpiredToken",
+            "ExpiredTokenException",
+            "UnrecognizedClientException",
+            "InvalidClientTokenId",
+            "MissingAuthenticationToken",
+            "RequestExpired",
+        ];
+        self.class == Class::RouteFault && OURS.contains(&self.code.as_str())
+    }
 }
 
 /// An exponential schedule: each wait is `multiplier` times the one before, up to `max`.

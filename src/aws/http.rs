@@ -29,29 +29,39 @@ const IDLE: Duration = Duration::from_secs(20);
 /// connections, for each pair of connect and read time-outs that is asked for. The services' clients all ask for the same pair;
 /// the instance metadata client asks for a shorter one.
 pub(super) fn shared_client() -> SharedHttpClient {
+    client(by_environment)
+}
+
+/// The same without a proxy, whatever the environment says.
+pub(super) fn direct_client() -> SharedHttpClient {
+    client(|settings, components| connector(settings, components, ProxyConfig::disabled()))
+}
+
+fn client(make: fn(&HttpConnectorSettings, &RuntimeComponents) -> SharedHttpConnector) -> SharedHttpClient {
     type TimeOuts = (Option<Duration>, Option<Duration>);
     let connectors: Mutex<HashMap<TimeOuts, SharedHttpConnector>> = Mutex::default();
     http_client_fn(move |settings, components| {
         let key = (settings.connect_timeout(), settings.read_timeout());
         // Nothing can panic half-way through a change of the map, so a poisoned lock guards a whole one.
         let mut connectors = connectors.lock().unwrap_or_else(PoisonError::into_inner);
-        connectors.entry(key).or_insert_with(|| connector(settings, components)).clone()
+        connectors.entry(key).or_insert_with(|| make(settings, components)).clone()
     })
 }
 
-fn connector(settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
-    let through = |proxy: ProxyConfig| {
-        let mut builder = Connector::builder().connector_settings(settings.clone()).proxy_config(proxy).pool_idle_timeout(Some(IDLE));
-        builder.set_sleep_impl(components.sleep_impl());
-        SharedHttpConnector::new(builder.tls_provider(Provider::Rustls(CryptoMode::AwsLc)).build())
-    };
-    let direct = through(ProxyConfig::disabled());
+fn by_environment(settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
+    let near = connector(settings, components, ProxyConfig::disabled());
     let named = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     if PROXY_VARIABLES.iter().any(|name| named(name) || named(&name.to_lowercase())) {
-        SharedHttpConnector::new(ByDistance { near: direct, far: through(ProxyConfig::from_env()) })
+        SharedHttpConnector::new(ByDistance { near, far: connector(settings, components, ProxyConfig::from_env()) })
     } else {
-        direct
+        near
     }
+}
+
+fn connector(settings: &HttpConnectorSettings, components: &RuntimeComponents, proxy: ProxyConfig) -> SharedHttpConnector {
+    let mut builder = Connector::builder().connector_settings(settings.clone()).proxy_config(proxy).pool_idle_timeout(Some(IDLE));
+    builder.set_sleep_impl(components.sleep_impl());
+    SharedHttpConnector::new(builder.tls_provider(Provider::Rustls(CryptoMode::AwsLc)).build())
 }
 
 /// Sends requests to this machine and its link directly, and all others through the proxy: a proxy can reach neither the

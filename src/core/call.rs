@@ -284,3 +284,46 @@ pub enum Answer {
     /// The call panicked, to whatever it was.
     Panicked(String),
 }
+
+impl Answer {
+    /// What the call ended with as a whole, for metrics: `ok`, or the failure's class.
+    #[must_use]
+    pub fn outcome(&self) -> &'static str {
+        match self.failure() {
+            Some(failure) => failure.class.as_str(),
+            None if matches!(self, Self::Panicked(_)) => "panicked",
+            None => "ok",
+        }
+    }
+
+    /// Whether the answer shows that there are credentials, or that there are none; nothing where it does not say.
+    #[must_use]
+    pub fn shows_credentials(&self) -> Option<bool> {
+        match self.failure() {
+            None if matches!(self, Self::Panicked(_)) => None,
+            None => Some(true),
+            Some(failure) => failure.concerns_everybody().then_some(false),
+        }
+    }
+
+    /// The failure of the call as a whole.
+    fn failure(&self) -> Option<&Failure> {
+        match self {
+            Self::Queue(Err(failure))
+            | Self::Received(Err(failure))
+            | Self::Entries(Err(failure))
+            | Self::DeadLettered(Err(failure))
+            | Self::Instances(Err(failure))
+            | Self::Hooks(Err(failure))
+            | Self::Whereabouts(Err(failure))
+            | Self::Action(Err(failure))
+            | Self::Keys(Err(failure))
+            | Self::CommandSent(Err(failure))
+            | Self::Output(Err(failure))
+            | Self::Registration(Err(failure))
+            | Self::Status(Err(failure))
+            | Self::Health(Err(failure)) => Some(failure),
+            _ => None,
+        }
+    }
+}

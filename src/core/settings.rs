@@ -29,6 +29,8 @@ pub struct Settings {
     pub call_timeout: Duration,
     /// How many runs of one message may end in an internal error before it is ended with a recorded result.
     pub max_deliveries: u32,
+    /// How long a claim that cannot be true as it stands is looked at again before it is dead-lettered.
+    pub patience: Duration,
     /// Accounts whose events are taken; the queue's own where empty.
     pub accounts: Vec<AccountId>,
     /// Regions whose events are taken where the envelope names one; the queue's own where empty.

@@ -1,4 +1,15 @@
 //! The wire forms of a lifecycle notification, and how one becomes a [`LifecycleAction`].
+//!
+//! [`decode`] is all there is to call. `json` reads the text, `envelopes` finds out which way it came and unwraps it, `fields` reads
+//! what is inside.
+
+mod envelopes;
+mod error;
+mod fields;
+mod json;
+
+pub use error::DecodeError;
+pub use fields::MAX_METADATA_BYTES;
 
 use std::sync::Arc;
 
@@ -66,7 +77,8 @@ pub struct LifecycleAction {
     pub account: AccountId,
     /// The region, where the envelope names one (EventBridge, the topic's ARN in SNS).
     pub region: Option<Region>,
-    /// When the instance began to wait, in Unix milliseconds; none where the notification does not say.
+    /// When the instance began to wait, in Unix milliseconds, as the notification claims; none where it does not say, or says
+    /// nothing that can be read (RFC 3339 is expected). When SQS took the message is then the next best.
     pub time_ms: Option<u64>,
     /// Where the instance comes from.
     pub origin: Option<Place>,
@@ -90,26 +102,15 @@ pub enum Notification {
     },
 }
 
-/// Why a body is no lifecycle notification. Each has a short `code()` for dead letters and metrics.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum DecodeError {
-    /// Placeholder until the decoder stands.
-    #[error("not understood")]
-    NotUnderstood,
-}
-
-impl DecodeError {
-    /// A short word for it, such as `not_json`, `missing_field`, `bad_field`, `unknown_envelope`, `unknown_transition`.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
-        "not_understood"
-    }
-}
-
 /// Reads the body of a message.
 ///
+/// The three envelopes are told apart by their fields, never by trying one after the other, so that an error is about the form
+/// that was meant. Fields that are not known are let be, null counts as absent, and a byte order mark before the JSON is tolerated.
+/// In an SNS notification that holds an EventBridge event, [`LifecycleAction::envelope`] is SNS, the way into the queue, and
+/// [`LifecycleAction::region`] is the event's.
+///
 /// # Errors
-/// Says what about the body is not as Auto Scaling sends it; never panics, whatever the body is.
-pub fn decode(_body: &str) -> Result<Notification, DecodeError> {
-    Err(DecodeError::NotUnderstood)
+/// Says what about the body is not as Auto Scaling sends it, where, and what was expected; never panics, whatever the body is.
+pub fn decode(body: &str) -> Result<Notification, DecodeError> {
+    envelopes::read(body)
 }
