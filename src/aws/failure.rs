@@ -75,7 +75,7 @@ fn by_status(status: u16, without_code: bool) -> Class {
         429 => Class::Throttled,
         408 | 425 | 500..=599 => Class::Transient,
         401 | 403 | 407 => Class::RouteFault,
-        400..=499 if without_code => Class::RouteFault,
+        300..=499 if without_code => Class::RouteFault,
         _ => Class::Final,
     }
 }
@@ -94,6 +94,10 @@ where
         SdkError::DispatchFailure(dispatch) if dispatch.is_timeout() => Failure::new(Class::Transient, "timeout", chain(error)),
         SdkError::DispatchFailure(_) => Failure::new(Class::Transient, "connection", chain(error)),
         SdkError::ResponseError(_) => Failure::new(Class::Transient, "response", chain(error)),
+        // An answer of success that cannot be read, such as one that was cut off, is called a service error too.
+        SdkError::ServiceError(service) if service.raw().status().is_success() => {
+            Failure::new(Class::Transient, "response", "the answer cannot be read")
+        }
         SdkError::ServiceError(service) => {
             let status = service.raw().status().as_u16();
             let code = service.err().code().unwrap_or_default();
@@ -196,7 +200,7 @@ mod tests {
 
     #[test]
     fn a_page_of_a_proxy_is_a_fault_of_the_way() {
-        for status in [400, 404, 405, 407, 413] {
+        for status in [302, 400, 404, 405, 407, 413] {
             assert_eq!(shared_class("", status), Class::RouteFault, "{status}");
         }
     }

@@ -17,21 +17,28 @@ use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 /// connections, for each pair of connect and read time-outs that is asked for. The services' clients all ask for the same pair;
 /// the instance metadata client asks for a shorter one.
 pub(super) fn shared_client() -> SharedHttpClient {
+    client(ProxyConfig::from_env)
+}
+
+/// The same without a proxy, whatever the environment says.
+pub(super) fn direct_client() -> SharedHttpClient {
+    client(ProxyConfig::disabled)
+}
+
+fn client(proxy: fn() -> ProxyConfig) -> SharedHttpClient {
     type TimeOuts = (Option<Duration>, Option<Duration>);
     let connectors: Mutex<HashMap<TimeOuts, SharedHttpConnector>> = Mutex::default();
     http_client_fn(move |settings, components| {
         let key = (settings.connect_timeout(), settings.read_timeout());
         // Nothing can panic half-way through a change of the map, so a poisoned lock guards a whole one.
         let mut connectors = connectors.lock().unwrap_or_else(PoisonError::into_inner);
-        connectors.entry(key).or_insert_with(|| connector(settings, components)).clone()
+        connectors.entry(key).or_insert_with(|| connector(settings, components, proxy())).clone()
     })
 }
 
-fn connector(settings: &HttpConnectorSettings, components: &RuntimeComponents) -> SharedHttpConnector {
-    let mut builder = Connector::builder()
-        .connector_settings(settings.clone())
-        .proxy_config(ProxyConfig::from_env())
-        .pool_idle_timeout(Some(Duration::from_secs(60)));
+fn connector(settings: &HttpConnectorSettings, components: &RuntimeComponents, proxy: ProxyConfig) -> SharedHttpConnector {
+    let mut builder =
+        Connector::builder().connector_settings(settings.clone()).proxy_config(proxy).pool_idle_timeout(Some(Duration::from_secs(60)));
     builder.set_sleep_impl(components.sleep_impl());
     SharedHttpConnector::new(builder.tls_provider(Provider::Rustls(CryptoMode::AwsLc)).build())
 }

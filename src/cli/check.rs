@@ -1,10 +1,22 @@
 //! `enrolld check`: what is wrong with a configuration, here and in AWS.
 
+mod fleet;
+mod groups;
+mod hooks;
+mod keys;
+mod queue;
+mod report;
+mod scopes;
+mod servers;
+
 use std::process::ExitCode;
 
 use clap::ValueEnum;
 
-use super::{CommandError, ConfigArgs};
+pub use report::{Finding, Report, Verdict};
+
+use super::{CommandError, ConfigArgs, rooms};
+use crate::config::{self, Config, Problems};
 
 /// Say what is wrong with a configuration, here and in AWS
 ///
@@ -46,15 +58,67 @@ Examples:
   Only what failed, with jq:
     enrolld check --config enrolld.toml --output json | jq '.findings[] | select(.result == \"FAIL\")'";
 
-/// Checks.
+/// Checks, and prints what was found.
 ///
 /// # Errors
-/// A file that cannot be used.
+/// A file that cannot be used, or an SDK configuration that cannot be made.
 pub async fn run(args: CheckArgs) -> Result<ExitCode, CommandError> {
-    args.config.load()?;
+    let config = match config::load(args.config.path(), &config::environment()) {
+        Ok(config) => config,
+        Err(problems) if args.output == Output::Json => {
+            println!("{}", problems_as_json(&problems));
+            return Ok(ExitCode::from(2));
+        }
+        Err(problems) => return Err(problems.into()),
+    };
+    let mut report = Report::default();
+    report.ok("configuration", format!("{} is good", args.config.path().display()));
+    fleet::check(&config, &mut report);
     if args.offline {
-        println!("ok");
-        return Ok(ExitCode::SUCCESS);
+        report.not_tested("AWS", "it was not asked (--offline)");
+    } else {
+        ask(&config, &mut report).await;
     }
-    Err(CommandError::failed("asking AWS is not built in yet"))
+    match args.output {
+        Output::Text => println!("{report}"),
+        Output::Json => println!("{}", report.json()),
+    }
+    Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Asks AWS whether what the configuration names is there and fit for it.
+async fn ask(config: &Config, report: &mut Report) {
+    let settings = config.core_settings();
+    let made = match rooms::aws(config).await {
+        Ok(aws) => rooms::services(config, &settings, &aws).map(|services| (aws, services)),
+        Err(error) => Err(error),
+    };
+    let (aws, services) = match made {
+        Ok(made) => made,
+        Err(error) => {
+            report.fail("AWS", error.to_string(), "correct it: enrolld run would not start");
+            return;
+        }
+    };
+    if !scopes::check(config, &aws, report).await {
+        // Every other call would fail for the same reason and hide it.
+        report.not_tested("AWS", "nothing else was asked without credentials");
+        return;
+    }
+    let queue_arn = queue::check(config, &aws, &services.queue, report).await;
+    groups::check(config, &settings, &aws, &services.scopes, queue_arn.as_deref(), report).await;
+    servers::check(config, &settings, &services, report).await;
+    keys::check(config, &settings, &aws, &services, report).await;
+}
+
+/// A configuration that cannot be used, in the form that findings have.
+fn problems_as_json(problems: &Problems) -> serde_json::Value {
+    let findings: Vec<serde_json::Value> = problems
+        .iter()
+        .map(|problem| {
+            let about = format!("{} {}", problem.place, problem.key);
+            serde_json::json!({ "result": Verdict::Fail, "about": about.trim_end(), "found": problem.wrong, "remedy": problem.right })
+        })
+        .collect();
+    serde_json::json!({ "passed": false, "ok": 0, "not_tested": 0, "warnings": 0, "failures": findings.len(), "findings": findings })
 }

@@ -153,6 +153,8 @@ pub(super) struct Action {
     pub to_pool: bool,
     pub key: Option<KeyMaterial>,
     pub association: Association,
+    /// The same before the order that was sent last: it is this again if the order was plainly refused.
+    pub association_before: Association,
     /// The second chance of a redelivered action was taken: disassociated and associated once more.
     pub second_chance: bool,
     /// An unknown status token was answered by giving the order again.
@@ -195,6 +197,7 @@ impl Action {
             to_pool: false,
             key: None,
             association: Association::None,
+            association_before: Association::None,
             second_chance: false,
             reordered: false,
             ordered_at: 0,

@@ -221,6 +221,9 @@ impl Core {
             return;
         }
         if let LaneKey::Server(server) = key {
+            if failure.class != Class::Transient {
+                self.take_back_association(&ticket);
+            }
             match failure.class {
                 Class::NotReady | Class::RouteFault => {
                     self.remember_failure(&ticket, &failure);
@@ -251,6 +254,17 @@ impl Core {
         self.remember_failure(&ticket, &failure);
         self.tell_retry(&ticket, &failure, delay);
         self.lane_mut(key).push_at(now + ms(delay), ticket);
+    }
+
+    /// An association that was plainly refused does not stand; only one whose answer is missing may.
+    fn take_back_association(&mut self, ticket: &Ticket) {
+        if let Who::Action(id, epoch) = ticket.who
+            && self.is_current(id, epoch)
+            && let Some(action) = self.actions.get_mut(&id)
+            && action.stage == Stage::Associate
+        {
+            action.association = action.association_before;
+        }
     }
 
     /// What an entry failed with for good.

@@ -181,6 +181,7 @@ impl Core {
         let Some(action) = self.actions.get_mut(&id) else { return };
         action.count_attempt();
         if matches!(key, LaneKey::Server(_)) && action.stage == Stage::Associate {
+            action.association_before = action.association;
             action.association = action.association.max(Association::Maybe);
         }
     }

@@ -59,6 +59,10 @@ impl Core {
         let Some(shutdown) = &mut self.shutdown else { return };
         shutdown.sweep_at = None;
         let giving_back = shutdown.giving_back;
+        // While a poll of ours is under way, what we give back may come straight back to us.
+        if self.queue.polls > 0 && !giving_back {
+            return self.timers.set(Timer::Sweep, &mut shutdown.sweep_at, Some(self.now.mono_ms + SWEEP_MS));
+        }
         let open: Vec<ActionId> = self.actions.keys().copied().collect();
         for id in open {
             if giving_back || self.only_waits(id) {

@@ -5,3 +5,4 @@ pub mod cues;
 pub mod numbers;
 pub mod scenario;
 pub mod screen;
+pub mod worker;
