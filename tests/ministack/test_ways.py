@@ -1,5 +1,6 @@
 """A message that comes in any of the ways ends with the node associated, the instance in service, the message gone."""
 
+import hashlib
 import json
 import subprocess
 
@@ -29,7 +30,7 @@ def test_a_node_comes_and_goes_whichever_way_its_messages_take(way, cloud, fleet
     cloud.ssm.put_parameter(Name=parameter, Value=public_key, Type="String")
     send(launch)
     eventually(lambda: fleet.lifecycle_state(instance) == "InService", f"{instance} is in service")
-    assert instance in fleet.nodes()
+    assert fleet.nodes()[instance]["fingerprint"] == hashlib.md5(public_key.encode(), usedforsecurity=False).hexdigest(), "with the key that the node wrote"
     eventually(lambda: cloud.messages() == 0, "the launch's message is gone")
 
     send(fleet.terminate(instance))
