@@ -316,6 +316,10 @@ fn combinations_that_cannot_work_are_refused() {
         (top("dead_letter_queue_url = \"https://sqs.eu-central-1.amazonaws.com/123456789012/enrolld\""), "it is the queue itself"),
         (in_route("external_id = \"xyz\""), "external_id: there is no role that takes it"),
         (in_route("role_arn = \"arn:aws:iam::210987654321:role/enrolld\""), "add \"210987654321\" to accounts"),
+        (
+            in_route("role_arn = \"arn:aws:iam::210987654321:role/enrolld\""),
+            "owner_role is in account 123456789012, and role_arn in 210987654321",
+        ),
         (in_route("region = \"us-east-1\""), "add \"us-east-1\" to regions"),
         (in_route("key_poll = \"10m\"\ntimeout = \"5m\""), "key_poll: 10m is not shorter than timeout (5m)"),
         (in_route("allow_extensions = [{ oid = \"1.2.3\", pattern = \"*\" }]"), "only Puppet's certificate requests have extensions"),
