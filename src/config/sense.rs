@@ -6,7 +6,7 @@ use super::Config;
 use super::problem::Refusal;
 use super::reader::Section;
 use super::route::{KeySource, Owner, Route};
-use super::tables::ReadRoute;
+use super::route_tables::ReadRoute;
 use super::values::show;
 use crate::core::settings::DeleteKey;
 use crate::names::shown;
