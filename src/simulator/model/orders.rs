@@ -156,6 +156,12 @@ impl World {
         left
     }
 
+    /// How many messages of a queue can be received now.
+    #[must_use]
+    pub fn visible_messages(&self, queue: &str) -> usize {
+        self.sqs.named(queue).map_or(0, |queue| self.sqs.queue(queue).visible())
+    }
+
     /// The instances of a group that are in service, in the order of their ids.
     #[must_use]
     pub fn in_service(&self, group: &str) -> Vec<Arc<str>> {
