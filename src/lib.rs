@@ -1,4 +1,5 @@
 //! enrolld
 #![forbid(unsafe_code)]
 
+pub mod cli;
 pub mod simulator;

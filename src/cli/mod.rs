@@ -1,0 +1,3 @@
+//! The command line (provisional).
+
+pub mod simulate;
