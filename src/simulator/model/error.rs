@@ -33,7 +33,13 @@ impl ApiError {
     /// Any error.
     #[must_use]
     pub fn new(status: u16, code: impl Into<Cow<'static, str>>, message: Option<String>) -> Self {
-        Self { status, code: code.into(), message, query_code: None, namespace: None }
+        Self {
+            status,
+            code: code.into(),
+            message,
+            query_code: None,
+            namespace: None,
+        }
     }
 
     /// Whether the caller is to blame, which some protocols say beside the code.

@@ -122,7 +122,10 @@ mod tests {
     #[test]
     fn every_operation_is_found_by_its_own_name() {
         for &operation in Operation::ALL {
-            assert_eq!(Operation::find(operation.service(), operation.name()), Some(operation));
+            assert_eq!(
+                Operation::find(operation.service(), operation.name()),
+                Some(operation)
+            );
             assert!(operation.matches(&operation.to_string()));
         }
     }

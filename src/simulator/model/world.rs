@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::agent::{Publish, material};
 use super::autoscaling::{self, AutoScaling, Place};
-use super::calls::{Calls, Outcome};
 use super::caller::{Caller, Principals};
+use super::calls::{Calls, Outcome};
 use super::context::{Context, Event, Settings};
 use super::error::Answer;
 use super::faults::{Admission, Fault, Faults};
@@ -68,7 +68,9 @@ impl World {
             world.create_fixture_queue(now, queue)?;
         }
         for topic in fixture.topics {
-            world.autoscaling.set_topic(topic.arn, &topic.queue, topic.raw);
+            world
+                .autoscaling
+                .set_topic(topic.arn, &topic.queue, topic.raw);
         }
         for group in fixture.groups {
             world.create_group(now, group)?;
@@ -128,10 +130,13 @@ impl World {
             Event::Deliver { queue, body } => {
                 // A target that was deleted gets nothing, as with the real services.
                 if let Some(queue) = self.sqs.named(&queue) {
-                    self.sqs.deliver(cx, queue, &body, sqs::wire::MessageAttributes::new());
+                    self.sqs
+                        .deliver(cx, queue, &body, sqs::wire::MessageAttributes::new());
                 }
             }
-            Event::InstanceStep { instance, step } => self.autoscaling.instance_step(cx, &instance, step),
+            Event::InstanceStep { instance, step } => {
+                self.autoscaling.instance_step(cx, &instance, step)
+            }
             Event::HookDeadline { action } => self.autoscaling.hook_deadline(cx, action),
             Event::Replace { group } => self.autoscaling.replace(cx, &group),
             Event::AgentPublishes { instance } => self.agent_publishes(&instance),
@@ -141,8 +146,12 @@ impl World {
     }
 
     fn agent_publishes(&mut self, instance: &Arc<str>) {
-        let Some(agent) = self.autoscaling.running_agent(instance) else { return };
-        let Publish::Parameter { name, secure, .. } = &agent.options.publish else { return };
+        let Some(agent) = self.autoscaling.running_agent(instance) else {
+            return;
+        };
+        let Publish::Parameter { name, secure, .. } = &agent.options.publish else {
+            return;
+        };
         let caller = Caller::instance(&self.cx.settings.account, &agent.options.role, instance);
         let request = ssm::wire::PutParameter {
             name: name.replace("{instance_id}", instance),
@@ -161,7 +170,8 @@ impl World {
 
     fn command_ends(&mut self, command: &str, instance: &str) {
         let run = self.autoscaling.running_agent(instance).map(|agent| {
-            let ready = matches!(agent.options.publish, Publish::RunCommand { .. }) && agent.publishes_at <= self.cx.now;
+            let ready = matches!(agent.options.publish, Publish::RunCommand { .. })
+                && agent.publishes_at <= self.cx.now;
             ssm::Run {
                 outcome: agent.options.command,
                 output: ready.then(|| material(&agent.options.material, self.seed, instance)),
@@ -174,7 +184,12 @@ impl World {
     ///
     /// # Errors
     /// The access error of the operation's service.
-    pub fn admit(&mut self, now: u64, access_key_id: &str, operation: Operation) -> Answer<Admission> {
+    pub fn admit(
+        &mut self,
+        now: u64,
+        access_key_id: &str,
+        operation: Operation,
+    ) -> Answer<Admission> {
         self.advance(now);
         let admission = self.faults.decide(&mut self.cx, operation);
         if let Err(error) = self.principals.authorise(access_key_id, operation) {
@@ -302,7 +317,9 @@ impl World {
         request: &autoscaling::wire::PutLifecycleHook,
     ) -> Answer<()> {
         self.advance(now);
-        let answer = self.autoscaling.put_lifecycle_hook(&mut self.cx, &self.sqs, request);
+        let answer = self
+            .autoscaling
+            .put_lifecycle_hook(&mut self.cx, &self.sqs, request);
         self.advance(now);
         answer
     }
@@ -322,7 +339,9 @@ impl World {
         let agents = &self.autoscaling;
         self.ssm.send_command(&mut self.cx, request, |instance| {
             let agent = agents.running_agent(instance);
-            agent.and_then(|agent| agent.registered_at()).is_some_and(|at| at <= time)
+            agent
+                .and_then(|agent| agent.registered_at())
+                .is_some_and(|at| at <= time)
         })
     }
 
@@ -354,7 +373,10 @@ impl World {
     ) -> Answer<Vec<Arc<str>>> {
         self.advance(now);
         let cause = "an instance was started in response to a difference between desired and actual capacity.";
-        let launch = |_| self.autoscaling.launch(&mut self.cx, group, destination, agent.cloned(), cause);
+        let launch = |_| {
+            self.autoscaling
+                .launch(&mut self.cx, group, destination, agent.cloned(), cause)
+        };
         let launched: Vec<Arc<str>> = (0..count).map(launch).collect::<Answer<_>>()?;
         if destination == Place::AutoScalingGroup {
             self.autoscaling.raise_desired(group, launched.len());

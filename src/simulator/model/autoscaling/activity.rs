@@ -48,7 +48,13 @@ impl Group {
         self.activities.len() - 1
     }
 
-    pub(super) fn end(&mut self, cx: &Context, activity: usize, status: &'static str, message: Option<String>) {
+    pub(super) fn end(
+        &mut self,
+        cx: &Context,
+        activity: usize,
+        status: &'static str,
+        message: Option<String>,
+    ) {
         if let Some(activity) = self.activities.get_mut(activity) {
             activity.status = status;
             activity.message = message;
@@ -65,13 +71,17 @@ impl Group {
 
 pub(super) fn description(origin: Place, destination: Place, instance: &str) -> String {
     match (origin, destination) {
-        (Place::Ec2, Place::WarmPool) => format!("Launching a new EC2 instance into warm pool: {instance}"),
+        (Place::Ec2, Place::WarmPool) => {
+            format!("Launching a new EC2 instance into warm pool: {instance}")
+        }
         (Place::WarmPool, Place::AutoScalingGroup) => {
             format!("Launching a new EC2 instance from warm pool: {instance}")
         }
         (_, Place::AutoScalingGroup) => format!("Launching a new EC2 instance: {instance}"),
         (_, Place::WarmPool) => format!("Moving EC2 instance to warm pool: {instance}"),
-        (Place::WarmPool, Place::Ec2) => format!("Terminating EC2 instance from warm pool: {instance}"),
+        (Place::WarmPool, Place::Ec2) => {
+            format!("Terminating EC2 instance from warm pool: {instance}")
+        }
         (_, Place::Ec2) => format!("Terminating EC2 instance: {instance}"),
     }
 }

@@ -45,7 +45,10 @@ pub struct WarmPool {
 
 impl Default for WarmPool {
     fn default() -> Self {
-        Self { state: PoolState::Stopped, reuse: true }
+        Self {
+            state: PoolState::Stopped,
+            reuse: true,
+        }
     }
 }
 

@@ -6,15 +6,24 @@ use aws_smithy_types::base64;
 use md5::{Digest as _, Md5};
 
 use super::wire::{
-    AssociateNode, DescribeNodeAssociationStatus, DisassociateNode, EngineAttribute, ServerStatus, Status, Token,
+    AssociateNode, DescribeNodeAssociationStatus, DisassociateNode, EngineAttribute, ServerStatus,
+    Status, Token,
 };
-use super::{Association, Engine, Happened, LogEntry, Node, OpsworksCm, Repeated, Server, Wish, checks, no_such_server};
+use super::{
+    Association, Engine, Happened, LogEntry, Node, OpsworksCm, Repeated, Server, Wish, checks,
+    no_such_server,
+};
 use crate::simulator::model::caller::Caller;
 use crate::simulator::model::context::{Context, Event};
 use crate::simulator::model::error::{Answer, ApiError};
 
 impl OpsworksCm {
-    pub(crate) fn associate_node(&mut self, cx: &mut Context, caller: &Caller, request: &AssociateNode) -> Answer<Token> {
+    pub(crate) fn associate_node(
+        &mut self,
+        cx: &mut Context,
+        caller: &Caller,
+        request: &AssociateNode,
+    ) -> Answer<Token> {
         let name = checks::server_name(request.server_name.as_deref())?;
         let node = checks::node_name(request.node_name.as_deref())?;
         let server = self.ready(cx, name)?;
@@ -26,11 +35,16 @@ impl OpsworksCm {
                 Repeated::Success => {}
                 Repeated::Failed => fails = true,
                 Repeated::Validation => {
-                    return Err(ApiError::client("ValidationException", format!("Node {node} is already associated.")));
+                    return Err(ApiError::client(
+                        "ValidationException",
+                        format!("Node {node} is already associated."),
+                    ));
                 }
             }
         }
-        let wish = Wish::Associate { fingerprint: format!("{:x}", Md5::digest(key)) };
+        let wish = Wish::Associate {
+            fingerprint: format!("{:x}", Md5::digest(key)),
+        };
         Ok(self.accept(cx, caller, name, node, wish, fails))
     }
 
@@ -50,7 +64,10 @@ impl OpsworksCm {
                 Repeated::Success => {}
                 Repeated::Failed => fails = true,
                 Repeated::Validation => {
-                    return Err(ApiError::client("ValidationException", format!("Node {node} is not associated.")));
+                    return Err(ApiError::client(
+                        "ValidationException",
+                        format!("Node {node} is not associated."),
+                    ));
                 }
             }
         }
@@ -64,14 +81,25 @@ impl OpsworksCm {
         request: &DescribeNodeAssociationStatus,
     ) -> Answer<Status> {
         let name = checks::server_name(request.server_name.as_deref())?;
-        let token = checks::present(request.node_association_status_token.as_deref(), "nodeAssociationStatusToken")?;
+        let token = checks::present(
+            request.node_association_status_token.as_deref(),
+            "nodeAssociationStatusToken",
+        )?;
         let server = self.servers.get(name).ok_or_else(|| no_such_server(name))?;
-        let known = self.tokens.get(token).filter(|association| *association.server == *name);
+        let known = self
+            .tokens
+            .get(token)
+            .filter(|association| *association.server == *name);
         let recent = known.filter(|association| {
-            association.ended.is_none_or(|ended| cx.now < ended + server.options.token_known_ms)
+            association
+                .ended
+                .is_none_or(|ended| cx.now < ended + server.options.token_known_ms)
         });
         let association = recent.ok_or_else(|| {
-            ApiError::client("ResourceNotFoundException", "The node association status token is not known, or not recent.")
+            ApiError::client(
+                "ResourceNotFoundException",
+                "The node association status token is not known, or not recent.",
+            )
         })?;
         let status = match (association.ended, association.fails) {
             (None, _) => "IN_PROGRESS",
@@ -81,8 +109,15 @@ impl OpsworksCm {
         let signed = server.engine == Engine::Puppet
             && status == "SUCCESS"
             && matches!(association.wish, Wish::Associate { .. });
-        let engine_attributes = if signed { vec![certificate(&association.node)] } else { Vec::new() };
-        Ok(Status { node_association_status: status, engine_attributes })
+        let engine_attributes = if signed {
+            vec![certificate(&association.node)]
+        } else {
+            Vec::new()
+        };
+        Ok(Status {
+            node_association_status: status,
+            engine_attributes,
+        })
     }
 
     /// The server, where it is there and takes requests.
@@ -92,15 +127,29 @@ impl OpsworksCm {
             ServerStatus::Healthy => Ok(server),
             status => Err(ApiError::client(
                 "InvalidStateException",
-                format!("Server {name} is in the state {}, and must be HEALTHY.", status.name()),
+                format!(
+                    "Server {name} is in the state {}, and must be HEALTHY.",
+                    status.name()
+                ),
             )),
         }
     }
 
-    fn accept(&mut self, cx: &mut Context, caller: &Caller, server: &str, node: &str, wish: Wish, fails: bool) -> Token {
+    fn accept(
+        &mut self,
+        cx: &mut Context,
+        caller: &Caller,
+        server: &str,
+        node: &str,
+        wish: Wish,
+        fails: bool,
+    ) -> Token {
         let token: Arc<str> = cx.uuid().into();
         let (length, jitter) = self.servers.get(server).map_or((0, 0), |server| {
-            (server.options.association_ms, server.options.association_jitter_ms)
+            (
+                server.options.association_ms,
+                server.options.association_jitter_ms,
+            )
         });
         let length = length + cx.jitter(jitter);
         let association = Association {
@@ -120,13 +169,22 @@ impl OpsworksCm {
         if length == 0 {
             self.association_ends(cx, &token);
         } else {
-            cx.after(length, Event::AssociationEnds { token: Arc::clone(&token) });
+            cx.after(
+                length,
+                Event::AssociationEnds {
+                    token: Arc::clone(&token),
+                },
+            );
         }
-        Token { node_association_status_token: token.to_string() }
+        Token {
+            node_association_status_token: token.to_string(),
+        }
     }
 
     pub(crate) fn association_ends(&mut self, cx: &Context, token: &Arc<str>) {
-        let Some(association) = self.tokens.get_mut(token) else { return };
+        let Some(association) = self.tokens.get_mut(token) else {
+            return;
+        };
         association.ended = Some(cx.now);
         let server = self.servers.get_mut(&association.server);
         // A server that was deleted meanwhile has nothing to do any more.
@@ -138,7 +196,10 @@ impl OpsworksCm {
             (Wish::Associate { .. }, true) => Happened::AssociateFailed,
             (Wish::Disassociate, true) => Happened::DisassociateFailed,
             (Wish::Associate { fingerprint }, false) => {
-                let node = Node { fingerprint: fingerprint.clone(), since: cx.now };
+                let node = Node {
+                    fingerprint: fingerprint.clone(),
+                    since: cx.now,
+                };
                 server.nodes.insert(association.node.clone(), node);
                 Happened::Associated
             }
@@ -173,6 +234,8 @@ fn certificate(node: &str) -> EngineAttribute {
     let body = base64::encode(format!("a simulated certificate of {node}"));
     EngineAttribute {
         name: Some("PUPPET_NODE_CERT".into()),
-        value: Some(format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n")),
+        value: Some(format!(
+            "-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n"
+        )),
     }
 }

@@ -31,9 +31,17 @@ pub(super) fn server_name(name: Option<&str>) -> Answer<&str> {
 pub(super) fn node_name(name: Option<&str>) -> Answer<&str> {
     let name = present(name, "nodeName")?;
     if name.len() > LONGEST {
-        return Err(ApiError::constraint("…", "nodeName", "Member must have length less than or equal to 10000"));
+        return Err(ApiError::constraint(
+            "…",
+            "nodeName",
+            "Member must have length less than or equal to 10000",
+        ));
     }
-    if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_:.".contains(&byte)) {
+    if name.is_empty()
+        || !name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_:.".contains(&byte))
+    {
         return Err(ApiError::constraint(
             name,
             "nodeName",
@@ -95,17 +103,29 @@ fn bounded(attributes: &[EngineAttribute]) -> Answer<()> {
 }
 
 fn only(attributes: &[EngineAttribute], known: &[&str]) -> Answer<()> {
-    let unknown = attributes.iter().map(|attribute| attribute.name.as_deref().unwrap_or_default());
+    let unknown = attributes
+        .iter()
+        .map(|attribute| attribute.name.as_deref().unwrap_or_default());
     match unknown.into_iter().find(|name| !known.contains(name)) {
         None => Ok(()),
-        Some(name) => Err(ApiError::client("ValidationException", format!("Invalid engine attribute: {name}"))),
+        Some(name) => Err(ApiError::client(
+            "ValidationException",
+            format!("Invalid engine attribute: {name}"),
+        )),
     }
 }
 
 fn value<'a>(attributes: &'a [EngineAttribute], name: &str) -> Answer<&'a str> {
-    let found = attributes.iter().find(|attribute| attribute.name.as_deref() == Some(name));
+    let found = attributes
+        .iter()
+        .find(|attribute| attribute.name.as_deref() == Some(name));
     found
         .and_then(|attribute| attribute.value.as_deref())
         .filter(|value| !value.trim().is_empty())
-        .ok_or_else(|| ApiError::client("ValidationException", format!("Missing required engine attribute: {name}")))
+        .ok_or_else(|| {
+            ApiError::client(
+                "ValidationException",
+                format!("Missing required engine attribute: {name}"),
+            )
+        })
 }

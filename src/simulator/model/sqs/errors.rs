@@ -5,8 +5,17 @@ use crate::simulator::model::error::ApiError;
 const MODELLED: &str = "com.amazonaws.sqs#";
 const CORAL: &str = "com.amazon.coral.service#";
 
-fn error(namespace: &'static str, code: &'static str, query_code: &'static str, message: String) -> ApiError {
-    ApiError { query_code: Some(query_code), namespace: Some(namespace), ..ApiError::client(code, message) }
+fn error(
+    namespace: &'static str,
+    code: &'static str,
+    query_code: &'static str,
+    message: String,
+) -> ApiError {
+    ApiError {
+        query_code: Some(query_code),
+        namespace: Some(namespace),
+        ..ApiError::client(code, message)
+    }
 }
 
 pub fn no_such_queue() -> ApiError {
@@ -23,7 +32,12 @@ pub fn queue_exists(message: String) -> ApiError {
 }
 
 pub fn attribute_name(name: &str) -> ApiError {
-    error(MODELLED, "InvalidAttributeName", "InvalidAttributeName", format!("Unknown Attribute {name}."))
+    error(
+        MODELLED,
+        "InvalidAttributeName",
+        "InvalidAttributeName",
+        format!("Unknown Attribute {name}."),
+    )
 }
 
 pub fn attribute_value(name: &str) -> ApiError {
@@ -36,11 +50,18 @@ pub fn attribute_value(name: &str) -> ApiError {
 }
 
 pub fn parameter(message: String) -> ApiError {
-    error(CORAL, "InvalidParameterValueException", "InvalidParameterValue", message)
+    error(
+        CORAL,
+        "InvalidParameterValueException",
+        "InvalidParameterValue",
+        message,
+    )
 }
 
 pub fn parameter_value(value: impl std::fmt::Display, name: &str, reason: &str) -> ApiError {
-    parameter(format!("Value {value} for parameter {name} is invalid. Reason: {reason}"))
+    parameter(format!(
+        "Value {value} for parameter {name} is invalid. Reason: {reason}"
+    ))
 }
 
 pub fn missing(name: &str) -> ApiError {

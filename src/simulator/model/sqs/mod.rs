@@ -62,13 +62,13 @@ pub enum ExpiredHandles {
 /// All queues of the account.
 #[derive(Debug, Default)]
 pub struct Sqs {
-    pub(super) queues: Vec<Queue>,
+    queues: Vec<Queue>,
     by_name: HashMap<Arc<str>, usize>,
     deleted: HashMap<Arc<str>, u64>,
 }
 
 #[derive(Debug)]
-pub(super) struct Queue {
+pub(crate) struct Queue {
     pub name: Arc<str>,
     pub options: QueueOptions,
     pub alive: bool,
@@ -119,8 +119,14 @@ struct Message {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     Visible,
-    Delayed { until: u64 },
-    InFlight { nonce: u64, received: u64, until: u64 },
+    Delayed {
+        until: u64,
+    },
+    InFlight {
+        nonce: u64,
+        received: u64,
+        until: u64,
+    },
 }
 
 /// What has happened to a queue's messages so far.
@@ -215,7 +221,9 @@ impl Sqs {
 
     /// A message's delay or lease may have ended.
     pub(crate) fn message_due(&mut self, cx: &mut Context, queue: usize, id: u64) {
-        let Some(message) = self.queues[queue].messages.get_mut(&id) else { return };
+        let Some(message) = self.queues[queue].messages.get_mut(&id) else {
+            return;
+        };
         let until = match message.place {
             Place::Visible => return,
             Place::Delayed { until } | Place::InFlight { until, .. } => until,
@@ -233,7 +241,9 @@ impl Sqs {
 
     pub(crate) fn state(&self, cx: &Context, with_messages: bool) -> BTreeMap<String, QueueState> {
         let alive = self.queues.iter().filter(|queue| queue.alive);
-        alive.map(|queue| (queue.name.to_string(), queue.state(cx, with_messages))).collect()
+        alive
+            .map(|queue| (queue.name.to_string(), queue.state(cx, with_messages)))
+            .collect()
     }
 }
 
@@ -242,13 +252,11 @@ impl Queue {
         self.messages.len() - self.visible - self.delayed
     }
 
-    pub(crate) fn visible(&self) -> usize {
-        self.visible
-    }
-
     /// Puts a message among those that may be received.
     fn show(&mut self, cx: &mut Context, number: usize, id: u64) {
-        let Some(message) = self.messages.get_mut(&id) else { return };
+        let Some(message) = self.messages.get_mut(&id) else {
+            return;
+        };
         if matches!(message.place, Place::Delayed { .. }) {
             self.delayed -= 1;
         }
@@ -272,8 +280,11 @@ impl Queue {
     }
 
     fn state(&self, cx: &Context, with_messages: bool) -> QueueState {
-        let mut messages: Vec<(&u64, &Message)> =
-            if with_messages { self.messages.iter().collect() } else { Vec::new() };
+        let mut messages: Vec<(&u64, &Message)> = if with_messages {
+            self.messages.iter().collect()
+        } else {
+            Vec::new()
+        };
         messages.sort_unstable_by_key(|(id, _)| **id);
         QueueState {
             url: url_of(cx, &self.name),
@@ -282,7 +293,10 @@ impl Queue {
             delayed: self.delayed,
             counts: self.counts,
             options: self.options.clone(),
-            messages: messages.into_iter().map(|(_, message)| message.state()).collect(),
+            messages: messages
+                .into_iter()
+                .map(|(_, message)| message.state())
+                .collect(),
         }
     }
 }
@@ -290,7 +304,10 @@ impl Queue {
 impl Message {
     fn state(&self) -> MessageState {
         let text = |(name, value): (&String, &wire::MessageAttribute)| {
-            value.string_value.clone().map(|value| (name.clone(), value))
+            value
+                .string_value
+                .clone()
+                .map(|value| (name.clone(), value))
         };
         MessageState {
             message_id: self.message_id.to_string(),
@@ -309,7 +326,10 @@ impl Message {
 }
 
 pub(super) fn arn_of(cx: &Context, name: &str) -> String {
-    format!("arn:aws:sqs:{}:{}:{name}", cx.settings.region, cx.settings.account)
+    format!(
+        "arn:aws:sqs:{}:{}:{name}",
+        cx.settings.region, cx.settings.account
+    )
 }
 
 fn url_of(cx: &Context, name: &str) -> String {

@@ -32,7 +32,11 @@ impl Sqs {
             None => self.queues[queue].wait_ms,
             Some(seconds @ 0..=20) => seconds.unsigned_abs() * 1000,
             Some(other) => {
-                return Err(errors::parameter_value(other, "WaitTimeSeconds", "Must be >= 0 and <= 20, if provided."));
+                return Err(errors::parameter_value(
+                    other,
+                    "WaitTimeSeconds",
+                    "Must be >= 0 and <= 20, if provided.",
+                ));
             }
         };
         Ok((queue, wait))
@@ -61,7 +65,11 @@ impl Sqs {
             None => self.queues[number].visibility_ms,
             Some(seconds @ 0..=43_200) => seconds.unsigned_abs() * 1000,
             Some(other) => {
-                return Err(errors::parameter_value(other, "VisibilityTimeout", "Must be between 0 and 43200, if provided."));
+                return Err(errors::parameter_value(
+                    other,
+                    "VisibilityTimeout",
+                    "Must be between 0 and 43200, if provided.",
+                ));
             }
         };
         let asked = Asked::by(request)?;
@@ -74,7 +82,9 @@ impl Sqs {
         }
         let mut received = Received::default();
         while received.messages.len() < most {
-            let Some(id) = self.queues[number].take_ready(cx) else { break };
+            let Some(id) = self.queues[number].take_ready(cx) else {
+                break;
+            };
             if let Some(message) = self.hand_out(cx, number, id, lease_ms, &asked) {
                 received.messages.push(message);
             }
@@ -82,7 +92,14 @@ impl Sqs {
         Ok(received)
     }
 
-    fn hand_out(&mut self, cx: &mut Context, number: usize, id: u64, lease_ms: u64, asked: &Asked) -> Option<ReceivedMessage> {
+    fn hand_out(
+        &mut self,
+        cx: &mut Context,
+        number: usize,
+        id: u64,
+        lease_ms: u64,
+        asked: &Asked,
+    ) -> Option<ReceivedMessage> {
         let queue = &mut self.queues[number];
         let message = queue.messages.get_mut(&id)?;
         if cx.now >= message.sent + queue.retention_ms {
@@ -103,7 +120,11 @@ impl Sqs {
         message.first_received.get_or_insert(cx.now);
         let until = cx.now + lease_ms;
         let nonce = cx.rng.u64(..);
-        message.place = Place::InFlight { nonce, received: cx.now, until };
+        message.place = Place::InFlight {
+            nonce,
+            received: cx.now,
+            until,
+        };
         queue.visible -= 1;
         queue.counts.received += 1;
         let out = message.received(cx, handle(number, id, nonce), asked);
@@ -112,7 +133,13 @@ impl Sqs {
             queue.show(cx, number, id);
         } else {
             message.looked_at = until;
-            cx.at(until, Event::MessageDue { queue: number, message: id });
+            cx.at(
+                until,
+                Event::MessageDue {
+                    queue: number,
+                    message: id,
+                },
+            );
         }
         Some(out)
     }
@@ -127,8 +154,10 @@ impl Queue {
                 self.ready.swap(0, cx.rng.usize(0..window));
             }
             let (id, epoch) = self.ready.pop_front()?;
-            let current =
-                self.messages.get(&id).is_some_and(|message| message.epoch == epoch && message.place == Place::Visible);
+            let current = self
+                .messages
+                .get(&id)
+                .is_some_and(|message| message.epoch == epoch && message.place == Place::Visible);
             if current {
                 return Some(id);
             }
@@ -145,7 +174,11 @@ struct Asked {
 impl Asked {
     fn by(request: &ReceiveMessage) -> Answer<Self> {
         let mut system = Vec::new();
-        for name in request.message_system_attribute_names.iter().chain(&request.attribute_names) {
+        for name in request
+            .message_system_attribute_names
+            .iter()
+            .chain(&request.attribute_names)
+        {
             if name == "All" {
                 system.extend(SYSTEM_ATTRIBUTES);
             } else if let Some(known) = SYSTEM_ATTRIBUTES.iter().find(|known| *known == name) {
@@ -154,7 +187,10 @@ impl Asked {
                 return Err(errors::attribute_name(name));
             }
         }
-        Ok(Self { system, message: request.message_attribute_names.clone() })
+        Ok(Self {
+            system,
+            message: request.message_attribute_names.clone(),
+        })
     }
 
     fn wants(&self, name: &str) -> bool {
@@ -162,20 +198,27 @@ impl Asked {
             asked == "All"
                 || asked == ".*"
                 || asked == name
-                || asked.strip_suffix(".*").is_some_and(|prefix| name.starts_with(prefix))
+                || asked
+                    .strip_suffix(".*")
+                    .is_some_and(|prefix| name.starts_with(prefix))
         })
     }
 }
 
 impl Message {
     fn received(&self, cx: &Context, receipt_handle: String, asked: &Asked) -> ReceivedMessage {
-        let attributes: BTreeMap<&'static str, String> =
-            asked.system.iter().filter_map(|name| self.system_attribute(cx, name).map(|value| (*name, value))).collect();
+        let attributes: BTreeMap<&'static str, String> = asked
+            .system
+            .iter()
+            .filter_map(|name| self.system_attribute(cx, name).map(|value| (*name, value)))
+            .collect();
         let chosen: MessageAttributes = if asked.message.is_empty() {
             MessageAttributes::new()
         } else {
             let chosen = self.attributes.iter().filter(|(name, _)| asked.wants(name));
-            chosen.map(|(name, value)| (name.clone(), value.clone())).collect()
+            chosen
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect()
         };
         ReceivedMessage {
             message_id: Arc::clone(&self.message_id),

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::names::{self, Wanted};
 use super::parameters::tier;
 use super::wire::{
-    DescribeParameters, GetParameterHistory, GetParametersByPath, HistoryEntry, HistoryPage, Metadata, MetadataPage,
-    ParameterFilter, ParameterPage,
+    DescribeParameters, GetParameterHistory, GetParametersByPath, HistoryEntry, HistoryPage,
+    Metadata, MetadataPage, ParameterFilter, ParameterPage,
 };
 use super::{Parameter, Ssm, arn_of};
 use crate::simulator::model::caller::Caller;
@@ -34,7 +34,9 @@ impl Ssm {
         let from = request.next_token.as_deref().unwrap_or(&path);
         let mut page = ParameterPage::default();
         for (name, parameter) in self.from(from) {
-            let Some(rest) = name.strip_prefix(path.as_str()) else { break };
+            let Some(rest) = name.strip_prefix(path.as_str()) else {
+                break;
+            };
             if !request.recursive && rest.contains('/') {
                 continue;
             }
@@ -42,9 +44,19 @@ impl Ssm {
                 page.next_token = page.parameters.last().map(|last| last.name.clone());
                 break;
             }
-            let Some(version) = parameter.versions.back() else { continue };
+            let Some(version) = parameter.versions.back() else {
+                continue;
+            };
             let value = self.shown(name, parameter, version, request.with_decryption)?;
-            page.parameters.push(parameter.wire(cx, &Wanted { name, selector: None }, version, value));
+            page.parameters.push(parameter.wire(
+                cx,
+                &Wanted {
+                    name,
+                    selector: None,
+                },
+                version,
+                value,
+            ));
         }
         Ok(page)
     }
@@ -58,13 +70,20 @@ impl Ssm {
         let limit = page_size(request.max_results, 50, 50)?;
         let wanted = names::check_read(&request.name)?;
         self.allow(cx, caller, Operation::GetParameterHistory, wanted.name)?;
-        let parameter = self.parameters.get(wanted.name).ok_or_else(|| ApiError::bare("ParameterNotFound"))?;
+        let parameter = self
+            .parameters
+            .get(wanted.name)
+            .ok_or_else(|| ApiError::bare("ParameterNotFound"))?;
         let from = match &request.next_token {
             None => 0,
             Some(token) => token.parse::<u64>().map_err(|_| bad_token())?,
         };
         let mut page = HistoryPage::default();
-        for version in parameter.versions.iter().filter(|version| version.number > from) {
+        for version in parameter
+            .versions
+            .iter()
+            .filter(|version| version.number > from)
+        {
             if page.parameters.len() == limit {
                 page.next_token = page.parameters.last().map(|last| last.version.to_string());
                 break;
@@ -108,7 +127,9 @@ impl Ssm {
                 page.next_token = page.parameters.last().map(|last| last.name.clone());
                 break;
             }
-            let Some(version) = parameter.versions.back() else { continue };
+            let Some(version) = parameter.versions.back() else {
+                continue;
+            };
             page.parameters.push(Metadata {
                 name: name.to_string(),
                 arn: arn_of(cx, name),
@@ -126,31 +147,43 @@ impl Ssm {
     }
 
     fn from(&self, after: &str) -> impl Iterator<Item = (&Arc<str>, &Parameter)> {
-        self.parameters.range::<str, _>((Bound::Excluded(after), Bound::Unbounded))
+        self.parameters
+            .range::<str, _>((Bound::Excluded(after), Bound::Unbounded))
     }
 }
 
 fn keeps(filters: &[ParameterFilter], name: &str, parameter: &Parameter) -> Answer<bool> {
     for filter in filters {
         let any = |test: &dyn Fn(&str) -> bool| filter.values.iter().any(|value| test(value));
-        let kept = match (filter.key.as_str(), filter.option.as_deref().unwrap_or("Equals")) {
+        let kept = match (
+            filter.key.as_str(),
+            filter.option.as_deref().unwrap_or("Equals"),
+        ) {
             ("Name", "Equals") => any(&|value| name == value),
             ("Name", "BeginsWith") => any(&|value| name.starts_with(value)),
             ("Name", "Contains") => any(&|value| name.contains(value)),
             ("Type", "Equals") => any(&|value| parameter.kind.name() == value),
             ("Tier", "Equals") => any(&|value| tier(parameter.advanced) == value),
             ("Path", option) => any(&|value| {
-                let rest = name.strip_prefix(value.trim_end_matches('/')).and_then(|rest| rest.strip_prefix('/'));
+                let rest = name
+                    .strip_prefix(value.trim_end_matches('/'))
+                    .and_then(|rest| rest.strip_prefix('/'));
                 rest.is_some_and(|rest| option == "Recursive" || !rest.contains('/'))
             }),
             ("Name" | "Type" | "Tier", option) => {
                 return Err(ApiError::client(
                     "InvalidFilterOption",
-                    format!("The following filter option is not valid: {option}. Valid options include: [BeginsWith, Equals]."),
+                    format!(
+                        "The following filter option is not valid: {option}. Valid options include: [BeginsWith, Equals]."
+                    ),
                 ));
             }
             (other, _) => {
-                return Err(ApiError::constraint(other, "parameterFilters.1.member.key", "Member must be a known key"));
+                return Err(ApiError::constraint(
+                    other,
+                    "parameterFilters.1.member.key",
+                    "Member must be a known key",
+                ));
             }
         };
         if !kept {
@@ -167,7 +200,9 @@ pub(super) fn page_size(asked: Option<i64>, most: i64, default: usize) -> Answer
         Some(size) => Err(ApiError::constraint(
             &size.to_string(),
             "maxResults",
-            &format!("Member must have value less than or equal to {most} and greater than or equal to 1"),
+            &format!(
+                "Member must have value less than or equal to {most} and greater than or equal to 1"
+            ),
         )),
     }
 }
