@@ -186,6 +186,7 @@ async fn a_server_that_is_not_there_fails_and_one_under_maintenance_is_warned_of
     let checked = check("no-server", |fixture| fixture.servers.clear()).await;
     assert_eq!(checked.code, Some(1));
     checked.must_have("FAIL", "there is no such server");
+    checked.must_have("not tested", "opsworks-cm:DescribeNodeAssociationStatus");
     let checked = check("maintenance", |fixture| fixture.servers[0].status = ServerStatus::UnderMaintenance).await;
     assert_eq!(checked.code, Some(0), "{:#}", checked.report);
     checked.must_have("WARN", "it is UNDER_MAINTENANCE");
