@@ -148,7 +148,7 @@ impl World {
     /// How many messages of a queue can be received now.
     #[must_use]
     pub fn visible_messages(&self, queue: &str) -> usize {
-        self.sqs.named(queue).map_or(0, |queue| self.sqs.queue(queue).visible())
+        self.sqs.visible(queue)
     }
 
     /// The instances of a group that are in service, in the order of their ids.
