@@ -413,7 +413,7 @@ impl Fleet {
                 trace!(self, "  w{number} ended {transition} {instance} as {} {:?}", record.outcome.as_str(), record.reason);
             }
             Observation::StepBegan { subject, step } => {
-                trace!(self, "  w{number} {} {}: {}", subject.action.transition.as_str(), subject.action.instance, step.as_str());
+                trace!(self, "  w{number} {} {}: {} ({})", subject.action.transition.as_str(), subject.action.instance, step.as_str(), subject.message);
             }
             Observation::Retrying { subject, step, failure, delay, .. } => {
                 trace!(self, "  w{number} {} {}: {failure}, again in {delay:?}", subject.action.instance, step.as_str());
