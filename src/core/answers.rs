@@ -335,7 +335,7 @@ impl Core {
     }
 
     /// Gives an answer to the action that asked, if it still waits for it. What goes wrong inside ends that action alone.
-    fn for_action(&mut self, ticket: &Ticket, take: impl FnOnce(&mut Self, ActionId)) {
+    pub(super) fn for_action(&mut self, ticket: &Ticket, take: impl FnOnce(&mut Self, ActionId)) {
         if let Who::Action(id, epoch) = ticket.who
             && self.is_current(id, epoch)
         {

@@ -154,7 +154,12 @@ impl Core {
         if tickets.is_empty() {
             return false;
         }
-        let Some(call) = self.build(key, &tickets) else { return false };
+        let Some(call) = self.build(key, &tickets) else {
+            for ticket in tickets {
+                self.for_action(&ticket, |core, id| core.internal_error(id, "a call lacks what it is made of"));
+            }
+            return true;
+        };
         if let LaneKey::Server(server) = key
             && let Some(gate) = self.gates.get_mut(&server)
         {

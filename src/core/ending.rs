@@ -230,6 +230,14 @@ impl Core {
         }
     }
 
+    /// The dead-letter queue was taken away: nobody waits for it.
+    pub(super) fn give_up_dead_letters(&mut self) {
+        let waiting: Vec<_> = self.actions.iter().filter(|(_, action)| action.stage == Stage::DeadLetter).map(|(id, _)| *id).collect();
+        for id in waiting {
+            self.without_dead_letter_queue(id);
+        }
+    }
+
     pub(super) fn dead_letter_url(&self) -> Option<Arc<str>> {
         self.queue.facts.as_ref()?.dead_letter_url.as_deref().map(Arc::from)
     }
@@ -443,7 +451,13 @@ impl Core {
         let last = runs >= self.settings.max_deliveries || self.is_last_receive(id);
         let Some(action) = self.actions.get_mut(&id) else { return };
         let reason = Reason::new("internal_error", detail.chars().take(300).collect::<String>());
+        let delay = jittered((5_000_u64 << runs.min(7)).min(600_000), &mut self.rng);
         match &mut action.ending {
+            // All that is left of it is the letter, which another run would not know to write.
+            _ if action.stage == Stage::DeadLetter => {
+                self.set_stage(id, Stage::DeadLetter);
+                self.ask_at(id, LaneKey::DeadLetter, self.now.mono_ms + delay);
+            }
             None if last => self.fail(id, reason),
             Some(ending) if last && !ending.letter => {
                 ending.disassociate = false;
@@ -453,10 +467,7 @@ impl Core {
                 ending.reason.get_or_insert(reason);
                 self.go_on_ending(id);
             }
-            _ => {
-                let delay = jittered((5_000_u64 << runs.min(7)).min(600_000), &mut self.rng);
-                self.release(id, Duration::from_millis(delay));
-            }
+            _ => self.release(id, Duration::from_millis(delay)),
         }
     }
 }
