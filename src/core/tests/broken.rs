@@ -44,3 +44,52 @@ fn a_dead_letter_whose_call_panicked_is_written_again() {
     assert_eq!(bench.letters.len(), 1);
     bench.assert_nothing_is_left();
 }
+
+#[test]
+fn a_letter_that_cannot_be_written_for_twelve_hours_lets_its_message_go_and_is_written_later() {
+    let mut bench = Bench::new(settings());
+    bench.faults.insert("SendMessage", denied());
+    bench.send("garbage");
+    bench.run_for(25 * 3_600_000);
+    assert_eq!(bench.outcomes(), [Outcome::LeaseLost; 2], "once in each twelve hours");
+    bench.faults.clear();
+    bench.run_for(120_000);
+    assert_eq!(bench.letters.len(), 1);
+    assert!(bench.queue_is_empty());
+    bench.assert_nothing_is_left();
+}
+
+#[test]
+fn an_enrolled_launch_whose_message_cannot_be_deleted_for_hours_has_one_result_and_no_other() {
+    let mut bench = Bench::new(settings());
+    bench.launch(1);
+    bench.faults.insert("DeleteMessageBatch", timeout());
+    bench.faults.insert("ChangeMessageVisibilityBatch", timeout());
+    bench.run_for(3 * 3_600_000);
+    bench.faults.clear();
+    bench.run_for(120_000);
+    assert_eq!(bench.outcomes(), [Outcome::Enrolled]);
+    assert!(bench.queue_is_empty());
+    bench.assert_nothing_is_left();
+}
+
+#[test]
+fn an_outage_of_sqs_for_hours_costs_leases_and_no_action() {
+    let mut bench = Bench::new(settings());
+    bench.keys.insert(1, KeyAnswer::Absent);
+    bench.launch(1);
+    bench.launch(2);
+    bench.run_for(10_000);
+    for operation in ["ReceiveMessage", "ChangeMessageVisibilityBatch", "DeleteMessageBatch", "SendMessage", "GetQueueAttributes"] {
+        bench.faults.insert(operation, timeout());
+    }
+    bench.launch(3);
+    bench.run_for(3 * 3_600_000);
+    assert_eq!(bench.outcomes(), [Outcome::Enrolled, Outcome::LeaseLost]);
+    bench.faults.clear();
+    bench.keys.clear();
+    bench.run_for(300_000);
+    assert_eq!(bench.outcomes()[2..], [Outcome::Enrolled; 2]);
+    assert!(bench.queue_is_empty());
+    bench.assert_nothing_is_left();
+}
