@@ -214,6 +214,12 @@ impl Action {
         self.claim.as_ref().is_some_and(|claim| claim.transition == Transition::Launching)
     }
 
+    /// When the instance began to wait, in Unix milliseconds, as its event says. One that lies ahead of us is a clock that is wrong:
+    /// it began at the latest when we heard of it.
+    pub fn began_wall(&self) -> Option<u64> {
+        Some(self.claim.as_ref()?.time_ms?.min(self.taken_up.wall_ms))
+    }
+
     /// What log lines about it carry.
     pub fn subject(&self) -> Option<Subject> {
         let action = self.claim.clone()?;

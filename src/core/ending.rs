@@ -451,7 +451,9 @@ impl Core {
         let last = runs >= self.settings.max_deliveries || self.is_last_receive(id);
         let Some(action) = self.actions.get_mut(&id) else { return };
         let reason = Reason::new("internal_error", detail.chars().take(300).collect::<String>());
-        let delay = jittered((5_000_u64 << runs.min(7)).min(600_000), &mut self.rng);
+        // Nobody sends heartbeats meanwhile: at half the hook's time-out the next would have been due.
+        let longest = action.hook.map_or(600_000, |times| (times.heartbeat_ms / 4).min(600_000));
+        let delay = jittered((5_000_u64 << runs.min(7)).min(longest), &mut self.rng);
         match &mut action.ending {
             // All that is left of it is the letter, which another run would not know to write.
             _ if action.stage == Stage::DeadLetter => {

@@ -202,7 +202,7 @@ impl Core {
         let first = action.hook.is_none();
         action.hook = Some(times);
         if first {
-            let began_wall = action.claim.as_ref().and_then(|claim| claim.time_ms).unwrap_or(now.wall_ms);
+            let began_wall = action.began_wall().unwrap_or(now.wall_ms);
             let first_beat = began_wall.saturating_add(jittered(times.heartbeat_ms / 2, &mut self.rng));
             let beat_at = now.mono_of_wall(first_beat).max(now.mono_ms);
             self.timers.set(Timer::Heartbeat(id), &mut action.beat_at, Some(beat_at));
@@ -219,7 +219,7 @@ impl Core {
     pub(super) fn hook_limit(&self, id: ActionId) -> Option<u64> {
         let action = self.actions.get(&id)?;
         let times = action.hook?;
-        let began_wall = action.claim.as_ref()?.time_ms?;
+        let began_wall = action.began_wall()?;
         let margin = (2 * self.call_ms()).min(times.global_ms / 4);
         let limit_wall = began_wall.saturating_add(times.global_ms - margin);
         (limit_wall > self.now.wall_ms).then(|| self.now.mono_of_wall(limit_wall))

@@ -93,3 +93,37 @@ fn an_outage_of_sqs_for_hours_costs_leases_and_no_action() {
     assert!(bench.queue_is_empty());
     bench.assert_nothing_is_left();
 }
+
+#[test]
+fn heartbeats_go_on_while_a_completion_that_is_called_closed_is_tried_again() {
+    let mut bench = Bench::new(settings());
+    bench.heartbeat_timeout_s = 60;
+    bench.slow.insert("DescribeAutoScalingInstances", 20_000);
+    bench.faults.insert("CompleteLifecycleAction", Failure::new(Class::Final, "ValidationError", "some other trouble"));
+    bench.launch(1);
+    bench.run_for(20 * 60_000);
+    let longest = bench.beats.windows(2).map(|pair| pair[1].1 - pair[0].1).max().unwrap_or(u64::MAX);
+    assert!(longest < 60_000 && bench.now() - bench.beats.last().unwrap().1 < 60_000, "{longest} {:?}", bench.beats);
+}
+
+#[test]
+fn an_event_from_the_future_is_kept_open_like_any_other() {
+    let mut bench = Bench::new(settings());
+    bench.heartbeat_timeout_s = 60;
+    bench.keys.insert(1, KeyAnswer::Absent);
+    bench.launch_in_future(1, 3_600_000);
+    bench.run_for(120_000);
+    assert!(bench.beats.len() >= 3, "{:?}", bench.beats);
+}
+
+#[test]
+fn a_run_that_ended_in_an_internal_error_is_taken_up_again_before_its_hook_times_out() {
+    let mut bench = Bench::new(settings());
+    bench.heartbeat_timeout_s = 60;
+    bench.panicking.insert("Associate", 6);
+    bench.launch(1);
+    bench.run_for(30 * 60_000);
+    assert_eq!(bench.outcomes().last(), Some(&Outcome::Enrolled));
+    let longest = bench.beats.windows(2).map(|pair| pair[1].1 - pair[0].1).max().unwrap_or(0);
+    assert!(longest < 60_000, "{longest} {:?}", bench.beats);
+}
