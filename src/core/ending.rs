@@ -14,9 +14,9 @@ use super::observation::{Observation, Outcome, Reason, Record};
 use super::settings::{KeySource, OnFailure};
 use super::time::ms;
 use super::verdict::Verdict;
-use super::verify::jittered;
+use super::verify::{LOOK_AGAIN, jittered};
 use super::{ActionId, Core, Timer};
-use crate::facts::{ActionReply, ActionResult};
+use crate::facts::{ActionReply, ActionResult, Whereabouts};
 use crate::retry::{Class, Failure, Schedule};
 
 /// How long deleting a parameter may hold up an action, in milliseconds: what is left behind is found by `check`.
@@ -130,20 +130,27 @@ impl Core {
     /// Where the instance of an action stands that Auto Scaling calls closed.
     pub(super) fn confirm(&mut self, id: ActionId, result: ActionResult, verdict: Verdict) {
         let Some(action) = self.actions.get_mut(&id) else { return };
+        let launch = action.is_launch();
+        let takes_off = action.ending.as_ref().is_some_and(|ending| ending.disassociate);
         match verdict {
             Verdict::Waits | Verdict::WaitsForPool => {
                 let delay = action.looking.next_delay(&COMPLETE_AGAIN, &mut self.rng);
                 self.set_stage(id, Stage::Complete(result));
                 let scope = self.scope_of(id);
                 self.ask_at(id, LaneKey::Complete(scope), self.now.mono_ms + ms(delay));
+                // What it waits for may be a later action of ours, which waits for its turn.
+                self.pass_turn(id);
             }
+            // Past the hooks, and not yet to be seen which way.
+            Verdict::Soon if launch && self.is_patient(id) => self.confirm_later(id, result),
             // It was enrolled, and its launch ended otherwise: its node must not stay behind.
-            Verdict::Leaving if action.is_launch() && result == ActionResult::Continue => {
+            Verdict::Leaving if launch && result == ActionResult::Continue => {
                 self.stop_heartbeats(id);
                 self.end_gone(id, "closed", "the launch was ended by something else after the node had been enrolled");
             }
-            Verdict::Absent if action.is_launch() && result == ActionResult::Continue => {
-                if let Some(ending) = action.ending.as_mut() {
+            Verdict::Alive | Verdict::OtherGroup if launch && result == ActionResult::Abandon => self.end_kept_alive(id),
+            Verdict::Absent if launch && (result == ActionResult::Continue || takes_off) => {
+                if let Some(ending) = self.actions.get_mut(&id).and_then(|action| action.ending.as_mut()) {
                     ending.complete = None;
                 }
                 self.stop_heartbeats(id);
@@ -152,6 +159,43 @@ impl Core {
                 self.ask(id, LaneKey::Whereabouts(scope));
             }
             _ => self.completed(id),
+        }
+    }
+
+    fn confirm_later(&mut self, id: ActionId, result: ActionResult) {
+        let Some(action) = self.actions.get_mut(&id) else { return };
+        let delay = action.looking.next_delay(&LOOK_AGAIN, &mut self.rng);
+        self.set_stage(id, Stage::Confirm(result));
+        let scope = self.scope_of(id);
+        self.ask_at(id, LaneKey::Instances(scope), self.now.mono_ms + ms(delay));
+    }
+
+    /// A launch that failed, and whose instance lives all the same: somebody else let it continue. Its node is not ours to remove.
+    fn end_kept_alive(&mut self, id: ActionId) {
+        self.stop_heartbeats(id);
+        if let Some(ending) = self.actions.get_mut(&id).and_then(|action| action.ending.as_mut()) {
+            ending.outcome = Outcome::Continued;
+            ending.complete = None;
+            ending.disassociate = false;
+            ending.clean = false;
+        }
+        self.go_on_ending(id);
+    }
+
+    /// Where the instance of an abandoned launch went that is not listed any more: its node is removed on proof only.
+    pub(super) fn abandoned_whereabouts(&mut self, id: ActionId, whereabouts: Whereabouts) {
+        match whereabouts {
+            Whereabouts::Terminated => self.go_on_ending(id),
+            Whereabouts::Detached => self.end_kept_alive(id),
+            Whereabouts::Unproven if self.is_patient(id) => self.confirm_later(id, ActionResult::Abandon),
+            Whereabouts::Unproven => {
+                if let Some(ending) = self.actions.get_mut(&id).and_then(|action| action.ending.as_mut()) {
+                    ending.disassociate = false;
+                    ending.clean = false;
+                    ending.owed = true;
+                }
+                self.go_on_ending(id);
+            }
         }
     }
 

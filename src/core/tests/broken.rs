@@ -127,3 +127,75 @@ fn a_run_that_ended_in_an_internal_error_is_taken_up_again_before_its_hook_times
     let longest = bench.beats.windows(2).map(|pair| pair[1].1 - pair[0].1).max().unwrap_or(0);
     assert!(longest < 60_000, "{longest} {:?}", bench.beats);
 }
+
+#[test]
+fn a_launch_that_is_over_does_not_keep_the_next_one_of_its_instance_from_acting() {
+    let mut bench = Bench::new(settings());
+    bench.faults.insert("CompleteLifecycleAction", timeout());
+    bench.launch(1);
+    bench.run_for(10_000);
+    // It went into its warm pool by a time-out, and leaves it now: it waits again, and for the second action only.
+    bench.launch_again(1, 2);
+    bench.faults.clear();
+    bench.run_for(120_000);
+    assert_eq!(bench.outcomes(), [Outcome::Enrolled; 2]);
+    assert_eq!(bench.completions, [(1, ActionResult::Continue)]);
+    bench.assert_nothing_is_left();
+}
+
+#[test]
+fn three_actions_of_one_instance_in_a_row_each_end() {
+    for at in [1, 2, 5, 20, 500, 3_000, 8_000] {
+        for step in ["DescribeAutoScalingInstances", "GetParameters", "Associate", "AssociationStatus", "CompleteLifecycleAction"] {
+            let mut bench = Bench::new(settings());
+            bench.in_progress = true;
+            bench.slow.insert(step, 7_000);
+            bench.launch(1);
+            bench.run_for(at);
+            bench.launch_again(1, 2);
+            bench.run_for(at);
+            bench.terminate(1);
+            bench.run_for(10 * 60_000);
+            assert_eq!(bench.outcomes().len(), 3, "{step} after {at} ms: {:?}", bench.reasons());
+            assert!(bench.nodes.is_empty(), "{step} after {at} ms: {:?}", bench.reasons());
+            assert!(bench.queue_is_empty());
+            bench.assert_nothing_is_left();
+        }
+    }
+}
+
+#[test]
+fn a_failed_launch_that_somebody_else_put_in_service_keeps_its_node() {
+    let mut bench = Bench::new(settings());
+    bench.in_progress = true;
+    bench.statuses = vec![RegistrationStatus::Failed("no reason".into())];
+    bench.launch(1);
+    bench.slow.insert("CompleteLifecycleAction", 5_000);
+    bench.run_for(4_000);
+    bench.set_state(1, Some(LifecycleState::Living));
+    bench.run_for(60_000);
+    assert_eq!(bench.count("Disassociate"), 0, "it lives");
+    assert_eq!(bench.outcomes(), [Outcome::Continued]);
+    assert_eq!(bench.letters.len(), 1, "and its failure is recorded");
+}
+
+#[test]
+fn a_failed_launch_whose_instance_vanished_is_taken_off_on_proof_only() {
+    for (whereabouts, taken_off) in [(Whereabouts::Terminated, 1), (Whereabouts::Detached, 0), (Whereabouts::Unproven, 0)] {
+        let mut bench = Bench::new(settings());
+        bench.in_progress = true;
+        bench.statuses = vec![RegistrationStatus::Success, RegistrationStatus::Failed("no reason".into())];
+        bench.whereabouts = whereabouts;
+        bench.launch(1);
+        bench.slow.insert("CompleteLifecycleAction", 5_000);
+        bench.run_for(4_000);
+        bench.set_state(1, None);
+        bench.run_for(180_000);
+        assert_eq!(bench.count("Disassociate"), taken_off, "{whereabouts:?}");
+        assert_eq!(bench.outcomes().len(), 1);
+        assert_eq!(bench.letters.len(), 1, "{whereabouts:?}");
+        let owed = bench.letters[0].attributes.iter().any(|(name, _)| *name == "EnrolldOwed");
+        assert_eq!(owed, whereabouts == Whereabouts::Unproven, "{:?}", bench.letters);
+        bench.assert_nothing_is_left();
+    }
+}
