@@ -199,3 +199,43 @@ fn a_failed_launch_whose_instance_vanished_is_taken_off_on_proof_only() {
         bench.assert_nothing_is_left();
     }
 }
+
+#[test]
+fn credentials_that_are_missing_past_every_deadline_abandon_few_wherever_the_launches_wait() {
+    let operations = ["GetParameters", "Associate", "DescribeAutoScalingInstances", "DescribeLifecycleHooks", "AssociationStatus"];
+    for (operation, fault) in operations.iter().flat_map(|operation| [(*operation, expired()), (*operation, denied())]) {
+        let mut settings = settings();
+        settings.routes[0].timeout = std::time::Duration::from_secs(600);
+        let mut bench = Bench::new(settings);
+        bench.in_progress = true;
+        bench.faults.insert(operation, fault.clone());
+        for n in 1..=100 {
+            bench.launch(n);
+        }
+        bench.run_for(30 * 60_000);
+        let abandoned = bench.completions.len();
+        assert!(abandoned <= 15, "{abandoned} were abandoned within thirty minutes at {operation}: {}", fault.code);
+        bench.faults.clear();
+        bench.run_for(10 * 60_000);
+        let enrolled = bench.completions.iter().filter(|(_, result)| *result == ActionResult::Continue).count();
+        assert!(enrolled >= 85, "{enrolled} were enrolled after {operation}: {:?}", fault.code);
+        assert!(bench.queue_is_empty());
+        bench.assert_nothing_is_left();
+    }
+}
+
+#[test]
+fn trouble_that_is_over_holds_no_launch_and_is_no_reason() {
+    let mut settings = settings();
+    settings.routes[0].timeout = std::time::Duration::from_secs(600);
+    settings.routes[0].max_abandons = 0;
+    let mut bench = Bench::new(settings);
+    bench.in_progress = true;
+    bench.statuses = vec![RegistrationStatus::InProgress; 2_000];
+    bench.faults.insert("AssociationStatus", denied());
+    bench.launch(1);
+    bench.run_for(60_000);
+    bench.faults.clear();
+    bench.run_for(20 * 60_000);
+    assert_eq!(bench.completions, [(1, ActionResult::Abandon)]);
+}
