@@ -143,6 +143,8 @@ pub(super) struct Action {
     pub verified_at: Option<u64>,
     /// Whether it came back from verification only to have its sighting renewed for a place at a server's gate.
     pub renewing: bool,
+    /// Since when what Auto Scaling shows has not fitted the claim.
+    pub doubted_since: Option<u64>,
     /// Where looking again stands on its schedule.
     pub looking: Progress,
     pub hook: Option<HookTimes>,
@@ -190,6 +192,7 @@ impl Action {
             deadline_at: None,
             verified_at: None,
             renewing: false,
+            doubted_since: None,
             looking: Progress::default(),
             hook: None,
             beat_at: None,
@@ -212,6 +215,12 @@ impl Action {
     /// Whether it is a launch.
     pub fn is_launch(&self) -> bool {
         self.claim.as_ref().is_some_and(|claim| claim.transition == Transition::Launching)
+    }
+
+    /// When the instance began to wait, in Unix milliseconds, as its event says. One that lies ahead of us is a clock that is wrong:
+    /// it began at the latest when we heard of it.
+    pub fn began_wall(&self) -> Option<u64> {
+        Some(self.claim.as_ref()?.time_ms?.min(self.taken_up.wall_ms))
     }
 
     /// What log lines about it carry.

@@ -38,10 +38,14 @@ impl Core {
                 if self.queue.facts.as_ref() != Some(&facts) {
                     self.observe(Observation::QueueKnown { has_dead_letter_queue: facts.dead_letter_url.is_some() });
                 }
+                let nowhere = facts.dead_letter_url.is_none();
                 self.queue.facts = Some(facts);
                 self.queue.answers = true;
                 self.queue.asking.reset();
                 self.arm_queue(Some(self.now.mono_ms + QUEUE_REFRESH_MS));
+                if nowhere {
+                    self.give_up_dead_letters();
+                }
             }
             Err(failure) => {
                 self.queue.answers = false;

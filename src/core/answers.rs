@@ -188,10 +188,12 @@ impl Core {
             self.pace_mut(key).throttled(now);
         }
         let schedule = if failure.class == Class::RouteFault { self.settings.route_fault } else { self.settings.transient };
-        let Some(lane) = self.lanes.get_mut(&key) else { return };
+        let lane = self.lane_mut(key);
+        lane.trouble = Some(failure.clone());
         if lane.blocked_until > now {
             return;
         }
+        let Some(lane) = self.lanes.get_mut(&key) else { return };
         let delay = lane.progress.next_delay(&schedule, &mut self.rng);
         lane.blocked_until = now + ms(delay);
         self.observe(Observation::ServiceTrouble { operation: operation(key), failure: failure.clone(), delay });
@@ -203,6 +205,7 @@ impl Core {
         if let Some(lane) = self.lanes.get_mut(&key) {
             lane.progress.reset();
             lane.blocked_until = 0;
+            lane.trouble = None;
         }
     }
 
@@ -251,6 +254,7 @@ impl Core {
             Class::RouteFault => self.settings.route_fault,
         };
         let delay = ticket.progress.next_delay(&schedule, &mut self.rng);
+        self.lane_mut(key).trouble = Some(failure.clone());
         self.remember_failure(&ticket, &failure);
         self.tell_retry(&ticket, &failure, delay);
         self.lane_mut(key).push_at(now + ms(delay), ticket);
@@ -335,7 +339,7 @@ impl Core {
     }
 
     /// Gives an answer to the action that asked, if it still waits for it. What goes wrong inside ends that action alone.
-    fn for_action(&mut self, ticket: &Ticket, take: impl FnOnce(&mut Self, ActionId)) {
+    pub(super) fn for_action(&mut self, ticket: &Ticket, take: impl FnOnce(&mut Self, ActionId)) {
         if let Who::Action(id, epoch) = ticket.who
             && self.is_current(id, epoch)
         {

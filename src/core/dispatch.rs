@@ -154,7 +154,12 @@ impl Core {
         if tickets.is_empty() {
             return false;
         }
-        let Some(call) = self.build(key, &tickets) else { return false };
+        let Some(call) = self.build(key, &tickets) else {
+            for ticket in tickets {
+                self.for_action(&ticket, |core, id| core.internal_error(id, "a call lacks what it is made of"));
+            }
+            return true;
+        };
         if let LaneKey::Server(server) = key
             && let Some(gate) = self.gates.get_mut(&server)
         {
@@ -253,8 +258,11 @@ impl Core {
         let now = self.now.mono_ms;
         match ticket.who {
             Who::Group(_) => Fit::Yes,
-            Who::Message(message) if self.messages.contains_key(&message) => Fit::Yes,
-            Who::Message(_) => Fit::Dead,
+            // What is on its way back to the queue must not be hidden again.
+            Who::Message(message) => match self.messages.get(&message) {
+                Some(held) if key != LaneKey::Extend || held.owner.is_some() => Fit::Yes,
+                _ => Fit::Dead,
+            },
             Who::Beat(id) => match self.actions.get(&id) {
                 Some(action) if action.beats() => Fit::Yes,
                 _ => Fit::Dead,

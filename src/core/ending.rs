@@ -14,13 +14,15 @@ use super::observation::{Observation, Outcome, Reason, Record};
 use super::settings::{KeySource, OnFailure};
 use super::time::ms;
 use super::verdict::Verdict;
-use super::verify::jittered;
+use super::verify::{LOOK_AGAIN, jittered};
 use super::{ActionId, Core, Timer};
-use crate::facts::{ActionReply, ActionResult};
+use crate::facts::{ActionReply, ActionResult, Whereabouts};
 use crate::retry::{Class, Failure, Schedule};
 
 /// How long deleting a parameter may hold up an action, in milliseconds: what is left behind is found by `check`.
 const CLEAN_UP_MS: u64 = 60_000;
+/// No lifecycle action can be kept open for longer (Auto Scaling: 48 h), in milliseconds.
+const LONGEST_ACTION_MS: u64 = 48 * 3600 * 1000;
 /// How often a completion that Auto Scaling calls closed is tried again while the instance still waits.
 const COMPLETE_AGAIN: Schedule = Schedule::doubling(Duration::from_secs(1), Duration::from_secs(30));
 /// A message may be hidden for at most 12 h; one that nobody can handle and that has nowhere to go stays hidden for nearly that.
@@ -130,20 +132,27 @@ impl Core {
     /// Where the instance of an action stands that Auto Scaling calls closed.
     pub(super) fn confirm(&mut self, id: ActionId, result: ActionResult, verdict: Verdict) {
         let Some(action) = self.actions.get_mut(&id) else { return };
+        let launch = action.is_launch();
+        let takes_off = action.ending.as_ref().is_some_and(|ending| ending.disassociate);
         match verdict {
             Verdict::Waits | Verdict::WaitsForPool => {
                 let delay = action.looking.next_delay(&COMPLETE_AGAIN, &mut self.rng);
                 self.set_stage(id, Stage::Complete(result));
                 let scope = self.scope_of(id);
                 self.ask_at(id, LaneKey::Complete(scope), self.now.mono_ms + ms(delay));
+                // What it waits for may be a later action of ours, which waits for its turn.
+                self.pass_turn(id);
             }
+            // Past the hooks, and not yet to be seen which way.
+            Verdict::Soon if launch && self.is_patient(id) => self.confirm_later(id, result),
             // It was enrolled, and its launch ended otherwise: its node must not stay behind.
-            Verdict::Leaving if action.is_launch() && result == ActionResult::Continue => {
+            Verdict::Leaving if launch && result == ActionResult::Continue => {
                 self.stop_heartbeats(id);
                 self.end_gone(id, "closed", "the launch was ended by something else after the node had been enrolled");
             }
-            Verdict::Absent if action.is_launch() && result == ActionResult::Continue => {
-                if let Some(ending) = action.ending.as_mut() {
+            Verdict::Alive | Verdict::OtherGroup if launch && result == ActionResult::Abandon => self.end_kept_alive(id),
+            Verdict::Absent if launch && (result == ActionResult::Continue || takes_off) => {
+                if let Some(ending) = self.actions.get_mut(&id).and_then(|action| action.ending.as_mut()) {
                     ending.complete = None;
                 }
                 self.stop_heartbeats(id);
@@ -155,19 +164,47 @@ impl Core {
         }
     }
 
+    fn confirm_later(&mut self, id: ActionId, result: ActionResult) {
+        let Some(action) = self.actions.get_mut(&id) else { return };
+        let delay = action.looking.next_delay(&LOOK_AGAIN, &mut self.rng);
+        self.set_stage(id, Stage::Confirm(result));
+        let scope = self.scope_of(id);
+        self.ask_at(id, LaneKey::Instances(scope), self.now.mono_ms + ms(delay));
+    }
+
+    /// A launch that failed, and whose instance lives all the same: somebody else let it continue. Its node is not ours to remove.
+    fn end_kept_alive(&mut self, id: ActionId) {
+        self.stop_heartbeats(id);
+        if let Some(ending) = self.actions.get_mut(&id).and_then(|action| action.ending.as_mut()) {
+            ending.outcome = Outcome::Continued;
+            ending.complete = None;
+            ending.disassociate = false;
+            ending.clean = false;
+        }
+        self.go_on_ending(id);
+    }
+
+    /// Where the instance of an abandoned launch went that is not listed any more: its node is removed on proof only.
+    pub(super) fn abandoned_whereabouts(&mut self, id: ActionId, whereabouts: Whereabouts) {
+        match whereabouts {
+            Whereabouts::Terminated => self.go_on_ending(id),
+            Whereabouts::Detached => self.end_kept_alive(id),
+            Whereabouts::Unproven if self.is_patient(id) => self.confirm_later(id, ActionResult::Abandon),
+            Whereabouts::Unproven => {
+                if let Some(ending) = self.actions.get_mut(&id).and_then(|action| action.ending.as_mut()) {
+                    ending.disassociate = false;
+                    ending.clean = false;
+                    ending.owed = true;
+                }
+                self.go_on_ending(id);
+            }
+        }
+    }
+
     fn completed(&mut self, id: ActionId) {
         self.stop_heartbeats(id);
-        let abandoned_at = self.now.mono_ms;
-        let Some(action) = self.actions.get_mut(&id) else { return };
-        let Some(ending) = action.ending.as_mut() else { return };
-        let result = ending.complete.take();
-        let route_fault = action.cause.as_ref().is_some_and(|cause| cause.class == Class::RouteFault);
-        if result == Some(ActionResult::Abandon)
-            && route_fault
-            && let Some(route) = action.route
-        {
-            self.abandons.entry(route).or_default().push_back(abandoned_at);
-        }
+        let Some(ending) = self.actions.get_mut(&id).and_then(|action| action.ending.as_mut()) else { return };
+        ending.complete = None;
         self.go_on_ending(id);
     }
 
@@ -227,6 +264,14 @@ impl Core {
         } else {
             ending.letter = false;
             self.go_on_ending(id);
+        }
+    }
+
+    /// The dead-letter queue was taken away: nobody waits for it.
+    pub(super) fn give_up_dead_letters(&mut self) {
+        let waiting: Vec<_> = self.actions.iter().filter(|(_, action)| action.stage == Stage::DeadLetter).map(|(id, _)| *id).collect();
+        for id in waiting {
+            self.without_dead_letter_queue(id);
         }
     }
 
@@ -365,7 +410,7 @@ impl Core {
                 _ => {}
             };
         }
-        if action.verified_at.is_none() && action.hook.is_none() && action.cause.is_none() {
+        if action.verified_at.is_none() && action.hook.is_none() && self.trouble_of(id).is_none() {
             let detail = "Auto Scaling never showed the instance waiting for the hook".to_owned();
             return self.end(id, super::admission::undeliverable("not_waiting", detail));
         }
@@ -377,48 +422,73 @@ impl Core {
 
     /// Why the time was over: what an action last failed with, or what its server last said.
     fn deadline_reason(&self, id: ActionId, otherwise: &str) -> Reason {
-        let Some(action) = self.actions.get(&id) else { return Reason::new("deadline", otherwise) };
-        let gate = action.route.and_then(|route| self.gates.get(&self.settings.route(route).server));
-        let at_gate = matches!(action.stage, Stage::Associate | Stage::Disassociate);
-        let cause = gate.filter(|_| at_gate).and_then(|gate| gate.failure.as_ref()).or(action.cause.as_deref());
-        match cause {
-            Some(failure) => Reason::new("deadline", format!("{otherwise}; the last trouble was {failure}")),
-            None => Reason::new("deadline", format!("{otherwise}, in the step {}", action.stage.step().as_str())),
+        match (self.trouble_of(id), self.actions.get(&id)) {
+            (Some(failure), _) => Reason::new("deadline", format!("{otherwise}; the last trouble was {failure}")),
+            (None, Some(action)) => Reason::new("deadline", format!("{otherwise}, in the step {}", action.stage.step().as_str())),
+            (None, None) => Reason::new("deadline", otherwise),
         }
+    }
+
+    /// What an action waits for that is in trouble: its server, as long as that takes no orders; the operation that it waits for, where
+    /// that fails for everybody; what it failed with itself; or, where it has not even been its turn to ask, what others failed with.
+    fn trouble_of(&self, id: ActionId) -> Option<&Failure> {
+        let action = self.actions.get(&id)?;
+        let at_gate = matches!(action.stage, Stage::Associate | Stage::Disassociate) || action.renewing;
+        let gate = action.route.and_then(|route| self.gates.get(&self.settings.route(route).server)).filter(|_| at_gate);
+        let lane = self.lane_of(action).and_then(|key| self.lanes.get(&key)).and_then(|lane| lane.trouble.as_ref());
+        let everybodys = lane.filter(|failure| failure.concerns_everybody());
+        gate.and_then(|gate| gate.failure.as_ref()).or(everybodys).or(action.cause.as_deref()).or(lane)
+    }
+
+    /// The lane that an action's present stage waits in.
+    fn lane_of(&self, action: &Action) -> Option<LaneKey> {
+        let server = || action.route.map(|route| self.settings.route(route).server);
+        Some(match action.stage {
+            Stage::Verify | Stage::Confirm(_) => LaneKey::Instances(action.scope),
+            Stage::Hooks => LaneKey::Hooks(action.scope),
+            Stage::Whereabouts => LaneKey::Whereabouts(action.scope),
+            Stage::Key => match self.settings.route(action.route?).key {
+                KeySource::Parameter { .. } => LaneKey::Keys(action.route?),
+                KeySource::RunCommand => LaneKey::Commands(action.route?),
+            },
+            Stage::Output(_) => LaneKey::Outputs(action.route?),
+            Stage::Associate | Stage::Disassociate => LaneKey::Server(server()?),
+            Stage::Status(..) => LaneKey::Status(server()?),
+            Stage::Complete(_) => LaneKey::Complete(action.scope),
+            Stage::CleanUp => LaneKey::DeleteParameters(action.scope),
+            Stage::DeadLetter => LaneKey::DeadLetter,
+            Stage::Delete => LaneKey::Delete,
+            Stage::LookAgain | Stage::Turn => return None,
+        })
     }
 
     /// An abandoned launch is launched again, and fails the same way if the fault is the route's: so, past a few, they are held to
     /// the hook's own limit instead, and go on by themselves when the cause is mended.
     fn hold_rather_than_abandon(&mut self, id: ActionId, reason: &Reason) -> bool {
+        let now = self.now.mono_ms;
         let Some(action) = self.actions.get(&id) else { return false };
         let Some(route_id) = action.route else { return false };
         let route = self.settings.route(route_id);
-        let fault = self.gates.get(&route.server).and_then(|gate| gate.failure.clone()).filter(|_| action.stage == Stage::Associate);
-        let fault = fault.or_else(|| action.cause.as_deref().cloned()).filter(|failure| failure.class == Class::RouteFault);
-        let Some(fault) = fault else { return false };
-        if !action.is_launch() || route.on_failure != OnFailure::Abandon || action.held {
-            self.remember_cause(id, fault);
+        let routes_fault = self.trouble_of(id).is_some_and(|failure| failure.class == Class::RouteFault);
+        if !routes_fault || !action.is_launch() || route.on_failure != OnFailure::Abandon {
             return false;
         }
+        let held = action.held;
         let window = ms(route.abandon_window);
         let allowed = usize::try_from(route.max_abandons).unwrap_or(usize::MAX);
-        let since = self.now.mono_ms.saturating_sub(window);
+        // Where the hook was never learned, its limit is the longest that there is.
+        let limit = if action.hook.is_some() { self.hook_limit(id) } else { Some(action.taken_up.mono_ms + LONGEST_ACTION_MS) };
+        // Counted when it is decided: those that are being abandoned now count too.
         let recent = self.abandons.entry(route_id).or_default();
-        while recent.front().is_some_and(|at| *at < since) {
+        while recent.front().is_some_and(|at| *at < now.saturating_sub(window)) {
             recent.pop_front();
         }
-        let recent = recent.len();
-        // Those that are being abandoned now count too.
-        let under_way = self.actions.values().filter(|other| {
-            other.route == Some(route_id) && other.ending.as_ref().is_some_and(|e| e.complete == Some(ActionResult::Abandon))
-        });
-        let limit = self.hook_limit(id).filter(|limit| *limit > self.now.mono_ms);
-        if recent + under_way.count() < allowed || limit.is_none() {
-            self.remember_cause(id, fault);
+        let Some(limit) = limit.filter(|limit| !held && *limit > now && recent.len() >= allowed) else {
+            recent.push_back(now);
             return false;
-        }
-        let spread = self.rng.u64(0..=window.min(limit.unwrap_or(0).saturating_sub(self.now.mono_ms) / 2));
-        self.set_deadline(id, limit.map(|limit| limit - spread));
+        };
+        let spread = self.rng.u64(0..=window.min((limit - now) / 2));
+        self.set_deadline(id, Some(limit - spread));
         if let Some(action) = self.actions.get_mut(&id) {
             action.held = true;
             self.held += 1;
@@ -429,12 +499,6 @@ impl Core {
         true
     }
 
-    fn remember_cause(&mut self, id: ActionId, fault: Failure) {
-        if let Some(action) = self.actions.get_mut(&id) {
-            action.cause = Some(Box::new(fault));
-        }
-    }
-
     /// Our own mistake: a call or a step panicked. The message is given back with a growing delay; after too many such runs, or on
     /// the last receive that the queue allows, the action ends with a recorded result.
     pub(super) fn internal_error(&mut self, id: ActionId, detail: &str) {
@@ -443,7 +507,15 @@ impl Core {
         let last = runs >= self.settings.max_deliveries || self.is_last_receive(id);
         let Some(action) = self.actions.get_mut(&id) else { return };
         let reason = Reason::new("internal_error", detail.chars().take(300).collect::<String>());
+        // Nobody sends heartbeats meanwhile: at half the hook's time-out the next would have been due.
+        let longest = action.hook.map_or(600_000, |times| (times.heartbeat_ms / 4).min(600_000));
+        let delay = jittered((5_000_u64 << runs.min(7)).min(longest), &mut self.rng);
         match &mut action.ending {
+            // All that is left of it is the letter, which another run would not know to write.
+            _ if action.stage == Stage::DeadLetter => {
+                self.set_stage(id, Stage::DeadLetter);
+                self.ask_at(id, LaneKey::DeadLetter, self.now.mono_ms + delay);
+            }
             None if last => self.fail(id, reason),
             Some(ending) if last && !ending.letter => {
                 ending.disassociate = false;
@@ -453,10 +525,7 @@ impl Core {
                 ending.reason.get_or_insert(reason);
                 self.go_on_ending(id);
             }
-            _ => {
-                let delay = jittered((5_000_u64 << runs.min(7)).min(600_000), &mut self.rng);
-                self.release(id, Duration::from_millis(delay));
-            }
+            _ => self.release(id, Duration::from_millis(delay)),
         }
     }
 }

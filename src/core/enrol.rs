@@ -171,6 +171,7 @@ impl Core {
                 self.order_is_done(id, order);
             }
             RegistrationStatus::InProgress => {
+                action.cause = None;
                 let Some(route) = action.route else { return };
                 let schedule = self.settings.route(route).status_poll;
                 let delay = action.looking.next_delay(&schedule, &mut self.rng);

@@ -1,6 +1,7 @@
 //! The core against hand-made services, under virtual time: one behaviour a test.
 
 mod bench;
+mod broken;
 
 use std::time::Duration;
 
