@@ -118,6 +118,7 @@ pub struct Fleet {
     pub knocks: Vec<Knock>,
     pub crashes: u64,
     pub calls: u64,
+    pub steps: u64,
     pub most_messages: u32,
     /// What went wrong in the running itself.
     pub faults: Vec<String>,
@@ -173,6 +174,7 @@ impl Fleet {
             knocks: Vec::new(),
             crashes: 0,
             calls: 0,
+            steps: 0,
             most_messages: 0,
             faults: Vec::new(),
             called: Vec::new(),
@@ -206,6 +208,7 @@ impl Fleet {
     /// Runs until everything rests.
     pub fn run(&mut self) {
         while !self.over {
+            self.steps += 1;
             let agenda = self.agenda.first_key_value().map(|((at, _), _)| *at);
             let world = self.services.world.next_event();
             let wakes = self.workers.iter().enumerate().filter(|(_, worker)| worker.core.is_some() && !worker.paused);
@@ -413,7 +416,14 @@ impl Fleet {
                 trace!(self, "  w{number} ended {transition} {instance} as {} {:?}", record.outcome.as_str(), record.reason);
             }
             Observation::StepBegan { subject, step } => {
-                trace!(self, "  w{number} {} {}: {} ({})", subject.action.transition.as_str(), subject.action.instance, step.as_str(), subject.message);
+                trace!(
+                    self,
+                    "  w{number} {} {}: {} ({})",
+                    subject.action.transition.as_str(),
+                    subject.action.instance,
+                    step.as_str(),
+                    subject.message
+                );
             }
             Observation::Retrying { subject, step, failure, delay, .. } => {
                 trace!(self, "  w{number} {} {}: {failure}, again in {delay:?}", subject.action.instance, step.as_str());
