@@ -25,7 +25,7 @@ fn skeleton() {
             bad += 1;
             println!("seed {seed}: after {} s, {} calls:", (fleet.now - plan::BEGIN) / 1000, fleet.calls);
             for broken in broken.iter().take(4) {
-                println!("    {}", broken.chars().take(300).collect::<String>());
+                println!("    {}", broken.chars().take(if one.is_some() { 5000 } else { 300 }).collect::<String>());
             }
         }
     }

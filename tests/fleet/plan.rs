@@ -135,6 +135,11 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Whether the queue allows so few receives that each counts.
+    pub fn spares_receives(&self) -> bool {
+        self.max_receive_count < 20
+    }
+
     /// Whether any worker or message is held up long enough for a short hook to run out.
     pub fn is_disturbed(&self) -> bool {
         let odds = &self.odds;
@@ -182,11 +187,11 @@ impl Plan {
         plan.skew_ms = (0..plan.workers).map(|_| dice.0.i64(-off..=off)).collect();
         actions(dice, span, &mut plan.script);
         events(dice, span, &mut plan);
-        if max_receive_count >= 20 {
-            workers(dice, span, &mut plan);
-        } else {
-            // Crashes and panics count towards it: on the last receive they would leave the message to SQS.
-            plan.odds.panics = 0.0;
+        workers(dice, span, &mut plan);
+        if plan.spares_receives() {
+            // What takes a message from a worker unasked counts towards it, and on the last receive leaves the message to SQS.
+            plan.script.retain(|(_, deed)| !matches!(deed, Deed::Crash { .. } | Deed::Pause { .. }));
+            plan.odds = Odds { panics: plan.odds.panics, slow: plan.odds.slow, ..Odds::default() };
         }
         outages(dice, span, &mut plan.outages);
         plan.publish_as_asked();
@@ -316,7 +321,7 @@ fn fixture(dice: &mut Dice, short_hooks: bool) -> Fixture {
             failures: if dice.chance(0.3) { dice.pick(&[0.05, 0.3]) } else { 0.0 },
             repeated: dice.pick(&[Repeated::Success, Repeated::Failed, Repeated::Validation]),
             absent: dice.pick(&[Repeated::Success, Repeated::Failed, Repeated::Validation]),
-            token_known_ms: dice.pick(&[2_000, 3_600_000]),
+            token_known_ms: dice.pick(&[10_000, 3_600_000, 3_600_000]),
         },
     });
     let servers = servers.collect();

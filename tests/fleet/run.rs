@@ -294,7 +294,7 @@ impl Fleet {
         keys.sort_unstable();
         for key in keys {
             let unprocessed = self.underway[&key].answer.is_none();
-            if unprocessed && self.dice.chance(0.5) {
+            if unprocessed && (self.dice.chance(0.5) || self.plan.spares_receives()) {
                 self.underway.remove(&key);
             }
             *self.fates.entry(Fate::Orphaned).or_default() += 1;
@@ -380,7 +380,9 @@ impl Fleet {
     fn carry_out(&mut self, number: usize, outbox: Outbox) {
         for abort in outbox.aborts {
             let key = Key { worker: number, run: self.workers[number].run, call: abort };
-            if let Some(underway) = self.underway.get_mut(&key) {
+            if self.plan.spares_receives() {
+                self.underway.remove(&key);
+            } else if let Some(underway) = self.underway.get_mut(&key) {
                 underway.dropped = true;
             }
         }
@@ -451,7 +453,8 @@ impl Fleet {
         let odds = self.plan.odds;
         let longest = u64::try_from(self.plan.settings.call_timeout.as_millis()).unwrap();
         let mut fate = Fate::Answered;
-        if !calm {
+        let spared = self.plan.spares_receives() && matches!(call, Call::Receive { .. });
+        if !calm && !spared {
             let mut roll = self.dice.0.f64();
             for (odd, what) in [
                 (odds.throttled, Fate::Throttled),
