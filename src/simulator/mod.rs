@@ -1,0 +1,3 @@
+//! The AWS that the worker sees, in one process.
+
+pub mod model;
