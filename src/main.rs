@@ -1,22 +1,10 @@
-//! Provisional: the one command that is there.
+//! The command line's entrance.
+
+use std::process::ExitCode;
 
 use clap::Parser;
-use enrolld::cli::simulate::{SimulateArgs, run};
+use enrolld::cli::Cli;
 
-#[derive(Parser)]
-#[command(version)]
-enum Command {
-    Simulate(SimulateArgs),
-}
-
-#[tokio::main(flavor = "current_thread")]
-async fn main() -> std::process::ExitCode {
-    let Command::Simulate(args) = Command::parse();
-    match run(args).await {
-        Ok(()) => std::process::ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            std::process::ExitCode::FAILURE
-        }
-    }
+fn main() -> ExitCode {
+    Cli::parse().run()
 }

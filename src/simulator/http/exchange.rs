@@ -41,17 +41,10 @@ pub(super) enum Input {
     Form(Form),
 }
 
-pub(super) async fn exchange(
-    shared: Arc<Shared>,
-    request: Request<Incoming>,
-) -> Result<Reply, Dropped> {
+pub(super) async fn exchange(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Reply, Dropped> {
     let (head, body) = request.into_parts();
     let Ok(body) = Limited::new(body, LARGEST_BODY).collect().await else {
-        return Ok(reply::plain(
-            413,
-            "text/plain",
-            b"the body is too large, or was cut off\n".to_vec(),
-        ));
+        return Ok(reply::plain(413, "text/plain", b"the body is too large, or was cut off\n".to_vec()));
     };
     let body = body.to_bytes();
     if head.uri.path().starts_with("/_sim") {
@@ -69,15 +62,13 @@ async fn serve(shared: Arc<Shared>, call: Call) -> Result<Reply, Dropped> {
         return poll::receive(shared, call).await;
     }
     // Without a fault in the way, all of it is one turn at the lock.
-    let first = shared.with(
-        |world, now| match world.admit(now, &call.key, call.operation) {
-            Err(error) => Ok(reply::failure(service, &error)),
-            Ok(admission) if admission.delay_ms == 0 && admission.fate == Fate::Process => {
-                Ok(reply::answer(service, process(world, now, &call, false)))
-            }
-            Ok(admission) => Err(admission),
-        },
-    );
+    let first = shared.with(|world, now| match world.admit(now, &call.key, call.operation) {
+        Err(error) => Ok(reply::failure(service, &error)),
+        Ok(admission) if admission.delay_ms == 0 && admission.fate == Fate::Process => {
+            Ok(reply::answer(service, process(world, now, &call, false)))
+        }
+        Ok(admission) => Err(admission),
+    });
     let admission = match first {
         Ok(reply) => return Ok(reply),
         Err(admission) => admission,
@@ -86,10 +77,7 @@ async fn serve(shared: Arc<Shared>, call: Call) -> Result<Reply, Dropped> {
         tokio::time::sleep(Duration::from_millis(admission.delay_ms)).await;
     }
     match admission.fate {
-        Fate::Process => Ok(reply::answer(
-            service,
-            shared.with(|world, now| process(world, now, &call, false)),
-        )),
+        Fate::Process => Ok(reply::answer(service, shared.with(|world, now| process(world, now, &call, false)))),
         Fate::ProcessAndLoseAnswer => {
             let _ = shared.with(|world, now| process(world, now, &call, true));
             Err(Dropped)
@@ -153,10 +141,7 @@ fn identify(head: &Parts, body: Bytes) -> Result<Call, Box<Reply>> {
             Some("2011-01-01") => Service::AutoScaling,
             Some("2011-06-15") => Service::Sts,
             other => {
-                return Err(unknown(
-                    Service::AutoScaling,
-                    &format!("version {}", other.unwrap_or("(none)")),
-                ));
+                return Err(unknown(Service::AutoScaling, &format!("version {}", other.unwrap_or("(none)"))));
             }
         };
         (service, form.text("Action"), Input::Form(form))
@@ -167,18 +152,12 @@ fn identify(head: &Parts, body: Bytes) -> Result<Call, Box<Reply>> {
     let Some(key) = text(AUTHORIZATION.as_str()).and_then(access_key) else {
         return Err(Box::new(reply::failure(service, &unauthenticated(service))));
     };
-    Ok(Call {
-        operation,
-        key: key.to_owned(),
-        input,
-    })
+    Ok(Call { operation, key: key.to_owned(), input })
 }
 
 /// The access key id of `AWS4-HMAC-SHA256 Credential=AKID/20260302/eu-central-1/sqs/aws4_request, …`.
 fn access_key(authorization: &str) -> Option<&str> {
-    let (_, rest) = authorization
-        .strip_prefix("AWS4-")?
-        .split_once("Credential=")?;
+    let (_, rest) = authorization.strip_prefix("AWS4-")?.split_once("Credential=")?;
     rest.split('/').next().filter(|key| !key.is_empty())
 }
 
@@ -190,26 +169,15 @@ fn unauthenticated(service: Service) -> ApiError {
             query_code: Some("MissingAuthenticationToken"),
             ..ApiError::new(403, "MissingAuthenticationTokenException", message())
         },
-        Service::Ssm | Service::OpsworksCm => {
-            ApiError::new(400, "MissingAuthenticationTokenException", message())
-        }
-        Service::AutoScaling | Service::Sts => {
-            ApiError::new(403, "MissingAuthenticationToken", message())
-        }
+        Service::Ssm | Service::OpsworksCm => ApiError::new(400, "MissingAuthenticationTokenException", message()),
+        Service::AutoScaling | Service::Sts => ApiError::new(403, "MissingAuthenticationToken", message()),
     }
 }
 
 fn unknown(service: Service, name: &str) -> Box<Reply> {
     let error = match service {
-        Service::AutoScaling | Service::Sts => ApiError::client(
-            "InvalidAction",
-            format!("Could not find the operation: {name}"),
-        ),
-        _ => ApiError::new(
-            400,
-            "UnknownOperationException",
-            Some(format!("There is no operation {name} here.")),
-        ),
+        Service::AutoScaling | Service::Sts => ApiError::client("InvalidAction", format!("Could not find the operation: {name}")),
+        _ => ApiError::new(400, "UnknownOperationException", Some(format!("There is no operation {name} here."))),
     };
     Box::new(reply::failure(service, &error))
 }

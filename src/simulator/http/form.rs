@@ -11,10 +11,7 @@ impl Form {
     }
 
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0
-            .iter()
-            .find(|(known, _)| known == name)
-            .map(|(_, value)| value.as_str())
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
     pub fn owned(&self, name: &str) -> Option<String> {
@@ -28,11 +25,7 @@ impl Form {
     /// The members of a list, `NAME.member.1` and so on, in the order of their numbers.
     pub fn list(&self, name: &str) -> Vec<String> {
         let member = |(key, value): &(String, String)| {
-            let number = key
-                .strip_prefix(name)?
-                .strip_prefix(".member.")?
-                .parse::<u32>()
-                .ok()?;
+            let number = key.strip_prefix(name)?.strip_prefix(".member.")?.parse::<u32>().ok()?;
             Some((number, value.clone()))
         };
         let mut members: Vec<(u32, String)> = self.0.iter().filter_map(member).collect();
@@ -41,11 +34,7 @@ impl Form {
     }
 
     pub fn number(&self, name: &str) -> Answer<Option<i64>> {
-        let parse = |text: &str| {
-            text.parse().map_err(|_| {
-                ApiError::client("MalformedInput", format!("{name}: not a number: {text}"))
-            })
-        };
+        let parse = |text: &str| text.parse().map_err(|_| ApiError::client("MalformedInput", format!("{name}: not a number: {text}")));
         self.get(name).map(parse).transpose()
     }
 
@@ -60,9 +49,7 @@ mod tests {
 
     #[test]
     fn lists_are_read_in_the_order_of_their_numbers() {
-        let form = Form::parse(
-            b"Action=A&Ids.member.10=j&Ids.member.2=b&Ids.member.1=a+%26&Other.member.1=x",
-        );
+        let form = Form::parse(b"Action=A&Ids.member.10=j&Ids.member.2=b&Ids.member.1=a+%26&Other.member.1=x");
         assert_eq!(form.list("Ids"), ["a &", "b", "j"]);
         assert_eq!(form.get("Action"), Some("A"));
         assert_eq!(form.number("Missing"), Ok(None));

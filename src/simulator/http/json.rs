@@ -14,8 +14,7 @@ use crate::simulator::model::operation::Operation;
 /// `SerializationException`, as the services answer what they cannot read.
 pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Answer<T> {
     let body = if body.is_empty() { b"{}" } else { body };
-    serde_json::from_slice(body)
-        .map_err(|error| ApiError::client("SerializationException", error.to_string()))
+    serde_json::from_slice(body).map_err(|error| ApiError::client("SerializationException", error.to_string()))
 }
 
 pub(super) fn write<T: Serialize>(answer: &T) -> Vec<u8> {
@@ -31,13 +30,7 @@ macro_rules! dispatch {
     };
 }
 
-pub(super) fn call(
-    world: &mut World,
-    now: u64,
-    caller: &Caller,
-    operation: Operation,
-    body: &[u8],
-) -> Answer<Vec<u8>> {
+pub(super) fn call(world: &mut World, now: u64, caller: &Caller, operation: Operation, body: &[u8]) -> Answer<Vec<u8>> {
     dispatch! { world, now, caller, operation, body;
         ReceiveMessage => receive_message,
         DeleteMessageBatch => delete_message_batch,

@@ -41,11 +41,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self {
-            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-            seed: 0,
-            fixture: Fixture::standard(),
-        }
+        Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), seed: 0, fixture: Fixture::standard() }
     }
 }
 
@@ -69,10 +65,7 @@ impl Simulator {
         let now = wall_clock_ms();
         let world = World::from_fixture(fixture, options.seed, now).map_err(|error| {
             let message = error.message.unwrap_or_default();
-            io::Error::new(
-                io::ErrorKind::InvalidInput,
-                format!("the fixture cannot be: {}: {message}", error.code),
-            )
+            io::Error::new(io::ErrorKind::InvalidInput, format!("the fixture cannot be: {}: {message}", error.code))
         })?;
         let shared = Arc::new(Shared::new(world, now));
         let clock = Arc::clone(&shared);
@@ -81,11 +74,7 @@ impl Simulator {
             unreachable!("the clock never stops")
         });
         let accept = tokio::spawn(accept(listener, Arc::clone(&shared)));
-        Ok(Self {
-            shared,
-            address,
-            tasks: [keep_time, accept],
-        })
+        Ok(Self { shared, address, tasks: [keep_time, accept] })
     }
 
     /// Where it listens.

@@ -50,19 +50,11 @@ pub(super) async fn receive(shared: Arc<Shared>, call: Call) -> Result<Reply, Dr
     if lost {
         return Err(Dropped);
     }
-    Ok(reply::answer(
-        Service::Sqs,
-        answer.map(|received| json::write(&received)),
-    ))
+    Ok(reply::answer(Service::Sqs, answer.map(|received| json::write(&received))))
 }
 
 /// The first look is the client's own; the wait after it goes on without the client.
-async fn receive_or_wait(
-    shared: &Arc<Shared>,
-    key: &str,
-    request: ReceiveMessage,
-    started: Instant,
-) -> Answer<Received> {
+async fn receive_or_wait(shared: &Arc<Shared>, key: &str, request: ReceiveMessage, started: Instant) -> Answer<Received> {
     let (queue, wait_ms, first) = shared.with(|world, now| {
         let (queue, wait_ms) = world.receive_wait(&request)?;
         look(world, now, key, &request).map(|received| (queue, wait_ms, received))
@@ -72,14 +64,7 @@ async fn receive_or_wait(
     }
     let (answer, answered) = oneshot::channel();
     let deadline = started + Duration::from_millis(wait_ms);
-    let poll = Poll {
-        shared: Arc::clone(shared),
-        key: key.to_owned(),
-        request,
-        queue,
-        deadline,
-        answer,
-    };
+    let poll = Poll { shared: Arc::clone(shared), key: key.to_owned(), request, queue, deadline, answer };
     tokio::spawn(poll.wait());
     // The task answers always, unless the runtime is going down.
     answered.await.unwrap_or_else(|_| Ok(Received::default()))
@@ -115,9 +100,7 @@ impl Poll {
                 }
                 Err(called) => called,
             };
-            let patient = self
-                .shared
-                .with(|world, _| world.sqs.queue(self.queue).options.dropped_polls_receive);
+            let patient = self.shared.with(|world, _| world.sqs.queue(self.queue).options.dropped_polls_receive);
             tokio::select! {
                 () = called.notified() => {}
                 () = tokio::time::sleep_until(self.deadline) => {

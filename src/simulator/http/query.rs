@@ -13,27 +13,17 @@ use crate::simulator::model::operation::{Operation, Service};
 const AUTO_SCALING: &str = "http://autoscaling.amazonaws.com/doc/2011-01-01/";
 const STS: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
 
-pub(super) fn call(
-    world: &mut World,
-    now: u64,
-    caller: &Caller,
-    operation: Operation,
-    form: &Form,
-) -> Answer<Vec<u8>> {
+pub(super) fn call(world: &mut World, now: u64, caller: &Caller, operation: Operation, form: &Form) -> Answer<Vec<u8>> {
     let mut xml = Response::begin(operation);
     let out = &mut xml.xml;
     match operation {
         Operation::CompleteLifecycleAction => {
-            let request = wire::CompleteLifecycleAction {
-                action: action(form),
-                lifecycle_action_result: form.text("LifecycleActionResult"),
-            };
+            let request =
+                wire::CompleteLifecycleAction { action: action(form), lifecycle_action_result: form.text("LifecycleActionResult") };
             world.complete_lifecycle_action(now, caller, &request)?;
         }
         Operation::RecordLifecycleActionHeartbeat => {
-            let request = wire::RecordLifecycleActionHeartbeat {
-                action: action(form),
-            };
+            let request = wire::RecordLifecycleActionHeartbeat { action: action(form) };
             world.record_lifecycle_action_heartbeat(now, caller, &request)?;
         }
         Operation::DescribeAutoScalingInstances => {
@@ -43,9 +33,7 @@ pub(super) fn call(
                 next_token: form.owned("NextToken"),
             };
             let page = world.describe_auto_scaling_instances(now, caller, &request)?;
-            out.list("AutoScalingInstances", &page.items, |out, one| {
-                instance(out, one, true)
-            });
+            out.list("AutoScalingInstances", &page.items, |out, one| instance(out, one, true));
             out.maybe("NextToken", page.next_token.as_deref());
         }
         Operation::DescribeAutoScalingGroups => {
@@ -74,11 +62,7 @@ pub(super) fn call(
                 auto_scaling_group_name: form.text("AutoScalingGroupName"),
                 lifecycle_hook_names: form.list("LifecycleHookNames"),
             };
-            out.list(
-                "LifecycleHooks",
-                &world.describe_lifecycle_hooks(now, caller, &request)?,
-                hook,
-            );
+            out.list("LifecycleHooks", &world.describe_lifecycle_hooks(now, caller, &request)?, hook);
         }
         Operation::PutLifecycleHook => world.put_lifecycle_hook(now, caller, &put_hook(form)?)?,
         Operation::DeleteLifecycleHook => {
@@ -98,9 +82,7 @@ pub(super) fn call(
             if let Some(pool) = pool {
                 warm_pool(out, &pool);
             }
-            out.list("Instances", &page.items, |out, one| {
-                instance(out, one, false)
-            });
+            out.list("Instances", &page.items, |out, one| instance(out, one, false));
             out.maybe("NextToken", page.next_token.as_deref());
         }
         _ if operation.service() == Service::Sts => sts(world, now, caller, operation, form, out)?,
@@ -109,30 +91,18 @@ pub(super) fn call(
     Ok(xml.finish())
 }
 
-fn change(
-    world: &mut World,
-    now: u64,
-    caller: &Caller,
-    operation: Operation,
-    form: &Form,
-    out: &mut Xml,
-) -> Answer<()> {
+fn change(world: &mut World, now: u64, caller: &Caller, operation: Operation, form: &Form, out: &mut Xml) -> Answer<()> {
     let auto_scaling_group_name = form.text("AutoScalingGroupName");
     let instance_ids = form.list("InstanceIds");
     let should_decrement_desired_capacity = form.flag("ShouldDecrementDesiredCapacity");
     match operation {
         Operation::SetInstanceHealth => {
-            let request = wire::SetInstanceHealth {
-                instance_id: form.text("InstanceId"),
-                health_status: form.text("HealthStatus"),
-            };
+            let request = wire::SetInstanceHealth { instance_id: form.text("InstanceId"), health_status: form.text("HealthStatus") };
             world.set_instance_health(now, caller, &request)
         }
         Operation::TerminateInstanceInAutoScalingGroup => {
-            let request = wire::TerminateInstanceInAutoScalingGroup {
-                instance_id: form.text("InstanceId"),
-                should_decrement_desired_capacity,
-            };
+            let request =
+                wire::TerminateInstanceInAutoScalingGroup { instance_id: form.text("InstanceId"), should_decrement_desired_capacity };
             let done = world.terminate_instance_in_auto_scaling_group(now, caller, &request)?;
             out.open("Activity");
             activity(out, &done);
@@ -140,66 +110,30 @@ fn change(
             Ok(())
         }
         Operation::DetachInstances => {
-            let request = wire::DetachInstances {
-                auto_scaling_group_name,
-                instance_ids,
-                should_decrement_desired_capacity,
-            };
-            out.list(
-                "Activities",
-                &world.detach_instances(now, caller, &request)?,
-                activity,
-            );
+            let request = wire::DetachInstances { auto_scaling_group_name, instance_ids, should_decrement_desired_capacity };
+            out.list("Activities", &world.detach_instances(now, caller, &request)?, activity);
             Ok(())
         }
         Operation::EnterStandby => {
-            let request = wire::EnterStandby {
-                auto_scaling_group_name,
-                instance_ids,
-                should_decrement_desired_capacity,
-            };
-            out.list(
-                "Activities",
-                &world.enter_standby(now, caller, &request)?,
-                activity,
-            );
+            let request = wire::EnterStandby { auto_scaling_group_name, instance_ids, should_decrement_desired_capacity };
+            out.list("Activities", &world.enter_standby(now, caller, &request)?, activity);
             Ok(())
         }
         Operation::ExitStandby => {
-            let request = wire::ExitStandby {
-                auto_scaling_group_name,
-                instance_ids,
-            };
-            out.list(
-                "Activities",
-                &world.exit_standby(now, caller, &request)?,
-                activity,
-            );
+            let request = wire::ExitStandby { auto_scaling_group_name, instance_ids };
+            out.list("Activities", &world.exit_standby(now, caller, &request)?, activity);
             Ok(())
         }
         Operation::SetDesiredCapacity => {
             let desired_capacity = form.number("DesiredCapacity")?.unwrap_or(-1);
-            let request = wire::SetDesiredCapacity {
-                auto_scaling_group_name,
-                desired_capacity,
-            };
+            let request = wire::SetDesiredCapacity { auto_scaling_group_name, desired_capacity };
             world.set_desired_capacity(now, caller, &request)
         }
-        _ => Err(ApiError::client(
-            "InvalidAction",
-            format!("Could not find operation {}", operation.name()),
-        )),
+        _ => Err(ApiError::client("InvalidAction", format!("Could not find operation {}", operation.name()))),
     }
 }
 
-fn sts(
-    world: &mut World,
-    now: u64,
-    caller: &Caller,
-    operation: Operation,
-    form: &Form,
-    out: &mut Xml,
-) -> Answer<()> {
+fn sts(world: &mut World, now: u64, caller: &Caller, operation: Operation, form: &Form, out: &mut Xml) -> Answer<()> {
     if operation == Operation::GetCallerIdentity {
         out.leaf("UserId", caller.arn.rsplit('/').next().unwrap_or_default());
         out.leaf("Account", &caller.account);
@@ -208,46 +142,31 @@ fn sts(
     }
     let needed = |name: &str| {
         form.get(name).filter(|value| !value.is_empty()).ok_or_else(|| {
-            ApiError::client("ValidationError", format!("1 validation error detected: Value null at '{name}' failed to satisfy constraint: Member must not be null"))
+            ApiError::client(
+                "ValidationError",
+                format!("1 validation error detected: Value null at '{name}' failed to satisfy constraint: Member must not be null"),
+            )
         })
     };
     let role = needed("RoleArn")?;
     let session = needed("RoleSessionName")?;
     let account = role.split(':').nth(4).filter(|account| account.len() == 12);
     let (Some(account), Some((_, name))) = (account, role.split_once(":role/")) else {
-        return Err(ApiError::client(
-            "ValidationError",
-            format!("{role} is invalid"),
-        ));
+        return Err(ApiError::client("ValidationError", format!("{role} is invalid")));
     };
     let key = format!("ASIA{:016X}", fastrand::u64(..));
     // A session's ARN has the role's name without its path.
-    let arn = format!(
-        "arn:aws:sts::{account}:assumed-role/{}/{session}",
-        name.rsplit('/').next().unwrap_or(name)
-    );
-    world.set_principal(Principal {
-        access_key_id: key.clone(),
-        arn: arn.clone(),
-        account: Some(account.to_owned()),
-        denied: Vec::new(),
-    });
+    let arn = format!("arn:aws:sts::{account}:assumed-role/{}/{session}", name.rsplit('/').next().unwrap_or(name));
+    world.set_principal(Principal { access_key_id: key.clone(), arn: arn.clone(), account: Some(account.to_owned()), denied: Vec::new() });
     out.open("AssumedRoleUser");
-    out.leaf(
-        "AssumedRoleId",
-        &format!("AROA{:016X}:{session}", fastrand::u64(..)),
-    );
+    out.leaf("AssumedRoleId", &format!("AROA{:016X}:{session}", fastrand::u64(..)));
     out.leaf("Arn", &arn);
     out.close("AssumedRoleUser");
     out.open("Credentials");
     out.leaf("AccessKeyId", &key);
     out.leaf("SecretAccessKey", "simulated");
     out.leaf("SessionToken", "simulated");
-    let seconds = form
-        .number("DurationSeconds")?
-        .unwrap_or(3600)
-        .clamp(900, 43_200)
-        .unsigned_abs();
+    let seconds = form.number("DurationSeconds")?.unwrap_or(3600).clamp(900, 43_200).unsigned_abs();
     out.leaf("Expiration", &iso(now + seconds * 1000));
     out.close("Credentials");
     Ok(())
@@ -283,14 +202,7 @@ fn instance(out: &mut Xml, one: &wire::Instance, with_group: bool) {
     out.leaf("AvailabilityZone", &one.availability_zone);
     out.leaf("LifecycleState", one.lifecycle_state);
     // DescribeAutoScalingInstances shouts, the group whispers.
-    out.leaf(
-        "HealthStatus",
-        if with_group || one.health_status != "HEALTHY" {
-            one.health_status
-        } else {
-            "Healthy"
-        },
-    );
+    out.leaf("HealthStatus", if with_group || one.health_status != "HEALTHY" { one.health_status } else { "Healthy" });
     out.open("LaunchTemplate");
     out.leaf("LaunchTemplateId", "lt-0123456789abcdef0");
     out.leaf("LaunchTemplateName", &one.group);
@@ -311,9 +223,7 @@ fn group(out: &mut Xml, one: &wire::Group) {
     out.list("LoadBalancerNames", &[] as &[()], |_, ()| {});
     out.leaf("HealthCheckType", "EC2");
     out.leaf("HealthCheckGracePeriod", "0");
-    out.list("Instances", &one.instances, |out, one| {
-        instance(out, one, false)
-    });
+    out.list("Instances", &one.instances, |out, one| instance(out, one, false));
     out.leaf("CreatedTime", &one.created_time);
     if let Some(pool) = &one.warm_pool {
         warm_pool(out, pool);
@@ -327,14 +237,7 @@ fn warm_pool(out: &mut Xml, pool: &wire::WarmPool) {
     out.leaf("MinSize", "0");
     out.leaf("PoolState", pool.pool_state);
     out.open("InstanceReusePolicy");
-    out.leaf(
-        "ReuseOnScaleIn",
-        if pool.reuse_on_scale_in {
-            "true"
-        } else {
-            "false"
-        },
-    );
+    out.leaf("ReuseOnScaleIn", if pool.reuse_on_scale_in { "true" } else { "false" });
     out.close("InstanceReusePolicy");
     out.close("WarmPoolConfiguration");
 }
@@ -357,10 +260,7 @@ fn hook(out: &mut Xml, one: &wire::Hook) {
     out.leaf("LifecycleHookName", &one.lifecycle_hook_name);
     out.leaf("AutoScalingGroupName", &one.auto_scaling_group_name);
     out.leaf("LifecycleTransition", one.lifecycle_transition);
-    out.maybe(
-        "NotificationTargetARN",
-        one.notification_target_arn.as_deref(),
-    );
+    out.maybe("NotificationTargetARN", one.notification_target_arn.as_deref());
     out.maybe("RoleARN", one.role_arn.as_deref());
     out.maybe("NotificationMetadata", one.notification_metadata.as_deref());
     out.number("HeartbeatTimeout", one.heartbeat_timeout);
@@ -377,11 +277,7 @@ struct Response {
 
 impl Response {
     fn begin(operation: Operation) -> Self {
-        let namespace = if operation.service() == Service::Sts {
-            STS
-        } else {
-            AUTO_SCALING
-        };
+        let namespace = if operation.service() == Service::Sts { STS } else { AUTO_SCALING };
         let root = format!("{}Response", operation.name());
         let result = format!("{}Result", operation.name());
         let mut xml = Xml::new(&root, namespace);

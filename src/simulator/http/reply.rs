@@ -23,24 +23,12 @@ pub(super) fn answer(service: Service, answer: Result<Vec<u8>, ApiError>) -> Rep
 
 pub(super) fn failure(service: Service, error: &ApiError) -> Reply {
     match service {
-        Service::AutoScaling => reply(
-            service,
-            error.status,
-            xml_error(error, "http://autoscaling.amazonaws.com/doc/2011-01-01/"),
-        ),
-        Service::Sts => reply(
-            service,
-            error.status,
-            xml_error(error, "https://sts.amazonaws.com/doc/2011-06-15/"),
-        ),
+        Service::AutoScaling => reply(service, error.status, xml_error(error, "http://autoscaling.amazonaws.com/doc/2011-01-01/")),
+        Service::Sts => reply(service, error.status, xml_error(error, "https://sts.amazonaws.com/doc/2011-06-15/")),
         Service::Sqs | Service::Ssm | Service::OpsworksCm => {
             let mut reply = reply(service, error.status, json_error(service, error));
             if service == Service::Sqs {
-                let fault = if error.is_sender_fault() {
-                    "Sender"
-                } else {
-                    "Receiver"
-                };
+                let fault = if error.is_sender_fault() { "Sender" } else { "Receiver" };
                 let code = error.query_code.unwrap_or(&error.code);
                 if let Ok(value) = HeaderValue::from_str(&format!("{code};{fault}")) {
                     reply.headers_mut().insert("x-amzn-query-error", value);
@@ -68,9 +56,7 @@ fn reply(service: Service, status: u16, body: Vec<u8>) -> Reply {
 pub(super) fn plain(status: u16, kind: &'static str, body: Vec<u8>) -> Reply {
     let mut reply = Response::new(Full::new(Bytes::from(body)));
     *reply.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    reply
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     reply
 }
 
@@ -81,14 +67,7 @@ pub(super) fn request_id() -> String {
 fn xml_error(error: &ApiError, namespace: &str) -> Vec<u8> {
     let mut xml = Xml::new("ErrorResponse", namespace);
     xml.open("Error");
-    xml.leaf(
-        "Type",
-        if error.is_sender_fault() {
-            "Sender"
-        } else {
-            "Receiver"
-        },
-    );
+    xml.leaf("Type", if error.is_sender_fault() { "Sender" } else { "Receiver" });
     xml.leaf("Code", &error.code);
     xml.leaf("Message", error.message.as_deref().unwrap_or_default());
     xml.close("Error");
@@ -101,11 +80,7 @@ fn json_error(service: Service, error: &ApiError) -> Vec<u8> {
     let code = format!("{}{}", error.namespace.unwrap_or_default(), error.code);
     body.insert("__type".into(), Value::String(code));
     if let Some(message) = &error.message {
-        let key = if writes_capital(service, &error.code) {
-            "Message"
-        } else {
-            "message"
-        };
+        let key = if writes_capital(service, &error.code) { "Message" } else { "message" };
         body.insert(key.into(), Value::String(message.clone()));
     }
     serde_json::to_vec(&body).expect("strings always serialise")
@@ -113,22 +88,14 @@ fn json_error(service: Service, error: &ApiError) -> Vec<u8> {
 
 /// Whether the model of this error spells its message with a capital; clients read both.
 fn writes_capital(service: Service, code: &str) -> bool {
-    let general = [
-        "ThrottlingException",
-        "AccessDeniedException",
-        "UnknownOperationException",
-        "SerializationException",
-    ];
+    let general = ["ThrottlingException", "AccessDeniedException", "UnknownOperationException", "SerializationException"];
     match service {
         Service::OpsworksCm => !general.contains(&code),
         Service::Ssm => {
             code.starts_with("InvalidInstance")
                 || code.starts_with("InvalidDocument")
                 || code.starts_with("Document")
-                || matches!(
-                    code,
-                    "InvalidParameters" | "InvalidNextToken" | "InternalServerError"
-                )
+                || matches!(code, "InvalidParameters" | "InvalidNextToken" | "InternalServerError")
         }
         _ => false,
     }

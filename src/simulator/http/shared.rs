@@ -30,20 +30,14 @@ struct Inner {
 
 /// Unix milliseconds.
 pub(crate) fn wall_clock_ms() -> u64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Shared {
     pub fn new(world: World, now_ms: u64) -> Self {
         Self {
-            inner: Mutex::new(Inner {
-                world,
-                waiting: HashMap::new(),
-                arrivals: Vec::new(),
-            }),
+            inner: Mutex::new(Inner { world, waiting: HashMap::new(), arrivals: Vec::new() }),
             started: Instant::now(),
             started_ms: now_ms,
             skipped_ms: AtomicU64::new(0),
@@ -66,20 +60,12 @@ impl Shared {
     }
 
     /// Works on the world, and where nothing comes of it, waits in the line of a queue.
-    pub fn with_or_wait<T>(
-        &self,
-        queue: usize,
-        work: impl FnOnce(&mut World, u64) -> Option<T>,
-    ) -> Result<T, Arc<Notify>> {
+    pub fn with_or_wait<T>(&self, queue: usize, work: impl FnOnce(&mut World, u64) -> Option<T>) -> Result<T, Arc<Notify>> {
         let mut inner = self.lock();
         let out = work(&mut inner.world, self.now_ms());
         let out = out.ok_or_else(|| {
             let notify = Arc::new(Notify::new());
-            inner
-                .waiting
-                .entry(queue)
-                .or_default()
-                .push_back(Arc::clone(&notify));
+            inner.waiting.entry(queue).or_default().push_back(Arc::clone(&notify));
             notify
         });
         self.settle(&mut inner);

@@ -81,9 +81,6 @@ mod tests {
     fn text_cannot_become_markup() {
         let mut xml = Xml::new("R", "n");
         xml.leaf("A", "<b>&\"\u{0}");
-        assert_eq!(
-            xml.finish("R"),
-            b"<R xmlns=\"n\"><A>&lt;b&gt;&amp;&quot;</A></R>"
-        );
+        assert_eq!(xml.finish("R"), b"<R xmlns=\"n\"><A>&lt;b&gt;&amp;&quot;</A></R>");
     }
 }

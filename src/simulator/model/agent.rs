@@ -63,12 +63,7 @@ pub enum Publish {
 
 impl Default for Publish {
     fn default() -> Self {
-        Self::Parameter {
-            name: default_parameter(),
-            after_ms: 100,
-            jitter_ms: 0,
-            secure: false,
-        }
+        Self::Parameter { name: default_parameter(), after_ms: 100, jitter_ms: 0, secure: false }
     }
 }
 
@@ -122,18 +117,15 @@ pub fn material(kind: &Material, seed: u64, instance: &str) -> String {
 
 /// FNV-1a, so that neighbouring ids begin far apart.
 fn fingerprint(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    })
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// A SubjectPublicKeyInfo with a random odd modulus of 2048 bits and the exponent 65537.
 fn public_key(rng: &mut Rng) -> String {
     // Everything in it has a fixed length, so the DER around the modulus is fixed too.
     const HEAD: [u8; 33] = [
-        0x30, 0x82, 0x01, 0x22, 0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01,
-        0x01, 0x01, 0x05, 0x00, 0x03, 0x82, 0x01, 0x0f, 0x00, 0x30, 0x82, 0x01, 0x0a, 0x02, 0x82,
-        0x01, 0x01, 0x00,
+        0x30, 0x82, 0x01, 0x22, 0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00, 0x03, 0x82, 0x01,
+        0x0f, 0x00, 0x30, 0x82, 0x01, 0x0a, 0x02, 0x82, 0x01, 0x01, 0x00,
     ];
     const TAIL: [u8; 5] = [0x02, 0x03, 0x01, 0x00, 0x01];
     let mut modulus = [0; 256];
@@ -165,12 +157,9 @@ mod tests {
         let block = pem::parse(&key).expect("PEM");
         assert_eq!(block.tag(), "PUBLIC KEY");
         let (rest, info) =
-            <x509_parser::x509::SubjectPublicKeyInfo as x509_parser::prelude::FromDer<_>>::from_der(block.contents())
-                .expect("DER");
+            <x509_parser::x509::SubjectPublicKeyInfo as x509_parser::prelude::FromDer<_>>::from_der(block.contents()).expect("DER");
         assert!(rest.is_empty());
-        let x509_parser::public_key::PublicKey::RSA(rsa) = info.parsed().expect("a key") else {
-            panic!("not RSA")
-        };
+        let x509_parser::public_key::PublicKey::RSA(rsa) = info.parsed().expect("a key") else { panic!("not RSA") };
         assert_eq!(rsa.key_size(), 2048);
         assert_eq!(rsa.try_exponent().expect("exponent"), 65537);
         assert_eq!(key, material(&Material::Good, 1, "i-0a1b2c3d4e5f60718"));

@@ -21,19 +21,13 @@ impl Caller {
     /// A caller by account and ARN.
     #[must_use]
     pub fn new(account: &str, arn: &str) -> Self {
-        Self {
-            account: account.into(),
-            arn: arn.into(),
-        }
+        Self { account: account.into(), arn: arn.into() }
     }
 
     /// The role session that an EC2 instance is: the session name is the instance id.
     #[must_use]
     pub fn instance(account: &str, role: &str, instance: &str) -> Self {
-        Self::new(
-            account,
-            &format!("arn:aws:sts::{account}:assumed-role/{role}/{instance}"),
-        )
+        Self::new(account, &format!("arn:aws:sts::{account}:assumed-role/{role}/{instance}"))
     }
 }
 
@@ -63,29 +57,20 @@ pub struct Principals {
 impl Principals {
     pub(crate) fn new(account: &str) -> Self {
         let default = Caller::new(account, &format!("arn:aws:iam::{account}:root"));
-        Self {
-            default,
-            known: HashMap::new(),
-        }
+        Self { default, known: HashMap::new() }
     }
 
     /// Makes an access key id stand for a principal, from now on.
     pub fn set(&mut self, principal: Principal) {
-        let account = principal
-            .account
-            .as_deref()
-            .unwrap_or(&self.default.account);
+        let account = principal.account.as_deref().unwrap_or(&self.default.account);
         let caller = Caller::new(account, &principal.arn);
-        self.known
-            .insert(principal.access_key_id, (caller, principal.denied));
+        self.known.insert(principal.access_key_id, (caller, principal.denied));
     }
 
     /// The caller that an access key id stands for.
     #[must_use]
     pub fn caller(&self, access_key_id: &str) -> Caller {
-        self.known
-            .get(access_key_id)
-            .map_or_else(|| self.default.clone(), |(caller, _)| caller.clone())
+        self.known.get(access_key_id).map_or_else(|| self.default.clone(), |(caller, _)| caller.clone())
     }
 
     /// Whether the operation is refused to this access key id.
@@ -94,9 +79,7 @@ impl Principals {
     /// The access error of the operation's service.
     pub fn authorise(&self, access_key_id: &str, operation: Operation) -> Result<(), ApiError> {
         match self.known.get(access_key_id) {
-            Some((caller, denied)) if denied.iter().any(|pattern| operation.matches(pattern)) => {
-                Err(denial(caller, operation, None))
-            }
+            Some((caller, denied)) if denied.iter().any(|pattern| operation.matches(pattern)) => Err(denial(caller, operation, None)),
             _ => Ok(()),
         }
     }
@@ -105,9 +88,7 @@ impl Principals {
 /// The access error that a service answers, in its own form.
 #[must_use]
 pub fn denial(caller: &Caller, operation: Operation, resource: Option<&str>) -> ApiError {
-    let on = resource
-        .map(|resource| format!(" on resource: {resource}"))
-        .unwrap_or_default();
+    let on = resource.map(|resource| format!(" on resource: {resource}")).unwrap_or_default();
     let message = format!(
         "User: {} is not authorized to perform: {operation}{on} because no identity-based policy allows the {operation} action",
         caller.arn

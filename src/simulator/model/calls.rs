@@ -37,10 +37,7 @@ pub struct Calls {
 
 impl Calls {
     pub(crate) fn new() -> Self {
-        Self {
-            ok: vec![0; Operation::ALL.len()],
-            others: vec![BTreeMap::new(); Operation::ALL.len()],
-        }
+        Self { ok: vec![0; Operation::ALL.len()], others: vec![BTreeMap::new(); Operation::ALL.len()] }
     }
 
     pub(crate) fn count(&mut self, operation: Operation, outcome: Outcome<'_>) {
@@ -61,18 +58,12 @@ impl Calls {
     }
 
     pub(crate) fn totals(&self) -> BTreeMap<String, u64> {
-        let called = Operation::ALL
-            .iter()
-            .filter(|operation| self.of(**operation) > 0);
-        called
-            .map(|operation| (operation.to_string(), self.of(*operation)))
-            .collect()
+        let called = Operation::ALL.iter().filter(|operation| self.of(**operation) > 0);
+        called.map(|operation| (operation.to_string(), self.of(*operation))).collect()
     }
 
     pub(crate) fn outcomes(&self) -> BTreeMap<String, BTreeMap<String, u64>> {
-        let called = Operation::ALL
-            .iter()
-            .filter(|operation| self.of(**operation) > 0);
+        let called = Operation::ALL.iter().filter(|operation| self.of(**operation) > 0);
         let of = |operation: &Operation| {
             let mut outcomes = self.others[operation.index()].clone();
             if self.ok[operation.index()] > 0 {

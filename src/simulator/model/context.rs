@@ -22,11 +22,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            account: "123456789012".into(),
-            region: "eu-central-1".into(),
-            endpoint: "http://127.0.0.1:4599".into(),
-        }
+        Self { account: "123456789012".into(), region: "eu-central-1".into(), endpoint: "http://127.0.0.1:4599".into() }
     }
 }
 
@@ -46,10 +42,7 @@ pub(crate) enum Event {
     /// The instance puts its key material under its parameter.
     AgentPublishes { instance: Arc<str> },
     /// A command has run on an instance.
-    CommandEnds {
-        command: Arc<str>,
-        instance: Arc<str>,
-    },
+    CommandEnds { command: Arc<str>, instance: Arc<str> },
     /// An association or disassociation ends.
     AssociationEnds { token: Arc<str> },
 }
@@ -93,24 +86,13 @@ pub(crate) struct Context {
 
 impl Context {
     pub fn new(settings: Settings, seed: u64) -> Self {
-        Self {
-            now: 0,
-            rng: Rng::with_seed(seed),
-            settings,
-            arrivals: Vec::new(),
-            agenda: BinaryHeap::new(),
-            number: 0,
-        }
+        Self { now: 0, rng: Rng::with_seed(seed), settings, arrivals: Vec::new(), agenda: BinaryHeap::new(), number: 0 }
     }
 
     /// Events of the same millisecond happen in the order in which they were planned.
     pub fn at(&mut self, at: u64, event: Event) {
         self.number += 1;
-        self.agenda.push(Reverse(Due {
-            at: at.max(self.now),
-            number: self.number,
-            event,
-        }));
+        self.agenda.push(Reverse(Due { at: at.max(self.now), number: self.number, event }));
     }
 
     pub fn after(&mut self, delay_ms: u64, event: Event) {
@@ -135,11 +117,7 @@ impl Context {
 
     /// A random time up to `limit_ms`, inclusive.
     pub fn jitter(&mut self, limit_ms: u64) -> u64 {
-        if limit_ms == 0 {
-            0
-        } else {
-            self.rng.u64(0..=limit_ms)
-        }
+        if limit_ms == 0 { 0 } else { self.rng.u64(0..=limit_ms) }
     }
 
     pub fn uuid(&mut self) -> String {
@@ -151,14 +129,7 @@ impl Context {
 pub(crate) fn uuid(rng: &mut Rng) -> String {
     let bits = (rng.u128(..) & !(0xf << 76) & !(0b11 << 62)) | (0x4 << 76) | (0b10 << 62);
     let hex = format!("{bits:032x}");
-    format!(
-        "{}-{}-{}-{}-{}",
-        &hex[..8],
-        &hex[8..12],
-        &hex[12..16],
-        &hex[16..20],
-        &hex[20..]
-    )
+    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
 }
 
 /// Unix milliseconds as the services write times: `2026-03-02T08:15:42.118Z`.
@@ -178,10 +149,7 @@ fn timestamp(ms: u64, precision: usize) -> String {
 }
 
 /// Unix milliseconds as the JSON protocols write times: seconds with a fraction.
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "milliseconds since 1970 fit a double's 53 bits"
-)]
+#[expect(clippy::cast_precision_loss, reason = "milliseconds since 1970 fit a double's 53 bits")]
 pub(crate) fn epoch_seconds(ms: u64) -> f64 {
     ms as f64 / 1000.0
 }

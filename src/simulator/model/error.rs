@@ -33,13 +33,7 @@ impl ApiError {
     /// Any error.
     #[must_use]
     pub fn new(status: u16, code: impl Into<Cow<'static, str>>, message: Option<String>) -> Self {
-        Self {
-            status,
-            code: code.into(),
-            message,
-            query_code: None,
-            namespace: None,
-        }
+        Self { status, code: code.into(), message, query_code: None, namespace: None }
     }
 
     /// Whether the caller is to blame, which some protocols say beside the code.
@@ -53,9 +47,7 @@ impl ApiError {
     pub fn constraint(value: &str, member: &str, rule: &str) -> Self {
         Self::client(
             "ValidationException",
-            format!(
-                "1 validation error detected: Value '{value}' at '{member}' failed to satisfy constraint: {rule}"
-            ),
+            format!("1 validation error detected: Value '{value}' at '{member}' failed to satisfy constraint: {rule}"),
         )
     }
 }

@@ -153,27 +153,12 @@ pub struct FaultView {
 impl Faults {
     pub(crate) fn add(&mut self, now: u64, fault: Fault) -> String {
         self.number += 1;
-        let id = fault
-            .id
-            .clone()
-            .unwrap_or_else(|| format!("fault-{}", self.number));
+        let id = fault.id.clone().unwrap_or_else(|| format!("fault-{}", self.number));
         self.planned.retain(|planned| planned.id != id);
         let begins = now + fault.after_ms;
         let ends = fault.for_ms.map_or(u64::MAX, |length| begins + length);
-        let tokens = if let Effect::Throttle { burst, .. } = fault.effect {
-            burst
-        } else {
-            0.0
-        };
-        self.planned.push(Planned {
-            id: id.clone(),
-            begins,
-            ends,
-            happened: 0,
-            tokens,
-            filled: begins,
-            fault,
-        });
+        let tokens = if let Effect::Throttle { burst, .. } = fault.effect { burst } else { 0.0 };
+        self.planned.push(Planned { id: id.clone(), begins, ends, happened: 0, tokens, filled: begins, fault });
         self.index();
         id
     }
@@ -181,8 +166,7 @@ impl Faults {
     /// Clears one fault, or all; says how many there were.
     pub(crate) fn clear(&mut self, id: Option<&str>) -> usize {
         let before = self.planned.len();
-        self.planned
-            .retain(|planned| id.is_some_and(|id| planned.id != id));
+        self.planned.retain(|planned| id.is_some_and(|id| planned.id != id));
         self.index();
         before - self.planned.len()
     }
@@ -191,21 +175,14 @@ impl Faults {
         self.by_operation = Operation::ALL
             .iter()
             .map(|operation| {
-                let about = |(number, planned): (usize, &Planned)| {
-                    operation
-                        .matches(&planned.fault.operation)
-                        .then_some(number)
-                };
+                let about = |(number, planned): (usize, &Planned)| operation.matches(&planned.fault.operation).then_some(number);
                 self.planned.iter().enumerate().filter_map(about).collect()
             })
             .collect();
     }
 
     pub(crate) fn decide(&mut self, cx: &mut Context, operation: Operation) -> Admission {
-        let mut admission = Admission {
-            delay_ms: 0,
-            fate: Fate::Process,
-        };
+        let mut admission = Admission { delay_ms: 0, fate: Fate::Process };
         let Some(about) = self.by_operation.get(operation.index()) else {
             return admission;
         };
@@ -214,11 +191,7 @@ impl Faults {
             if cx.now < planned.begins || cx.now >= planned.ends {
                 continue;
             }
-            if planned
-                .fault
-                .limit
-                .is_some_and(|limit| planned.happened >= limit)
-            {
+            if planned.fault.limit.is_some_and(|limit| planned.happened >= limit) {
                 continue;
             }
             if planned.fault.probability < 1.0 && cx.rng.f64() >= planned.fault.probability {
@@ -267,11 +240,7 @@ impl Planned {
                     Some(Fate::Refuse(throttled(operation.service())))
                 }
             }
-            Effect::Error {
-                status,
-                code,
-                message,
-            } => {
+            Effect::Error { status, code, message } => {
                 let mut error = server_error(operation.service(), *status);
                 if let Some(code) = code {
                     error = ApiError::new(*status, code.clone(), error.message);
@@ -298,15 +267,9 @@ pub fn throttled(service: Service) -> ApiError {
         Service::Sqs => ApiError {
             query_code: Some("RequestThrottled"),
             namespace: Some("com.amazonaws.sqs#"),
-            ..ApiError::new(
-                403,
-                "RequestThrottled",
-                Some("Request is throttled.".into()),
-            )
+            ..ApiError::new(403, "RequestThrottled", Some("Request is throttled.".into()))
         },
-        Service::Ssm | Service::OpsworksCm => {
-            ApiError::client("ThrottlingException", "Rate exceeded")
-        }
+        Service::Ssm | Service::OpsworksCm => ApiError::client("ThrottlingException", "Rate exceeded"),
         Service::AutoScaling | Service::Sts => ApiError::client("Throttling", "Rate exceeded"),
     }
 }
@@ -329,69 +292,33 @@ mod tests {
     use crate::simulator::model::context::Settings;
 
     fn fault(operation: &str, effect: Effect) -> Fault {
-        Fault {
-            id: None,
-            operation: operation.into(),
-            effect,
-            probability: 1.0,
-            limit: None,
-            after_ms: 0,
-            for_ms: None,
-        }
+        Fault { id: None, operation: operation.into(), effect, probability: 1.0, limit: None, after_ms: 0, for_ms: None }
     }
 
     #[test]
     fn a_throttle_lets_the_burst_through_and_then_the_rate() {
         let mut cx = Context::new(Settings::default(), 1);
         let mut faults = Faults::default();
-        faults.add(
-            0,
-            fault(
-                "ssm:GetParameters",
-                Effect::Throttle {
-                    rate: 10.0,
-                    burst: 3.0,
-                },
-            ),
-        );
+        faults.add(0, fault("ssm:GetParameters", Effect::Throttle { rate: 10.0, burst: 3.0 }));
         let mut admitted = 0;
         for ms in 0..1000 {
             cx.now = ms;
-            admitted +=
-                u32::from(faults.decide(&mut cx, Operation::GetParameters).fate == Fate::Process);
+            admitted += u32::from(faults.decide(&mut cx, Operation::GetParameters).fate == Fate::Process);
         }
         assert!((12..=13).contains(&admitted), "{admitted}");
-        assert_eq!(
-            faults.decide(&mut cx, Operation::PutParameter).fate,
-            Fate::Process
-        );
+        assert_eq!(faults.decide(&mut cx, Operation::PutParameter).fate, Fate::Process);
     }
 
     #[test]
     fn a_fault_ends_with_its_count_and_with_its_time() {
         let mut cx = Context::new(Settings::default(), 1);
         let mut faults = Faults::default();
-        faults.add(
-            0,
-            Fault {
-                limit: Some(2),
-                ..fault("*", Effect::Drop)
-            },
-        );
-        let fates: Vec<_> = (0..3)
-            .map(|_| faults.decide(&mut cx, Operation::SendMessage).fate)
-            .collect();
+        faults.add(0, Fault { limit: Some(2), ..fault("*", Effect::Drop) });
+        let fates: Vec<_> = (0..3).map(|_| faults.decide(&mut cx, Operation::SendMessage).fate).collect();
         assert_eq!(fates, [Fate::Drop, Fate::Drop, Fate::Process]);
 
         faults.clear(None);
-        faults.add(
-            0,
-            Fault {
-                after_ms: 10,
-                for_ms: Some(5),
-                ..fault("*", Effect::LoseAnswer)
-            },
-        );
+        faults.add(0, Fault { after_ms: 10, for_ms: Some(5), ..fault("*", Effect::LoseAnswer) });
         for (now, lost) in [(9, false), (10, true), (14, true), (15, false)] {
             cx.now = now;
             let fate = faults.decide(&mut cx, Operation::SendMessage).fate;
@@ -403,47 +330,17 @@ mod tests {
     fn latencies_add_up_and_leave_the_call_alone() {
         let mut cx = Context::new(Settings::default(), 1);
         let mut faults = Faults::default();
-        faults.add(
-            0,
-            fault(
-                "*",
-                Effect::Latency {
-                    ms: 5,
-                    jitter_ms: 0,
-                },
-            ),
-        );
-        faults.add(
-            0,
-            fault(
-                "sqs:*",
-                Effect::Latency {
-                    ms: 7,
-                    jitter_ms: 0,
-                },
-            ),
-        );
+        faults.add(0, fault("*", Effect::Latency { ms: 5, jitter_ms: 0 }));
+        faults.add(0, fault("sqs:*", Effect::Latency { ms: 7, jitter_ms: 0 }));
         let admission = faults.decide(&mut cx, Operation::SendMessage);
-        assert_eq!(
-            admission,
-            Admission {
-                delay_ms: 12,
-                fate: Fate::Process
-            }
-        );
+        assert_eq!(admission, Admission { delay_ms: 12, fate: Fate::Process });
     }
 
     #[test]
     fn a_fault_with_a_known_id_replaces_the_earlier_one() {
         let mut faults = Faults::default();
         for _ in 0..2 {
-            faults.add(
-                0,
-                Fault {
-                    id: Some("slow".into()),
-                    ..fault("*", Effect::Drop)
-                },
-            );
+            faults.add(0, Fault { id: Some("slow".into()), ..fault("*", Effect::Drop) });
         }
         assert_eq!(faults.state().len(), 1);
         assert_eq!(faults.clear(Some("slow")), 1);

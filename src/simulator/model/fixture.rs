@@ -111,24 +111,15 @@ impl Fixture {
             heartbeat_timeout: 3600,
             default_result: default_result.into(),
             metadata: None,
-            delivery: Some(Delivery {
-                queue: "enrolld-lifecycle".into(),
-                via: Form::Direct,
-            }),
+            delivery: Some(Delivery { queue: "enrolld-lifecycle".into(), via: Form::Direct }),
         };
         Self {
             queues: vec![
-                NewQueue {
-                    name: "enrolld-dead-letters".into(),
-                    ..NewQueue::default()
-                },
+                NewQueue { name: "enrolld-dead-letters".into(), ..NewQueue::default() },
                 NewQueue {
                     name: "enrolld-lifecycle".into(),
                     attributes: BTreeMap::from([("VisibilityTimeout".into(), "300".into())]),
-                    dead_letters: Some(DeadLetters {
-                        queue: "enrolld-dead-letters".into(),
-                        max_receive_count: 100,
-                    }),
+                    dead_letters: Some(DeadLetters { queue: "enrolld-dead-letters".into(), max_receive_count: 100 }),
                     ..NewQueue::default()
                 },
             ],
@@ -137,10 +128,7 @@ impl Fixture {
                 max_size: 100_000,
                 min_size: 0,
                 warm_pool: None,
-                hooks: vec![
-                    hook("enrol-on-launch", Kind::Launching, "ABANDON"),
-                    hook("leave-on-terminate", Kind::Terminating, "CONTINUE"),
-                ],
+                hooks: vec![hook("enrol-on-launch", Kind::Launching, "ABANDON"), hook("leave-on-terminate", Kind::Terminating, "CONTINUE")],
                 options: GroupOptions::default(),
             }],
             servers: vec![NewServer {

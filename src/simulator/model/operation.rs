@@ -97,9 +97,7 @@ impl Operation {
             return true;
         }
         match pattern.split_once(':') {
-            Some((service, name)) => {
-                service == self.service().prefix() && (name == "*" || name == self.name())
-            }
+            Some((service, name)) => service == self.service().prefix() && (name == "*" || name == self.name()),
             None => false,
         }
     }
@@ -122,10 +120,7 @@ mod tests {
     #[test]
     fn every_operation_is_found_by_its_own_name() {
         for &operation in Operation::ALL {
-            assert_eq!(
-                Operation::find(operation.service(), operation.name()),
-                Some(operation)
-            );
+            assert_eq!(Operation::find(operation.service(), operation.name()), Some(operation));
             assert!(operation.matches(&operation.to_string()));
         }
     }

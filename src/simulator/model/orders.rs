@@ -28,11 +28,7 @@ impl World {
             });
             attributes.insert("RedrivePolicy".into(), policy.to_string());
         }
-        let request = CreateQueue {
-            queue_name: Some(queue.name.clone()),
-            attributes,
-            ..CreateQueue::default()
-        };
+        let request = CreateQueue { queue_name: Some(queue.name.clone()), attributes, ..CreateQueue::default() };
         let root = self.root();
         self.create_queue(now, &root, &request)?;
         self.set_queue_options(&queue.name, queue.options);
@@ -42,9 +38,7 @@ impl World {
     /// Sets how a queue behaves; false where there is none of that name.
     pub fn set_queue_options(&mut self, queue: &str, options: QueueOptions) -> bool {
         let queue = self.sqs.named(queue);
-        queue
-            .map(|queue| self.sqs.set_options(queue, options))
-            .is_some()
+        queue.map(|queue| self.sqs.set_options(queue, options)).is_some()
     }
 
     /// Makes a group with its hooks.
@@ -53,8 +47,7 @@ impl World {
     /// There is one of that name; a hook names a queue that is not there.
     pub fn create_group(&mut self, now: u64, group: NewGroup) -> Answer<()> {
         self.advance(now);
-        self.autoscaling
-            .create_group(&mut self.cx, &self.sqs, group)
+        self.autoscaling.create_group(&mut self.cx, &self.sqs, group)
     }
 
     /// Makes or replaces a hook of a group.
@@ -63,14 +56,12 @@ impl World {
     /// No such group; a queue that is not there.
     pub fn create_hook(&mut self, now: u64, group: &str, hook: NewHook) -> Answer<()> {
         self.advance(now);
-        self.autoscaling
-            .create_hook(&mut self.cx, &self.sqs, group, hook)
+        self.autoscaling.create_hook(&mut self.cx, &self.sqs, group, hook)
     }
 
     /// Lets hooks made by the API name an SNS topic.
     pub fn set_topic(&mut self, topic: NewTopic) {
-        self.autoscaling
-            .set_topic(topic.arn, &topic.queue, topic.raw);
+        self.autoscaling.set_topic(topic.arn, &topic.queue, topic.raw);
     }
 
     /// Makes an OpsWorks CM server.
@@ -88,16 +79,9 @@ impl World {
     }
 
     /// Puts a server into a status, and back to HEALTHY after `for_ms`; false where there is no such server.
-    pub fn set_server_status(
-        &mut self,
-        now: u64,
-        server: &str,
-        status: ServerStatus,
-        for_ms: Option<u64>,
-    ) -> bool {
+    pub fn set_server_status(&mut self, now: u64, server: &str, status: ServerStatus, for_ms: Option<u64>) -> bool {
         self.advance(now);
-        self.opsworks_cm
-            .set_status(&self.cx, server, status, for_ms)
+        self.opsworks_cm.set_status(&self.cx, server, status, for_ms)
     }
 
     /// Sets how a server treats associations.
@@ -124,8 +108,7 @@ impl World {
         let caller = match (&parameter.by_instance, &parameter.by) {
             (Some(instance), _) => {
                 let running = self.autoscaling.running_agent(instance);
-                let role = running
-                    .map_or_else(|| "enrolld-node".into(), |agent| agent.options.role.clone());
+                let role = running.map_or_else(|| "enrolld-node".into(), |agent| agent.options.role.clone());
                 Caller::instance(account, &role, instance)
             }
             (None, Some(arn)) => Caller::new(account, arn),
@@ -145,24 +128,10 @@ impl World {
     ///
     /// # Errors
     /// `QueueDoesNotExist`.
-    pub fn deliver(
-        &mut self,
-        now: u64,
-        queue: &str,
-        body: &str,
-        attributes: &MessageAttributes,
-        count: usize,
-    ) -> Answer<Vec<Arc<str>>> {
+    pub fn deliver(&mut self, now: u64, queue: &str, body: &str, attributes: &MessageAttributes, count: usize) -> Answer<Vec<Arc<str>>> {
         self.advance(now);
-        let number = self.sqs.named(queue).ok_or_else(|| {
-            ApiError::client("QueueDoesNotExist", format!("There is no queue {queue}."))
-        })?;
-        Ok((0..count)
-            .map(|_| {
-                self.sqs
-                    .deliver(&mut self.cx, number, body, attributes.clone())
-            })
-            .collect())
+        let number = self.sqs.named(queue).ok_or_else(|| ApiError::client("QueueDoesNotExist", format!("There is no queue {queue}.")))?;
+        Ok((0..count).map(|_| self.sqs.deliver(&mut self.cx, number, body, attributes.clone())).collect())
     }
 
     /// Takes resting instances out of a group's warm pool and into the group; as many as there are.
@@ -185,32 +154,22 @@ impl World {
     /// Begins the termination of an instance, from wherever it is; false where it is gone or going already.
     pub fn terminate(&mut self, now: u64, instance: &str) -> bool {
         let cause = "an instance was taken out of service in response to a difference between desired and actual capacity.";
-        self.order(now, instance, true, |world| {
-            world
-                .autoscaling
-                .terminate(&mut world.cx, instance, cause, true)
-        })
+        self.order(now, instance, true, |world| world.autoscaling.terminate(&mut world.cx, instance, cause, true))
     }
 
     /// Detaches an instance: it leaves the list at once and lives on; no hook runs.
     pub fn detach(&mut self, now: u64, instance: &str) -> bool {
-        self.order(now, instance, true, |world| {
-            world.autoscaling.detach(&mut world.cx, instance)
-        })
+        self.order(now, instance, true, |world| world.autoscaling.detach(&mut world.cx, instance))
     }
 
     /// Puts an instance in service into standby; no hook runs.
     pub fn standby(&mut self, now: u64, instance: &str) -> bool {
-        self.order(now, instance, true, |world| {
-            world.autoscaling.standby(&mut world.cx, instance)
-        })
+        self.order(now, instance, true, |world| world.autoscaling.standby(&mut world.cx, instance))
     }
 
     /// Begins the way of an instance in service back into the warm pool; the terminate hooks run.
     pub fn return_to_warm_pool(&mut self, now: u64, instance: &str) -> bool {
-        self.order(now, instance, true, |world| {
-            world.autoscaling.return_to_pool(&mut world.cx, instance)
-        })
+        self.order(now, instance, true, |world| world.autoscaling.return_to_pool(&mut world.cx, instance))
     }
 
     /// The lifecycle state of an instance, if it was ever there.
@@ -224,18 +183,10 @@ impl World {
         self.calls.clear();
     }
 
-    fn order(
-        &mut self,
-        now: u64,
-        instance: &str,
-        lowers: bool,
-        order: impl FnOnce(&mut Self) -> bool,
-    ) -> bool {
+    fn order(&mut self, now: u64, instance: &str, lowers: bool, order: impl FnOnce(&mut Self) -> bool) -> bool {
         self.advance(now);
         let group = self.autoscaling.group_of(instance);
-        let pooled = self
-            .lifecycle_state(instance)
-            .is_some_and(super::autoscaling::LifecycleState::is_warmed);
+        let pooled = self.lifecycle_state(instance).is_some_and(super::autoscaling::LifecycleState::is_warmed);
         let done = order(self);
         if let (true, true, false, Some(group)) = (done, lowers, pooled, group) {
             self.autoscaling.lower_desired(&group, 1);

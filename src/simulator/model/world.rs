@@ -68,9 +68,7 @@ impl World {
             world.create_fixture_queue(now, queue)?;
         }
         for topic in fixture.topics {
-            world
-                .autoscaling
-                .set_topic(topic.arn, &topic.queue, topic.raw);
+            world.autoscaling.set_topic(topic.arn, &topic.queue, topic.raw);
         }
         for group in fixture.groups {
             world.create_group(now, group)?;
@@ -130,13 +128,10 @@ impl World {
             Event::Deliver { queue, body } => {
                 // A target that was deleted gets nothing, as with the real services.
                 if let Some(queue) = self.sqs.named(&queue) {
-                    self.sqs
-                        .deliver(cx, queue, &body, sqs::wire::MessageAttributes::new());
+                    self.sqs.deliver(cx, queue, &body, sqs::wire::MessageAttributes::new());
                 }
             }
-            Event::InstanceStep { instance, step } => {
-                self.autoscaling.instance_step(cx, &instance, step)
-            }
+            Event::InstanceStep { instance, step } => self.autoscaling.instance_step(cx, &instance, step),
             Event::HookDeadline { action } => self.autoscaling.hook_deadline(cx, action),
             Event::Replace { group } => self.autoscaling.replace(cx, &group),
             Event::AgentPublishes { instance } => self.agent_publishes(&instance),
@@ -170,12 +165,8 @@ impl World {
 
     fn command_ends(&mut self, command: &str, instance: &str) {
         let run = self.autoscaling.running_agent(instance).map(|agent| {
-            let ready = matches!(agent.options.publish, Publish::RunCommand { .. })
-                && agent.publishes_at <= self.cx.now;
-            ssm::Run {
-                outcome: agent.options.command,
-                output: ready.then(|| material(&agent.options.material, self.seed, instance)),
-            }
+            let ready = matches!(agent.options.publish, Publish::RunCommand { .. }) && agent.publishes_at <= self.cx.now;
+            ssm::Run { outcome: agent.options.command, output: ready.then(|| material(&agent.options.material, self.seed, instance)) }
         });
         self.ssm.command_ends(&self.cx, command, instance, run);
     }
@@ -184,12 +175,7 @@ impl World {
     ///
     /// # Errors
     /// The access error of the operation's service.
-    pub fn admit(
-        &mut self,
-        now: u64,
-        access_key_id: &str,
-        operation: Operation,
-    ) -> Answer<Admission> {
+    pub fn admit(&mut self, now: u64, access_key_id: &str, operation: Operation) -> Answer<Admission> {
         self.advance(now);
         let admission = self.faults.decide(&mut self.cx, operation);
         if let Err(error) = self.principals.authorise(access_key_id, operation) {
@@ -310,16 +296,9 @@ impl World {
     ///
     /// # Errors
     /// Those of the real call.
-    pub fn put_lifecycle_hook(
-        &mut self,
-        now: u64,
-        _: &Caller,
-        request: &autoscaling::wire::PutLifecycleHook,
-    ) -> Answer<()> {
+    pub fn put_lifecycle_hook(&mut self, now: u64, _: &Caller, request: &autoscaling::wire::PutLifecycleHook) -> Answer<()> {
         self.advance(now);
-        let answer = self
-            .autoscaling
-            .put_lifecycle_hook(&mut self.cx, &self.sqs, request);
+        let answer = self.autoscaling.put_lifecycle_hook(&mut self.cx, &self.sqs, request);
         self.advance(now);
         answer
     }
@@ -328,20 +307,13 @@ impl World {
     ///
     /// # Errors
     /// Those of the real call.
-    pub fn send_command(
-        &mut self,
-        now: u64,
-        _: &Caller,
-        request: &ssm::wire::SendCommand,
-    ) -> Answer<ssm::wire::SentCommand> {
+    pub fn send_command(&mut self, now: u64, _: &Caller, request: &ssm::wire::SendCommand) -> Answer<ssm::wire::SentCommand> {
         self.advance(now);
         let time = self.cx.now;
         let agents = &self.autoscaling;
         self.ssm.send_command(&mut self.cx, request, |instance| {
             let agent = agents.running_agent(instance);
-            agent
-                .and_then(|agent| agent.registered_at())
-                .is_some_and(|at| at <= time)
+            agent.and_then(|agent| agent.registered_at()).is_some_and(|at| at <= time)
         })
     }
 
@@ -373,10 +345,7 @@ impl World {
     ) -> Answer<Vec<Arc<str>>> {
         self.advance(now);
         let cause = "an instance was started in response to a difference between desired and actual capacity.";
-        let launch = |_| {
-            self.autoscaling
-                .launch(&mut self.cx, group, destination, agent.cloned(), cause)
-        };
+        let launch = |_| self.autoscaling.launch(&mut self.cx, group, destination, agent.cloned(), cause);
         let launched: Vec<Arc<str>> = (0..count).map(launch).collect::<Answer<_>>()?;
         if destination == Place::AutoScalingGroup {
             self.autoscaling.raise_desired(group, launched.len());

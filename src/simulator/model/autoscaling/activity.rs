@@ -28,13 +28,7 @@ impl Activity {
 
 impl Group {
     /// Notes that something begins, and says under which number.
-    pub(super) fn begin(
-        &mut self,
-        cx: &mut Context,
-        description: String,
-        cause: &str,
-        zone: &'static str,
-    ) -> usize {
+    pub(super) fn begin(&mut self, cx: &mut Context, description: String, cause: &str, zone: &'static str) -> usize {
         self.activities.push(Activity {
             id: cx.uuid(),
             description,
@@ -48,13 +42,7 @@ impl Group {
         self.activities.len() - 1
     }
 
-    pub(super) fn end(
-        &mut self,
-        cx: &Context,
-        activity: usize,
-        status: &'static str,
-        message: Option<String>,
-    ) {
+    pub(super) fn end(&mut self, cx: &Context, activity: usize, status: &'static str, message: Option<String>) {
         if let Some(activity) = self.activities.get_mut(activity) {
             activity.status = status;
             activity.message = message;

@@ -6,10 +6,7 @@ use super::instance::Kind;
 use super::notify::Form;
 use super::options::{NewGroup, NewHook};
 use super::state::Closing;
-use super::wire::{
-    CompleteLifecycleAction, DeleteLifecycleHook, NamedAction, PutLifecycleHook,
-    RecordLifecycleActionHeartbeat,
-};
+use super::wire::{CompleteLifecycleAction, DeleteLifecycleHook, NamedAction, PutLifecycleHook, RecordLifecycleActionHeartbeat};
 use super::{AutoScaling, Group, Hook, required, validation};
 use crate::simulator::model::caller::Caller;
 use crate::simulator::model::context::Context;
@@ -25,17 +22,9 @@ enum Refused {
 
 impl AutoScaling {
     /// Makes a group, as nothing in this API does.
-    pub(crate) fn create_group(
-        &mut self,
-        cx: &mut Context,
-        queues: &Sqs,
-        new: NewGroup,
-    ) -> Answer<()> {
+    pub(crate) fn create_group(&mut self, cx: &mut Context, queues: &Sqs, new: NewGroup) -> Answer<()> {
         if self.groups.contains_key(new.name.as_str()) {
-            return Err(ApiError::client(
-                "AlreadyExists",
-                "AutoScalingGroup by this name already exists.",
-            ));
+            return Err(ApiError::client("AlreadyExists", "AutoScalingGroup by this name already exists."));
         }
         let name: Arc<str> = new.name.as_str().into();
         let group = Group {
@@ -67,36 +56,25 @@ impl AutoScaling {
     }
 
     /// Makes a hook by configuration: with any delivery, and any time-out.
-    pub(crate) fn create_hook(
-        &mut self,
-        cx: &mut Context,
-        queues: &Sqs,
-        group: &str,
-        new: NewHook,
-    ) -> Answer<()> {
+    pub(crate) fn create_hook(&mut self, cx: &mut Context, queues: &Sqs, group: &str, new: NewHook) -> Answer<()> {
         let delivery = match new.delivery {
             None => None,
             Some(delivery) => {
                 let known = queues.named(&delivery.queue);
-                let queue = known
-                    .ok_or_else(|| validation(format!("there is no queue {}", delivery.queue)))?;
+                let queue = known.ok_or_else(|| validation(format!("there is no queue {}", delivery.queue)))?;
                 Some((Arc::clone(&queues.queue(queue).name), delivery.via))
             }
         };
         let (region, account) = (&cx.settings.region, &cx.settings.account);
         let target_arn = match &delivery {
             Some((queue, Form::Direct)) => Some(sqs::arn_of(cx, queue)),
-            Some((_, Form::Sns | Form::SnsRaw)) => {
-                Some(format!("arn:aws:sns:{region}:{account}:lifecycle"))
-            }
+            Some((_, Form::Sns | Form::SnsRaw)) => Some(format!("arn:aws:sns:{region}:{account}:lifecycle")),
             Some((_, Form::EventBridge)) | None => None,
         };
         let hook = Hook {
             name: new.name.as_str().into(),
             kind: new.transition,
-            role_arn: target_arn
-                .is_some()
-                .then(|| format!("arn:aws:iam::{account}:role/lifecycle-notifications")),
+            role_arn: target_arn.is_some().then(|| format!("arn:aws:iam::{account}:role/lifecycle-notifications")),
             target_arn,
             metadata: new.metadata,
             heartbeat_ms: new.heartbeat_timeout * 1000,
@@ -107,20 +85,10 @@ impl AutoScaling {
         Ok(())
     }
 
-    pub(crate) fn put_lifecycle_hook(
-        &mut self,
-        cx: &mut Context,
-        queues: &Sqs,
-        request: &PutLifecycleHook,
-    ) -> Answer<()> {
+    pub(crate) fn put_lifecycle_hook(&mut self, cx: &mut Context, queues: &Sqs, request: &PutLifecycleHook) -> Answer<()> {
         let name = required(&request.lifecycle_hook_name, "lifecycleHookName")?;
-        let group = self.group(required(
-            &request.auto_scaling_group_name,
-            "autoScalingGroupName",
-        )?)?;
-        let characters = name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-_/".contains(&byte));
+        let group = self.group(required(&request.auto_scaling_group_name, "autoScalingGroupName")?)?;
+        let characters = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_/".contains(&byte));
         if name.len() > 255 || !characters {
             return Err(validation(format!(
                 "1 validation error detected: Value '{name}' at 'lifecycleHookName' failed to satisfy constraint: Member must satisfy regular expression pattern: [A-Za-z0-9\\-_\\/]+"
@@ -128,10 +96,7 @@ impl AutoScaling {
         }
         let old = group.hooks.iter().find(|hook| *hook.name == *name);
         if old.is_none() && group.hooks.len() >= 50 {
-            return Err(ApiError::client(
-                "LimitExceeded",
-                "You have reached the limit of 50 lifecycle hooks for this group.",
-            ));
+            return Err(ApiError::client("LimitExceeded", "You have reached the limit of 50 lifecycle hooks for this group."));
         }
         let kind = match (request.lifecycle_transition.as_deref(), old) {
             (Some(kind), _) => Kind::parse(kind)
@@ -142,9 +107,7 @@ impl AutoScaling {
         let heartbeat_ms = match (request.heartbeat_timeout, old) {
             (Some(seconds @ 30..=7200), _) => seconds.unsigned_abs() * 1000,
             (Some(_), _) => {
-                return Err(validation(
-                    "Heartbeat Timeout must be between 30 and 7200 seconds, both inclusive",
-                ));
+                return Err(validation("Heartbeat Timeout must be between 30 and 7200 seconds, both inclusive"));
             }
             (None, Some(old)) => old.heartbeat_ms,
             (None, None) => 3_600_000,
@@ -158,48 +121,30 @@ impl AutoScaling {
             Some(arn) => Some(arn.clone()),
             None => old.and_then(|old| old.target_arn.clone()),
         };
-        let role_arn = request
-            .role_arn
-            .clone()
-            .or_else(|| old.and_then(|old| old.role_arn.clone()));
+        let role_arn = request.role_arn.clone().or_else(|| old.and_then(|old| old.role_arn.clone()));
         let delivery = match &target_arn {
             Some(arn) => Some(self.target(cx, queues, arn, role_arn.as_deref())?),
-            None => group
-                .options
-                .event_queue
-                .as_deref()
-                .map(|queue| (queue.into(), Form::EventBridge)),
+            None => group.options.event_queue.as_deref().map(|queue| (queue.into(), Form::EventBridge)),
         };
         let hook = Hook {
             name: name.into(),
             kind,
             target_arn,
             role_arn,
-            metadata: request
-                .notification_metadata
-                .clone()
-                .or_else(|| old.and_then(|old| old.metadata.clone())),
+            metadata: request.notification_metadata.clone().or_else(|| old.and_then(|old| old.metadata.clone())),
             heartbeat_ms,
             default_continue,
             delivery,
         };
-        let tested = old.is_none()
-            || old.and_then(|old| old.target_arn.as_ref()) != hook.target_arn.as_ref();
+        let tested = old.is_none() || old.and_then(|old| old.target_arn.as_ref()) != hook.target_arn.as_ref();
         if tested {
             Self::notify_test(cx, group, &hook);
         }
-        self.group_mut(&request.auto_scaling_group_name)?
-            .set_hook(hook);
+        self.group_mut(&request.auto_scaling_group_name)?.set_hook(hook);
         Ok(())
     }
 
-    fn target(
-        &self,
-        cx: &Context,
-        queues: &Sqs,
-        arn: &str,
-        role: Option<&str>,
-    ) -> Answer<(Arc<str>, Form)> {
+    fn target(&self, cx: &Context, queues: &Sqs, arn: &str, role: Option<&str>) -> Answer<(Arc<str>, Form)> {
         let role = role.filter(|role| !role.is_empty());
         let unable = || {
             validation(format!(
@@ -214,26 +159,15 @@ impl AutoScaling {
             return Ok((Arc::clone(&queues.queue(queue).name), Form::Direct));
         }
         match self.topics.get(arn) {
-            Some((queue, raw)) => Ok((
-                Arc::clone(queue),
-                if *raw { Form::SnsRaw } else { Form::Sns },
-            )),
+            Some((queue, raw)) => Ok((Arc::clone(queue), if *raw { Form::SnsRaw } else { Form::Sns })),
             None => Err(unable()),
         }
     }
 
     /// Completes what is outstanding: with ABANDON for launches, with CONTINUE for terminations.
-    pub(crate) fn delete_lifecycle_hook(
-        &mut self,
-        cx: &mut Context,
-        _: &Caller,
-        request: &DeleteLifecycleHook,
-    ) -> Answer<()> {
+    pub(crate) fn delete_lifecycle_hook(&mut self, cx: &mut Context, _: &Caller, request: &DeleteLifecycleHook) -> Answer<()> {
         let name = required(&request.lifecycle_hook_name, "lifecycleHookName")?;
-        let group = self.group_mut(required(
-            &request.auto_scaling_group_name,
-            "autoScalingGroupName",
-        )?)?;
+        let group = self.group_mut(required(&request.auto_scaling_group_name, "autoScalingGroupName")?)?;
         let before = group.hooks.len();
         group.hooks.retain(|hook| *hook.name != *name);
         if group.hooks.len() == before {
@@ -241,18 +175,10 @@ impl AutoScaling {
         }
         let members: Vec<Arc<str>> = group.members.iter().cloned().collect();
         for id in members {
-            let Some(transition) = self
-                .instances
-                .get(&id)
-                .and_then(|instance| instance.transition.as_ref())
-            else {
+            let Some(transition) = self.instances.get(&id).and_then(|instance| instance.transition.as_ref()) else {
                 continue;
             };
-            let of_hook = transition
-                .open
-                .iter()
-                .copied()
-                .find(|open| *self.actions[*open].hook == *name);
+            let of_hook = transition.open.iter().copied().find(|open| *self.actions[*open].hook == *name);
             if let Some(number) = of_hook {
                 let continues = self.actions[number].kind == Kind::Terminating;
                 self.close(cx, number, continues, Closing::HookDeleted);
@@ -284,16 +210,8 @@ impl AutoScaling {
         }
     }
 
-    pub(crate) fn complete_lifecycle_action(
-        &mut self,
-        cx: &mut Context,
-        _: &Caller,
-        request: &CompleteLifecycleAction,
-    ) -> Answer<()> {
-        let continues = is_continue(
-            required(&request.lifecycle_action_result, "lifecycleActionResult")?,
-            "lifecycleActionResult",
-        )?;
+    pub(crate) fn complete_lifecycle_action(&mut self, cx: &mut Context, _: &Caller, request: &CompleteLifecycleAction) -> Answer<()> {
+        let continues = is_continue(required(&request.lifecycle_action_result, "lifecycleActionResult")?, "lifecycleActionResult")?;
         match self.find_action(&request.action)? {
             Ok(number) => {
                 self.close(cx, number, continues, Closing::Completed);
@@ -312,10 +230,7 @@ impl AutoScaling {
     /// The open action that a call names, by token or else by instance.
     fn find_action(&self, named: &NamedAction) -> Answer<Result<usize, Refused>> {
         let hook = required(&named.lifecycle_hook_name, "lifecycleHookName")?;
-        let group = self.group(required(
-            &named.auto_scaling_group_name,
-            "autoScalingGroupName",
-        )?)?;
+        let group = self.group(required(&named.auto_scaling_group_name, "autoScalingGroupName")?)?;
         if !group.hooks.iter().any(|known| *known.name == *hook) {
             return Err(no_such_hook(hook));
         }
@@ -323,21 +238,13 @@ impl AutoScaling {
             let action = &self.actions[number];
             *action.group == *group.name && *action.hook == *hook
         };
-        if let Some(token) = named
-            .lifecycle_action_token
-            .as_deref()
-            .filter(|token| !token.is_empty())
-        {
+        if let Some(token) = named.lifecycle_action_token.as_deref().filter(|token| !token.is_empty()) {
             if token.len() != 36 {
                 return Err(validation(format!(
                     "1 validation error detected: Value '{token}' at 'lifecycleActionToken' failed to satisfy constraint: Member must have length equal to 36"
                 )));
             }
-            let found = self
-                .by_token
-                .get(token)
-                .copied()
-                .filter(|number| belongs(*number));
+            let found = self.by_token.get(token).copied().filter(|number| belongs(*number));
             return Ok(match found {
                 Some(number) if self.actions[number].closed.is_none() => Ok(number),
                 Some(number) => Err(Refused::Closed(number)),
@@ -345,16 +252,10 @@ impl AutoScaling {
             });
         }
         let Some(id) = named.instance_id.as_deref().filter(|id| !id.is_empty()) else {
-            return Err(validation(
-                "Either LifecycleActionToken or InstanceId must be specified",
-            ));
+            return Err(validation("Either LifecycleActionToken or InstanceId must be specified"));
         };
-        let transition = self
-            .instances
-            .get(id)
-            .and_then(|instance| instance.transition.as_ref());
-        let open = transition
-            .and_then(|transition| transition.open.iter().copied().find(|open| belongs(*open)));
+        let transition = self.instances.get(id).and_then(|instance| instance.transition.as_ref());
+        let open = transition.and_then(|transition| transition.open.iter().copied().find(|open| belongs(*open)));
         Ok(open.ok_or(Refused::Unknown))
     }
 }
@@ -372,9 +273,7 @@ fn is_continue(result: &str, member: &str) -> Answer<bool> {
     match result {
         "CONTINUE" => Ok(true),
         "ABANDON" => Ok(false),
-        other => Err(validation(format!(
-            "Invalid {member}: {other}. Lifecycle action result must be one of [CONTINUE, ABANDON]"
-        ))),
+        other => Err(validation(format!("Invalid {member}: {other}. Lifecycle action result must be one of [CONTINUE, ABANDON]"))),
     }
 }
 
@@ -384,17 +283,10 @@ fn no_such_hook(name: &str) -> ApiError {
 
 /// The one error of closed actions; its words follow what the call named the action by.
 fn not_active(named: &NamedAction) -> ApiError {
-    match named
-        .lifecycle_action_token
-        .as_deref()
-        .filter(|token| !token.is_empty())
-    {
-        Some(token) => validation(format!(
-            "No active Lifecycle Action found with token {token}"
-        )),
-        None => validation(format!(
-            "No active Lifecycle Action found with instance ID {}",
-            named.instance_id.as_deref().unwrap_or_default()
-        )),
+    match named.lifecycle_action_token.as_deref().filter(|token| !token.is_empty()) {
+        Some(token) => validation(format!("No active Lifecycle Action found with token {token}")),
+        None => {
+            validation(format!("No active Lifecycle Action found with instance ID {}", named.instance_id.as_deref().unwrap_or_default()))
+        }
     }
 }

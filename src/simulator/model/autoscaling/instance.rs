@@ -48,31 +48,19 @@ impl LifecycleState {
     /// Whether Auto Scaling still lists the instance.
     #[must_use]
     pub const fn is_listed(self) -> bool {
-        !matches!(
-            self,
-            Self::Terminated | Self::WarmedTerminated | Self::Detached
-        )
+        !matches!(self, Self::Terminated | Self::WarmedTerminated | Self::Detached)
     }
 
     /// Whether the machine is on: its agent answers. A detached instance lives on.
     #[must_use]
     pub const fn runs(self) -> bool {
-        !matches!(
-            self,
-            Self::Terminated
-                | Self::WarmedTerminated
-                | Self::WarmedStopped
-                | Self::WarmedHibernated
-        )
+        !matches!(self, Self::Terminated | Self::WarmedTerminated | Self::WarmedStopped | Self::WarmedHibernated)
     }
 
     /// Whether the instance rests in the warm pool.
     #[must_use]
     pub const fn rests_in_pool(self) -> bool {
-        matches!(
-            self,
-            Self::WarmedStopped | Self::WarmedRunning | Self::WarmedHibernated
-        )
+        matches!(self, Self::WarmedStopped | Self::WarmedRunning | Self::WarmedHibernated)
     }
 
     /// Whether the instance is in, or on its way into, the warm pool.
@@ -104,9 +92,7 @@ impl Kind {
     }
 
     pub(super) fn parse(name: &str) -> Option<Self> {
-        [Self::Launching, Self::Terminating]
-            .into_iter()
-            .find(|kind| kind.name() == name)
+        [Self::Launching, Self::Terminating].into_iter().find(|kind| kind.name() == name)
     }
 }
 
@@ -146,45 +132,17 @@ impl Way {
     pub fn between(origin: Place, destination: Place) -> Self {
         use LifecycleState as S;
         let (kind, first, wait, proceed) = match (origin, destination) {
-            (_, Place::AutoScalingGroup) => (
-                Kind::Launching,
-                S::Pending,
-                S::PendingWait,
-                S::PendingProceed,
-            ),
+            (_, Place::AutoScalingGroup) => (Kind::Launching, S::Pending, S::PendingWait, S::PendingProceed),
             (Place::AutoScalingGroup, Place::WarmPool) => {
                 // On its way back into the pool an instance shows the states of one that enters it.
-                (
-                    Kind::Terminating,
-                    S::WarmedPending,
-                    S::WarmedPendingWait,
-                    S::WarmedPendingProceed,
-                )
+                (Kind::Terminating, S::WarmedPending, S::WarmedPendingWait, S::WarmedPendingProceed)
             }
-            (_, Place::WarmPool) => (
-                Kind::Launching,
-                S::WarmedPending,
-                S::WarmedPendingWait,
-                S::WarmedPendingProceed,
-            ),
-            (Place::WarmPool, Place::Ec2) => (
-                Kind::Terminating,
-                S::WarmedTerminating,
-                S::WarmedTerminatingWait,
-                S::WarmedTerminatingProceed,
-            ),
-            (_, Place::Ec2) => (
-                Kind::Terminating,
-                S::Terminating,
-                S::TerminatingWait,
-                S::TerminatingProceed,
-            ),
+            (_, Place::WarmPool) => (Kind::Launching, S::WarmedPending, S::WarmedPendingWait, S::WarmedPendingProceed),
+            (Place::WarmPool, Place::Ec2) => {
+                (Kind::Terminating, S::WarmedTerminating, S::WarmedTerminatingWait, S::WarmedTerminatingProceed)
+            }
+            (_, Place::Ec2) => (Kind::Terminating, S::Terminating, S::TerminatingWait, S::TerminatingProceed),
         };
-        Self {
-            kind,
-            first,
-            wait,
-            proceed,
-        }
+        Self { kind, first, wait, proceed }
     }
 }

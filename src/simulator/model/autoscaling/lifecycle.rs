@@ -34,18 +34,9 @@ impl AutoScaling {
             }
         };
         let publishes_at = match agent.publish {
-            Publish::Parameter {
-                after_ms,
-                jitter_ms,
-                ..
-            } => {
+            Publish::Parameter { after_ms, jitter_ms, .. } => {
                 let at = cx.now + after_ms + cx.jitter(jitter_ms);
-                cx.at(
-                    at,
-                    Event::AgentPublishes {
-                        instance: Arc::clone(&id),
-                    },
-                );
+                cx.at(at, Event::AgentPublishes { instance: Arc::clone(&id) });
                 at
             }
             Publish::RunCommand { after_ms } => cx.now + after_ms,
@@ -73,92 +64,40 @@ impl AutoScaling {
     }
 
     /// Takes a resting instance out of the warm pool and into the group.
-    pub(crate) fn leave_pool(
-        &mut self,
-        cx: &mut Context,
-        group: &str,
-        cause: &str,
-    ) -> Option<Arc<str>> {
+    pub(crate) fn leave_pool(&mut self, cx: &mut Context, group: &str, cause: &str) -> Option<Arc<str>> {
         let group = self.groups.get(group)?;
-        let rests = |id: &&Arc<str>| {
-            self.instances
-                .get(*id)
-                .is_some_and(|instance| instance.state.rests_in_pool())
-        };
+        let rests = |id: &&Arc<str>| self.instances.get(*id).is_some_and(|instance| instance.state.rests_in_pool());
         let id = Arc::clone(group.members.iter().find(rests)?);
-        self.depart(
-            cx,
-            &id,
-            Place::WarmPool,
-            Place::AutoScalingGroup,
-            cause,
-            true,
-        );
+        self.depart(cx, &id, Place::WarmPool, Place::AutoScalingGroup, cause, true);
         Some(id)
     }
 
     /// Begins the termination of an instance, from wherever it is; false where it is gone or going already.
-    pub(crate) fn terminate(
-        &mut self,
-        cx: &mut Context,
-        id: &str,
-        cause: &str,
-        hooked: bool,
-    ) -> bool {
+    pub(crate) fn terminate(&mut self, cx: &mut Context, id: &str, cause: &str, hooked: bool) -> bool {
         let Some(instance) = self.instances.get(id) else {
             return false;
         };
-        let leaving = instance
-            .transition
-            .as_ref()
-            .is_some_and(|transition| transition.destination == Place::Ec2);
+        let leaving = instance.transition.as_ref().is_some_and(|transition| transition.destination == Place::Ec2);
         if !instance.state.is_listed() || leaving {
             return false;
         }
-        let origin = if instance.state.is_warmed() {
-            Place::WarmPool
-        } else {
-            Place::AutoScalingGroup
-        };
-        self.break_off(
-            cx,
-            id,
-            Closing::Superseded,
-            "The instance was terminated before it was in service",
-        );
+        let origin = if instance.state.is_warmed() { Place::WarmPool } else { Place::AutoScalingGroup };
+        self.break_off(cx, id, Closing::Superseded, "The instance was terminated before it was in service");
         self.depart(cx, id, origin, Place::Ec2, cause, hooked);
         true
     }
 
     /// Begins the way of an instance in service back into the warm pool.
     pub(crate) fn return_to_pool(&mut self, cx: &mut Context, id: &str) -> bool {
-        let ready = self
-            .instances
-            .get(id)
-            .is_some_and(|instance| instance.state == LifecycleState::InService);
+        let ready = self.instances.get(id).is_some_and(|instance| instance.state == LifecycleState::InService);
         if ready {
             let cause = "an instance was moved to the warm pool in response to a scale in.";
-            self.depart(
-                cx,
-                id,
-                Place::AutoScalingGroup,
-                Place::WarmPool,
-                cause,
-                true,
-            );
+            self.depart(cx, id, Place::AutoScalingGroup, Place::WarmPool, cause, true);
         }
         ready
     }
 
-    fn depart(
-        &mut self,
-        cx: &mut Context,
-        id: &str,
-        origin: Place,
-        destination: Place,
-        cause: &str,
-        hooked: bool,
-    ) {
+    fn depart(&mut self, cx: &mut Context, id: &str, origin: Place, destination: Place, cause: &str, hooked: bool) {
         let Some(instance) = self.instances.get_mut(id) else {
             return;
         };
@@ -166,35 +105,16 @@ impl AutoScaling {
             return;
         };
         let way = Way::between(origin, destination);
-        let activity = group.begin(
-            cx,
-            description(origin, destination, id),
-            cause,
-            instance.zone,
-        );
-        instance.transition = Some(Transition {
-            origin,
-            destination,
-            open: Vec::new(),
-            activity,
-            hooked,
-        });
+        let activity = group.begin(cx, description(origin, destination, id), cause, instance.zone);
+        instance.transition = Some(Transition { origin, destination, open: Vec::new(), activity, hooked });
         group.members.insert(Arc::clone(&instance.id));
-        let delay = if way.kind == Kind::Launching {
-            group.options.pending_ms
-        } else {
-            group.options.terminating_ms
-        };
+        let delay = if way.kind == Kind::Launching { group.options.pending_ms } else { group.options.terminating_ms };
         instance.enter(cx, way.first, Some(delay));
     }
 
     /// An instance has been in a state that it leaves by itself for long enough.
     pub(crate) fn instance_step(&mut self, cx: &mut Context, id: &str, step: u32) {
-        let Some(instance) = self
-            .instances
-            .get(id)
-            .filter(|instance| instance.step == step)
-        else {
+        let Some(instance) = self.instances.get(id).filter(|instance| instance.step == step) else {
             return;
         };
         let Some(transition) = &instance.transition else {
@@ -268,22 +188,14 @@ impl AutoScaling {
 
     /// A heartbeat or global time-out may have passed.
     pub(crate) fn hook_deadline(&mut self, cx: &mut Context, number: usize) {
-        let Some(action) = self
-            .actions
-            .get(number)
-            .filter(|action| action.closed.is_none())
-        else {
+        let Some(action) = self.actions.get(number).filter(|action| action.closed.is_none()) else {
             return;
         };
         if action.deadline > cx.now {
             cx.at(action.deadline, Event::HookDeadline { action: number });
             return;
         }
-        let by = if action.global_deadline <= cx.now {
-            Closing::GlobalTimeout
-        } else {
-            Closing::HeartbeatTimeout
-        };
+        let by = if action.global_deadline <= cx.now { Closing::GlobalTimeout } else { Closing::HeartbeatTimeout };
         let continues = action.default_continue;
         self.close(cx, number, continues, by);
     }
@@ -294,16 +206,8 @@ impl AutoScaling {
         if action.closed.is_some() {
             return;
         }
-        action.closed = Some(Closed {
-            at: cx.now,
-            continues,
-            by,
-        });
-        let (id, kind, token) = (
-            Arc::clone(&action.instance),
-            action.kind,
-            Arc::clone(&action.token),
-        );
+        action.closed = Some(Closed { at: cx.now, continues, by });
+        let (id, kind, token) = (Arc::clone(&action.instance), action.kind, Arc::clone(&action.token));
         let Some(instance) = self.instances.get_mut(&id) else {
             return;
         };
@@ -334,23 +238,14 @@ impl AutoScaling {
             return;
         };
         instance.abandoned = true;
-        let origin = if instance.state.is_warmed() {
-            Place::WarmPool
-        } else {
-            Place::AutoScalingGroup
-        };
+        let origin = if instance.state.is_warmed() { Place::WarmPool } else { Place::AutoScalingGroup };
         let Some(group) = self.groups.get(&instance.group) else {
             return;
         };
         let hooked = group.options.terminate_hooks_after_abandon;
         let replace = group.options.replace_abandoned && origin == Place::AutoScalingGroup;
         if replace {
-            cx.after(
-                group.options.replace_after_ms,
-                Event::Replace {
-                    group: Arc::clone(&group.name),
-                },
-            );
+            cx.after(group.options.replace_after_ms, Event::Replace { group: Arc::clone(&group.name) });
         }
         self.depart(
             cx,
@@ -371,29 +266,14 @@ impl AutoScaling {
         if let Some(transition) = instance.transition.take()
             && let Some(group) = self.groups.get_mut(&instance.group)
         {
-            group.end(
-                cx,
-                transition.activity,
-                "Cancelled",
-                Some(message.to_owned()),
-            );
+            group.end(cx, transition.activity, "Cancelled", Some(message.to_owned()));
         }
     }
 
     fn close_open(&mut self, cx: &Context, id: &str, by: Closing) {
-        let transition = self
-            .instances
-            .get_mut(id)
-            .and_then(|instance| instance.transition.as_mut());
-        for number in transition
-            .map(|transition| std::mem::take(&mut transition.open))
-            .unwrap_or_default()
-        {
-            self.actions[number].closed.get_or_insert(Closed {
-                at: cx.now,
-                continues: false,
-                by,
-            });
+        let transition = self.instances.get_mut(id).and_then(|instance| instance.transition.as_mut());
+        for number in transition.map(|transition| std::mem::take(&mut transition.open)).unwrap_or_default() {
+            self.actions[number].closed.get_or_insert(Closed { at: cx.now, continues: false, by });
         }
     }
 
@@ -409,11 +289,7 @@ impl AutoScaling {
         };
         let way = Way::between(transition.origin, transition.destination);
         let gone = transition.destination == Place::Ec2;
-        let delay = if gone {
-            group.options.gone_ms
-        } else {
-            group.options.proceed_ms
-        };
+        let delay = if gone { group.options.gone_ms } else { group.options.proceed_ms };
         instance.enter(cx, way.proceed, Some(delay));
     }
 
@@ -455,17 +331,8 @@ impl AutoScaling {
     /// The instances of a group that are in service, in order.
     pub(crate) fn in_service(&self, group: &str) -> Vec<Arc<str>> {
         let members = self.groups.get(group).map(|group| &group.members);
-        let serves = |id: &&Arc<str>| {
-            self.instances
-                .get(*id)
-                .is_some_and(|one| one.state == LifecycleState::InService)
-        };
-        members
-            .into_iter()
-            .flatten()
-            .filter(serves)
-            .cloned()
-            .collect()
+        let serves = |id: &&Arc<str>| self.instances.get(*id).is_some_and(|one| one.state == LifecycleState::InService);
+        members.into_iter().flatten().filter(serves).cloned().collect()
     }
 
     /// How many instances a group has or will have without further orders, the warm pool not counted.
@@ -473,19 +340,10 @@ impl AutoScaling {
         let members = self.groups.get(group).map(|group| &group.members);
         let counts = |id: &&Arc<str>| {
             self.instances.get(*id).is_some_and(|one| {
-                !one.state.is_warmed()
-                    && one
-                        .transition
-                        .as_ref()
-                        .is_none_or(|way| way.destination == Place::AutoScalingGroup)
+                !one.state.is_warmed() && one.transition.as_ref().is_none_or(|way| way.destination == Place::AutoScalingGroup)
             })
         };
-        members
-            .into_iter()
-            .flatten()
-            .filter(counts)
-            .collect::<HashSet<_>>()
-            .len()
+        members.into_iter().flatten().filter(counts).collect::<HashSet<_>>().len()
     }
 }
 
@@ -496,13 +354,7 @@ impl Instance {
         self.history.push((cx.now, state));
         self.step += 1;
         if let Some(delay) = for_ms {
-            cx.after(
-                delay,
-                Event::InstanceStep {
-                    instance: Arc::clone(&self.id),
-                    step: self.step,
-                },
-            );
+            cx.after(delay, Event::InstanceStep { instance: Arc::clone(&self.id), step: self.step });
         }
     }
 }

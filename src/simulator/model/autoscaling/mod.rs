@@ -74,11 +74,7 @@ impl Hook {
     /// The smaller of 48 hours and 100 times the heartbeat time-out.
     const fn global_ms(&self) -> u64 {
         let hundred = self.heartbeat_ms * 100;
-        if hundred < 172_800_000 {
-            hundred
-        } else {
-            172_800_000
-        }
+        if hundred < 172_800_000 { hundred } else { 172_800_000 }
     }
 }
 
@@ -153,26 +149,14 @@ impl AutoScaling {
 
     /// What runs on an instance, where the instance exists and runs.
     pub(crate) fn running_agent(&self, instance: &str) -> Option<RunningAgent<'_>> {
-        let instance = self
-            .instances
-            .get(instance)
-            .filter(|instance| instance.state.runs())?;
-        Some(RunningAgent {
-            options: &instance.agent,
-            launched: instance.launched,
-            publishes_at: instance.publishes_at,
-        })
+        let instance = self.instances.get(instance).filter(|instance| instance.state.runs())?;
+        Some(RunningAgent { options: &instance.agent, launched: instance.launched, publishes_at: instance.publishes_at })
     }
 
     /// All instances whose agent may be registered, in the order of their ids, after one.
-    pub(crate) fn agents_after(
-        &self,
-        after: &str,
-    ) -> impl Iterator<Item = (&Arc<str>, RunningAgent<'_>)> {
+    pub(crate) fn agents_after(&self, after: &str) -> impl Iterator<Item = (&Arc<str>, RunningAgent<'_>)> {
         let range = (std::ops::Bound::Excluded(after), std::ops::Bound::Unbounded);
-        self.instances
-            .range::<str, _>(range)
-            .filter_map(|(id, _)| Some((id, self.running_agent(id)?)))
+        self.instances.range::<str, _>(range).filter_map(|(id, _)| Some((id, self.running_agent(id)?)))
     }
 
     pub(crate) fn mark_published(&mut self, instance: &str) {
@@ -195,9 +179,7 @@ pub(crate) struct RunningAgent<'a> {
 
 impl RunningAgent<'_> {
     pub fn registered_at(&self) -> Option<u64> {
-        self.options
-            .registers_after_ms
-            .map(|after| self.launched + after)
+        self.options.registers_after_ms.map(|after| self.launched + after)
     }
 }
 
@@ -206,9 +188,7 @@ fn validation(message: impl Into<String>) -> ApiError {
 }
 
 fn no_such_group(name: &str) -> ApiError {
-    validation(format!(
-        "AutoScalingGroup name not found - AutoScalingGroup '{name}' not found"
-    ))
+    validation(format!("AutoScalingGroup name not found - AutoScalingGroup '{name}' not found"))
 }
 
 /// A parameter that the call needs.

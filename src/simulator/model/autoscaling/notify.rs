@@ -100,10 +100,7 @@ impl AutoScaling {
             Form::Sns => {
                 let message = direct(cx, group, hook, action);
                 let what = action.kind.name().rsplit('_').next().unwrap_or_default();
-                let subject = format!(
-                    "Auto Scaling:  Lifecycle action '{what}' for instance {} in progress.",
-                    action.instance
-                );
+                let subject = format!("Auto Scaling:  Lifecycle action '{what}' for instance {} in progress.", action.instance);
                 sns(cx, hook, subject, message)
             }
             Form::EventBridge => event_bridge(cx, group, hook, action),
@@ -112,13 +109,7 @@ impl AutoScaling {
         let times = 1 + u32::from(cx.chance(options.notify_twice));
         for _ in 0..times {
             let delay = options.notify_after_ms + cx.jitter(options.notify_jitter_ms);
-            cx.after(
-                delay,
-                Event::Deliver {
-                    queue: Arc::clone(queue),
-                    body: body.clone(),
-                },
-            );
+            cx.after(delay, Event::Deliver { queue: Arc::clone(queue), body: body.clone() });
         }
     }
 
@@ -141,20 +132,11 @@ impl AutoScaling {
             Form::EventBridge => return,
             Form::Direct | Form::SnsRaw => message,
             Form::Sns => {
-                let subject = format!(
-                    "Auto Scaling: test notification for group \"{}\"",
-                    group.name
-                );
+                let subject = format!("Auto Scaling: test notification for group \"{}\"", group.name);
                 sns(cx, hook, subject, message)
             }
         };
-        cx.after(
-            0,
-            Event::Deliver {
-                queue: Arc::clone(queue),
-                body,
-            },
-        );
+        cx.after(0, Event::Deliver { queue: Arc::clone(queue), body });
     }
 }
 
@@ -208,10 +190,7 @@ fn event_bridge(cx: &mut Context, group: &Group, hook: &Hook, action: &Action) -
 fn sns(cx: &mut Context, hook: &Hook, subject: String, message: String) -> String {
     let region = cx.settings.region.clone();
     let account = cx.settings.account.clone();
-    let topic_arn = hook
-        .target_arn
-        .clone()
-        .unwrap_or_else(|| format!("arn:aws:sns:{region}:{account}:lifecycle"));
+    let topic_arn = hook.target_arn.clone().unwrap_or_else(|| format!("arn:aws:sns:{region}:{account}:lifecycle"));
     let notification = Sns {
         r#type: "Notification",
         message_id: cx.uuid(),
@@ -221,9 +200,7 @@ fn sns(cx: &mut Context, hook: &Hook, subject: String, message: String) -> Strin
         timestamp: iso(cx.now),
         signature_version: "1",
         signature: "ZXhhbXBsZQ==",
-        signing_cert_url: format!(
-            "https://sns.{region}.amazonaws.com/SimpleNotificationService-example.pem"
-        ),
+        signing_cert_url: format!("https://sns.{region}.amazonaws.com/SimpleNotificationService-example.pem"),
         unsubscribe_url: format!("https://sns.{region}.amazonaws.com/?Action=Unsubscribe"),
     };
     serde_json::to_string(&notification).expect("strings always serialise")

@@ -45,10 +45,7 @@ pub struct WarmPool {
 
 impl Default for WarmPool {
     fn default() -> Self {
-        Self {
-            state: PoolState::Stopped,
-            reuse: true,
-        }
+        Self { state: PoolState::Stopped, reuse: true }
     }
 }
 

@@ -95,27 +95,13 @@ impl AutoScaling {
             .groups
             .iter()
             .map(|(name, group)| {
-                let hooks = group
-                    .hooks
-                    .iter()
-                    .map(|hook| hook.name.to_string())
-                    .collect();
-                (
-                    name.to_string(),
-                    GroupState {
-                        desired: group.desired,
-                        hooks,
-                        ..GroupState::default()
-                    },
-                )
+                let hooks = group.hooks.iter().map(|hook| hook.name.to_string()).collect();
+                (name.to_string(), GroupState { desired: group.desired, hooks, ..GroupState::default() })
             })
             .collect();
         for instance in self.instances.values() {
             if let Some(group) = groups.get_mut(&*instance.group) {
-                *group
-                    .states
-                    .entry(instance.state.name().into())
-                    .or_default() += 1;
+                *group.states.entry(instance.state.name().into()).or_default() += 1;
                 group.abandoned += usize::from(instance.abandoned);
             }
         }
@@ -123,10 +109,7 @@ impl AutoScaling {
     }
 
     pub(crate) fn instance_state(&self) -> BTreeMap<String, InstanceState> {
-        self.instances
-            .iter()
-            .map(|(id, instance)| (id.to_string(), instance.show()))
-            .collect()
+        self.instances.iter().map(|(id, instance)| (id.to_string(), instance.show())).collect()
     }
 
     pub(crate) fn action_state(&self) -> Vec<ActionState> {
@@ -135,18 +118,9 @@ impl AutoScaling {
 
     /// Open actions, completions, refused completions, heartbeats, late heartbeats.
     pub(crate) fn action_counts(&self) -> [u64; 5] {
-        let mut counts = [
-            0,
-            0,
-            self.unmatched.completions,
-            0,
-            self.unmatched.heartbeats,
-        ];
+        let mut counts = [0, 0, self.unmatched.completions, 0, self.unmatched.heartbeats];
         for action in &self.actions {
-            let completed = action
-                .closed
-                .as_ref()
-                .is_some_and(|closed| closed.by == Closing::Completed);
+            let completed = action.closed.as_ref().is_some_and(|closed| closed.by == Closing::Completed);
             counts[0] += u64::from(action.closed.is_none());
             counts[1] += u64::from(completed);
             counts[2] += action.refused_completions;

@@ -19,11 +19,7 @@ pub(super) fn server_name(name: Option<&str>) -> Answer<&str> {
     let mut bytes = name.bytes();
     let first = bytes.next().is_some_and(|byte| byte.is_ascii_alphabetic());
     if !first || !bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
-        return Err(ApiError::constraint(
-            name,
-            "serverName",
-            "Member must satisfy regular expression pattern: [a-zA-Z][a-zA-Z0-9\\-]*",
-        ));
+        return Err(ApiError::constraint(name, "serverName", "Member must satisfy regular expression pattern: [a-zA-Z][a-zA-Z0-9\\-]*"));
     }
     Ok(name)
 }
@@ -31,22 +27,10 @@ pub(super) fn server_name(name: Option<&str>) -> Answer<&str> {
 pub(super) fn node_name(name: Option<&str>) -> Answer<&str> {
     let name = present(name, "nodeName")?;
     if name.len() > LONGEST {
-        return Err(ApiError::constraint(
-            "…",
-            "nodeName",
-            "Member must have length less than or equal to 10000",
-        ));
+        return Err(ApiError::constraint("…", "nodeName", "Member must have length less than or equal to 10000"));
     }
-    if name.is_empty()
-        || !name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-_:.".contains(&byte))
-    {
-        return Err(ApiError::constraint(
-            name,
-            "nodeName",
-            "Member must satisfy regular expression pattern: ^[\\-\\p{Alnum}_:.]+$",
-        ));
+    if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_:.".contains(&byte)) {
+        return Err(ApiError::constraint(name, "nodeName", "Member must satisfy regular expression pattern: ^[\\-\\p{Alnum}_:.]+$"));
     }
     Ok(name)
 }
@@ -92,40 +76,24 @@ fn bounded(attributes: &[EngineAttribute]) -> Answer<()> {
     for attribute in attributes {
         let long = |text: &Option<String>| text.as_ref().is_some_and(|text| text.len() > LONGEST);
         if long(&attribute.name) || long(&attribute.value) {
-            return Err(ApiError::constraint(
-                "…",
-                "engineAttributes",
-                "Member must have length less than or equal to 10000",
-            ));
+            return Err(ApiError::constraint("…", "engineAttributes", "Member must have length less than or equal to 10000"));
         }
     }
     Ok(())
 }
 
 fn only(attributes: &[EngineAttribute], known: &[&str]) -> Answer<()> {
-    let unknown = attributes
-        .iter()
-        .map(|attribute| attribute.name.as_deref().unwrap_or_default());
+    let unknown = attributes.iter().map(|attribute| attribute.name.as_deref().unwrap_or_default());
     match unknown.into_iter().find(|name| !known.contains(name)) {
         None => Ok(()),
-        Some(name) => Err(ApiError::client(
-            "ValidationException",
-            format!("Invalid engine attribute: {name}"),
-        )),
+        Some(name) => Err(ApiError::client("ValidationException", format!("Invalid engine attribute: {name}"))),
     }
 }
 
 fn value<'a>(attributes: &'a [EngineAttribute], name: &str) -> Answer<&'a str> {
-    let found = attributes
-        .iter()
-        .find(|attribute| attribute.name.as_deref() == Some(name));
+    let found = attributes.iter().find(|attribute| attribute.name.as_deref() == Some(name));
     found
         .and_then(|attribute| attribute.value.as_deref())
         .filter(|value| !value.trim().is_empty())
-        .ok_or_else(|| {
-            ApiError::client(
-                "ValidationException",
-                format!("Missing required engine attribute: {name}"),
-            )
-        })
+        .ok_or_else(|| ApiError::client("ValidationException", format!("Missing required engine attribute: {name}")))
 }

@@ -193,10 +193,7 @@ impl OpsworksCm {
         checks::server_name(Some(&new.name))?;
         let name: Arc<str> = new.name.as_str().into();
         if self.servers.contains_key(&name) {
-            return Err(ApiError::client(
-                "ResourceAlreadyExistsException",
-                format!("Server {name} already exists."),
-            ));
+            return Err(ApiError::client("ResourceAlreadyExistsException", format!("Server {name} already exists.")));
         }
         let server = Server {
             name: Arc::clone(&name),
@@ -216,13 +213,7 @@ impl OpsworksCm {
     }
 
     /// Puts a server into a state; with `for_ms` it becomes HEALTHY again by itself.
-    pub(crate) fn set_status(
-        &mut self,
-        cx: &Context,
-        name: &str,
-        status: ServerStatus,
-        for_ms: Option<u64>,
-    ) -> bool {
+    pub(crate) fn set_status(&mut self, cx: &Context, name: &str, status: ServerStatus, for_ms: Option<u64>) -> bool {
         let Some(server) = self.servers.get_mut(name) else {
             return false;
         };
@@ -236,51 +227,24 @@ impl OpsworksCm {
         server.map(|server| server.options = options).is_some()
     }
 
-    pub(crate) fn describe_servers(
-        &self,
-        cx: &Context,
-        _: &Caller,
-        request: &DescribeServers,
-    ) -> Answer<Servers> {
+    pub(crate) fn describe_servers(&self, cx: &Context, _: &Caller, request: &DescribeServers) -> Answer<Servers> {
         if request.max_results.is_some_and(|size| size < 1) {
-            return Err(ApiError::constraint(
-                "0",
-                "maxResults",
-                "Member must have value greater than or equal to 1",
-            ));
+            return Err(ApiError::constraint("0", "maxResults", "Member must have value greater than or equal to 1"));
         }
         if let Some(name) = &request.server_name {
             checks::server_name(Some(name))?;
-            let server = self
-                .servers
-                .get(name.as_str())
-                .ok_or_else(|| no_such_server(name))?;
-            return Ok(Servers {
-                servers: vec![server.show(cx)],
-                next_token: None,
-            });
+            let server = self.servers.get(name.as_str()).ok_or_else(|| no_such_server(name))?;
+            return Ok(Servers { servers: vec![server.show(cx)], next_token: None });
         }
-        let limit = request
-            .max_results
-            .and_then(|size| usize::try_from(size).ok())
-            .unwrap_or(usize::MAX);
+        let limit = request.max_results.and_then(|size| usize::try_from(size).ok()).unwrap_or(usize::MAX);
         let from = request.next_token.as_deref().unwrap_or_default();
         if !from.is_empty() && !self.servers.contains_key(from) {
-            return Err(ApiError::client(
-                "InvalidNextTokenException",
-                "The token is not valid.",
-            ));
+            return Err(ApiError::client("InvalidNextTokenException", "The token is not valid."));
         }
         let mut servers = self.servers.values().filter(|server| &*server.name > from);
         let page: Vec<&Server> = servers.by_ref().take(limit).collect();
-        let next_token = servers
-            .next()
-            .and(page.last())
-            .map(|last| last.name.to_string());
-        Ok(Servers {
-            servers: page.into_iter().map(|server| server.show(cx)).collect(),
-            next_token,
-        })
+        let next_token = servers.next().and(page.last()).map(|last| last.name.to_string());
+        Ok(Servers { servers: page.into_iter().map(|server| server.show(cx)).collect(), next_token })
     }
 
     pub(crate) fn log(&self) -> &[LogEntry] {
@@ -290,15 +254,8 @@ impl OpsworksCm {
     pub(crate) fn state(&self, now: u64, with_nodes: bool) -> BTreeMap<String, ServerState> {
         let show = |(name, server): (&Arc<str>, &Server)| {
             let nodes = server.nodes.iter().filter(|_| with_nodes);
-            let node = |(name, node): (&String, &Node)| {
-                (
-                    name.clone(),
-                    NodeState {
-                        fingerprint: node.fingerprint.clone(),
-                        since_ms: node.since,
-                    },
-                )
-            };
+            let node =
+                |(name, node): (&String, &Node)| (name.clone(), NodeState { fingerprint: node.fingerprint.clone(), since_ms: node.since });
             let state = ServerState {
                 engine: server.engine,
                 status: server.status_at(now),
@@ -336,9 +293,7 @@ impl Server {
             engine_model,
             engine_attributes: Vec::new(),
             engine_version,
-            instance_profile_arn: format!(
-                "arn:aws:iam::{account}:instance-profile/aws-opsworks-cm-ec2-role"
-            ),
+            instance_profile_arn: format!("arn:aws:iam::{account}:instance-profile/aws-opsworks-cm-ec2-role"),
             instance_type: "m5.large",
             maintenance_status: "SUCCESS",
             preferred_maintenance_window: "Mon:08:00",
@@ -348,17 +303,12 @@ impl Server {
             status: self.status_at(cx.now),
             status_reason: String::new(),
             subnet_ids: vec!["subnet-0123456789abcdef0".into()],
-            server_arn: format!(
-                "arn:aws:opsworks-cm:{region}:{account}:server/{name}/00000000-0000-4000-8000-000000000001"
-            ),
+            server_arn: format!("arn:aws:opsworks-cm:{region}:{account}:server/{name}/00000000-0000-4000-8000-000000000001"),
             server_name: name,
         }
     }
 }
 
 fn no_such_server(name: &str) -> ApiError {
-    ApiError::client(
-        "ResourceNotFoundException",
-        format!("No server {name} exists, or access to it was denied."),
-    )
+    ApiError::client("ResourceNotFoundException", format!("No server {name} exists, or access to it was denied."))
 }

@@ -24,14 +24,7 @@ pub fn of_attributes(attributes: &MessageAttributes) -> Option<String> {
             field(&mut sum, &base64::decode(binary).unwrap_or_default());
         } else {
             sum.update([1]);
-            field(
-                &mut sum,
-                attribute
-                    .string_value
-                    .as_deref()
-                    .unwrap_or_default()
-                    .as_bytes(),
-            );
+            field(&mut sum, attribute.string_value.as_deref().unwrap_or_default().as_bytes());
         }
     }
     Some(hex(sum))
@@ -60,25 +53,12 @@ mod tests {
 
     #[test]
     fn sums_are_those_that_sqs_answers() {
-        assert_eq!(
-            of_body("This is a test message"),
-            "fafb00f5732ab283681e124bf8747ed1"
-        );
-        let text = |value: &str| MessageAttribute {
-            data_type: "String".into(),
-            string_value: Some(value.into()),
-            binary_value: None,
-        };
+        assert_eq!(of_body("This is a test message"), "fafb00f5732ab283681e124bf8747ed1");
+        let text = |value: &str| MessageAttribute { data_type: "String".into(), string_value: Some(value.into()), binary_value: None };
         let attributes = MessageAttributes::from([("timestamp".into(), text("1493147359900"))]);
-        let number = MessageAttribute {
-            data_type: "Number".into(),
-            ..text("1493147359900")
-        };
+        let number = MessageAttribute { data_type: "Number".into(), ..text("1493147359900") };
         let numbers = MessageAttributes::from([("timestamp".into(), number)]);
-        assert_eq!(
-            of_attributes(&numbers).as_deref(),
-            Some("235c5c510d26fb653d073faed50ae77c")
-        );
+        assert_eq!(of_attributes(&numbers).as_deref(), Some("235c5c510d26fb653d073faed50ae77c"));
         assert_ne!(of_attributes(&attributes), of_attributes(&numbers));
         assert_eq!(of_attributes(&MessageAttributes::new()), None);
     }

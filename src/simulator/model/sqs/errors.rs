@@ -5,26 +5,12 @@ use crate::simulator::model::error::ApiError;
 const MODELLED: &str = "com.amazonaws.sqs#";
 const CORAL: &str = "com.amazon.coral.service#";
 
-fn error(
-    namespace: &'static str,
-    code: &'static str,
-    query_code: &'static str,
-    message: String,
-) -> ApiError {
-    ApiError {
-        query_code: Some(query_code),
-        namespace: Some(namespace),
-        ..ApiError::client(code, message)
-    }
+fn error(namespace: &'static str, code: &'static str, query_code: &'static str, message: String) -> ApiError {
+    ApiError { query_code: Some(query_code), namespace: Some(namespace), ..ApiError::client(code, message) }
 }
 
 pub fn no_such_queue() -> ApiError {
-    error(
-        MODELLED,
-        "QueueDoesNotExist",
-        "AWS.SimpleQueueService.NonExistentQueue",
-        "The specified queue does not exist.".into(),
-    )
+    error(MODELLED, "QueueDoesNotExist", "AWS.SimpleQueueService.NonExistentQueue", "The specified queue does not exist.".into())
 }
 
 pub fn queue_exists(message: String) -> ApiError {
@@ -32,45 +18,23 @@ pub fn queue_exists(message: String) -> ApiError {
 }
 
 pub fn attribute_name(name: &str) -> ApiError {
-    error(
-        MODELLED,
-        "InvalidAttributeName",
-        "InvalidAttributeName",
-        format!("Unknown Attribute {name}."),
-    )
+    error(MODELLED, "InvalidAttributeName", "InvalidAttributeName", format!("Unknown Attribute {name}."))
 }
 
 pub fn attribute_value(name: &str) -> ApiError {
-    error(
-        MODELLED,
-        "InvalidAttributeValue",
-        "InvalidAttributeValue",
-        format!("Invalid value for the parameter {name}."),
-    )
+    error(MODELLED, "InvalidAttributeValue", "InvalidAttributeValue", format!("Invalid value for the parameter {name}."))
 }
 
 pub fn parameter(message: String) -> ApiError {
-    error(
-        CORAL,
-        "InvalidParameterValueException",
-        "InvalidParameterValue",
-        message,
-    )
+    error(CORAL, "InvalidParameterValueException", "InvalidParameterValue", message)
 }
 
 pub fn parameter_value(value: impl std::fmt::Display, name: &str, reason: &str) -> ApiError {
-    parameter(format!(
-        "Value {value} for parameter {name} is invalid. Reason: {reason}"
-    ))
+    parameter(format!("Value {value} for parameter {name} is invalid. Reason: {reason}"))
 }
 
 pub fn missing(name: &str) -> ApiError {
-    error(
-        CORAL,
-        "MissingRequiredParameterException",
-        "MissingParameter",
-        format!("The request must contain the parameter {name}."),
-    )
+    error(CORAL, "MissingRequiredParameterException", "MissingParameter", format!("The request must contain the parameter {name}."))
 }
 
 pub fn bad_handle(handle: &str) -> ApiError {
@@ -83,12 +47,7 @@ pub fn bad_handle(handle: &str) -> ApiError {
 }
 
 pub fn not_in_flight() -> ApiError {
-    let mut error = error(
-        MODELLED,
-        "MessageNotInflight",
-        "AWS.SimpleQueueService.MessageNotInflight",
-        String::new(),
-    );
+    let mut error = error(MODELLED, "MessageNotInflight", "AWS.SimpleQueueService.MessageNotInflight", String::new());
     error.message = None;
     error
 }
@@ -112,12 +71,7 @@ pub fn too_many_entries(count: usize) -> ApiError {
 }
 
 pub fn repeated_id(id: &str) -> ApiError {
-    error(
-        MODELLED,
-        "BatchEntryIdsNotDistinct",
-        "AWS.SimpleQueueService.BatchEntryIdsNotDistinct",
-        format!("Id {id} repeated."),
-    )
+    error(MODELLED, "BatchEntryIdsNotDistinct", "AWS.SimpleQueueService.BatchEntryIdsNotDistinct", format!("Id {id} repeated."))
 }
 
 pub fn bad_entry_id() -> ApiError {
@@ -125,8 +79,7 @@ pub fn bad_entry_id() -> ApiError {
         MODELLED,
         "InvalidBatchEntryId",
         "AWS.SimpleQueueService.InvalidBatchEntryId",
-        "A batch entry id can only contain alphanumeric characters, hyphens and underscores. It can be at most 80 letters long."
-            .into(),
+        "A batch entry id can only contain alphanumeric characters, hyphens and underscores. It can be at most 80 letters long.".into(),
     )
 }
 
@@ -150,15 +103,7 @@ pub fn bad_contents() -> ApiError {
 }
 
 pub fn over_limit() -> ApiError {
-    ApiError {
-        status: 403,
-        ..error(
-            MODELLED,
-            "OverLimit",
-            "OverLimit",
-            "Too many messages in flight: at most 120000 are allowed.".into(),
-        )
-    }
+    ApiError { status: 403, ..error(MODELLED, "OverLimit", "OverLimit", "Too many messages in flight: at most 120000 are allowed.".into()) }
 }
 
 pub fn purge_in_progress(name: &str) -> ApiError {

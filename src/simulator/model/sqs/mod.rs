@@ -119,14 +119,8 @@ struct Message {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     Visible,
-    Delayed {
-        until: u64,
-    },
-    InFlight {
-        nonce: u64,
-        received: u64,
-        until: u64,
-    },
+    Delayed { until: u64 },
+    InFlight { nonce: u64, received: u64, until: u64 },
 }
 
 /// What has happened to a queue's messages so far.
@@ -241,9 +235,7 @@ impl Sqs {
 
     pub(crate) fn state(&self, cx: &Context, with_messages: bool) -> BTreeMap<String, QueueState> {
         let alive = self.queues.iter().filter(|queue| queue.alive);
-        alive
-            .map(|queue| (queue.name.to_string(), queue.state(cx, with_messages)))
-            .collect()
+        alive.map(|queue| (queue.name.to_string(), queue.state(cx, with_messages))).collect()
     }
 }
 
@@ -280,11 +272,7 @@ impl Queue {
     }
 
     fn state(&self, cx: &Context, with_messages: bool) -> QueueState {
-        let mut messages: Vec<(&u64, &Message)> = if with_messages {
-            self.messages.iter().collect()
-        } else {
-            Vec::new()
-        };
+        let mut messages: Vec<(&u64, &Message)> = if with_messages { self.messages.iter().collect() } else { Vec::new() };
         messages.sort_unstable_by_key(|(id, _)| **id);
         QueueState {
             url: url_of(cx, &self.name),
@@ -293,22 +281,14 @@ impl Queue {
             delayed: self.delayed,
             counts: self.counts,
             options: self.options.clone(),
-            messages: messages
-                .into_iter()
-                .map(|(_, message)| message.state())
-                .collect(),
+            messages: messages.into_iter().map(|(_, message)| message.state()).collect(),
         }
     }
 }
 
 impl Message {
     fn state(&self) -> MessageState {
-        let text = |(name, value): (&String, &wire::MessageAttribute)| {
-            value
-                .string_value
-                .clone()
-                .map(|value| (name.clone(), value))
-        };
+        let text = |(name, value): (&String, &wire::MessageAttribute)| value.string_value.clone().map(|value| (name.clone(), value));
         MessageState {
             message_id: self.message_id.to_string(),
             body: self.body.to_string(),
@@ -326,10 +306,7 @@ impl Message {
 }
 
 pub(super) fn arn_of(cx: &Context, name: &str) -> String {
-    format!(
-        "arn:aws:sqs:{}:{}:{name}",
-        cx.settings.region, cx.settings.account
-    )
+    format!("arn:aws:sqs:{}:{}:{name}", cx.settings.region, cx.settings.account)
 }
 
 fn url_of(cx: &Context, name: &str) -> String {

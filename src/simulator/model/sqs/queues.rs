@@ -6,8 +6,8 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::wire::{
-    Attributes, CreateQueue, DeleteQueue, GetQueueAttributes, GetQueueUrl, ListQueues, Nothing,
-    PurgeQueue, QueueAttributes, QueueUrl, QueueUrls, SetQueueAttributes,
+    Attributes, CreateQueue, DeleteQueue, GetQueueAttributes, GetQueueUrl, ListQueues, Nothing, PurgeQueue, QueueAttributes, QueueUrl,
+    QueueUrls, SetQueueAttributes,
 };
 use super::{Queue, QueueCounts, QueueOptions, Redrive, Sqs, arn_of, errors, url_of};
 use crate::simulator::model::caller::Caller;
@@ -49,20 +49,9 @@ const COMPUTED: [&str; 6] = [
 ];
 
 impl Sqs {
-    pub(crate) fn create_queue(
-        &mut self,
-        cx: &mut Context,
-        _: &Caller,
-        request: &CreateQueue,
-    ) -> Answer<QueueUrl> {
-        let name = request
-            .queue_name
-            .as_deref()
-            .ok_or_else(|| errors::missing("QueueName"))?;
-        let fifo = request
-            .attributes
-            .get("FifoQueue")
-            .is_some_and(|value| value == "true");
+    pub(crate) fn create_queue(&mut self, cx: &mut Context, _: &Caller, request: &CreateQueue) -> Answer<QueueUrl> {
+        let name = request.queue_name.as_deref().ok_or_else(|| errors::missing("QueueName"))?;
+        let fifo = request.attributes.get("FifoQueue").is_some_and(|value| value == "true");
         check_name(name, fifo)?;
         if let Some(queue) = self.named(name) {
             let queue = &self.queues[queue];
@@ -73,55 +62,28 @@ impl Sqs {
                     )));
                 }
             }
-            return Ok(QueueUrl {
-                queue_url: url_of(cx, name),
-            });
+            return Ok(QueueUrl { queue_url: url_of(cx, name) });
         }
-        if self
-            .deleted
-            .get(name)
-            .is_some_and(|at| cx.now < at + COOL_DOWN_MS)
-        {
+        if self.deleted.get(name).is_some_and(|at| cx.now < at + COOL_DOWN_MS) {
             return Err(errors::deleted_recently());
         }
         let mut queue = Queue::new(name, cx.now);
         self.apply(cx, &mut queue, &request.attributes, true)?;
-        self.by_name
-            .insert(Arc::clone(&queue.name), self.queues.len());
+        self.by_name.insert(Arc::clone(&queue.name), self.queues.len());
         self.queues.push(queue);
-        Ok(QueueUrl {
-            queue_url: url_of(cx, name),
-        })
+        Ok(QueueUrl { queue_url: url_of(cx, name) })
     }
 
-    pub(crate) fn get_queue_url(
-        &self,
-        cx: &Context,
-        _: &Caller,
-        request: &GetQueueUrl,
-    ) -> Answer<QueueUrl> {
-        let name = request
-            .queue_name
-            .as_deref()
-            .ok_or_else(|| errors::missing("QueueName"))?;
-        let here = request
-            .owner
-            .as_ref()
-            .is_none_or(|owner| *owner == cx.settings.account);
+    pub(crate) fn get_queue_url(&self, cx: &Context, _: &Caller, request: &GetQueueUrl) -> Answer<QueueUrl> {
+        let name = request.queue_name.as_deref().ok_or_else(|| errors::missing("QueueName"))?;
+        let here = request.owner.as_ref().is_none_or(|owner| *owner == cx.settings.account);
         match self.named(name) {
-            Some(_) if here => Ok(QueueUrl {
-                queue_url: url_of(cx, name),
-            }),
+            Some(_) if here => Ok(QueueUrl { queue_url: url_of(cx, name) }),
             _ => Err(errors::no_such_queue()),
         }
     }
 
-    pub(crate) fn get_queue_attributes(
-        &self,
-        cx: &Context,
-        _: &Caller,
-        request: &GetQueueAttributes,
-    ) -> Answer<QueueAttributes> {
+    pub(crate) fn get_queue_attributes(&self, cx: &Context, _: &Caller, request: &GetQueueAttributes) -> Answer<QueueAttributes> {
         let queue = &self.queues[self.find(cx, &request.queue_url)?];
         let mut attributes = Attributes::new();
         for name in &request.attribute_names {
@@ -139,24 +101,14 @@ impl Sqs {
         Ok(QueueAttributes { attributes })
     }
 
-    pub(crate) fn set_queue_attributes(
-        &mut self,
-        cx: &mut Context,
-        _: &Caller,
-        request: &SetQueueAttributes,
-    ) -> Answer<Nothing> {
+    pub(crate) fn set_queue_attributes(&mut self, cx: &mut Context, _: &Caller, request: &SetQueueAttributes) -> Answer<Nothing> {
         let number = self.find(cx, &request.queue_url)?;
         if request.attributes.is_empty() {
             return Err(errors::missing("Attribute.Name"));
         }
         // Onto a stand-in, so that one bad attribute leaves all as they were.
         let mut changed = Queue::new(&self.queues[number].name, cx.now);
-        let all: Attributes = self.queues[number]
-            .attributes
-            .clone()
-            .into_iter()
-            .chain(request.attributes.clone())
-            .collect();
+        let all: Attributes = self.queues[number].attributes.clone().into_iter().chain(request.attributes.clone()).collect();
         self.apply(cx, &mut changed, &all, false)?;
         let queue = &mut self.queues[number];
         queue.modified = cx.now;
@@ -170,12 +122,7 @@ impl Sqs {
         Ok(Nothing {})
     }
 
-    pub(crate) fn delete_queue(
-        &mut self,
-        cx: &mut Context,
-        _: &Caller,
-        request: &DeleteQueue,
-    ) -> Answer<Nothing> {
+    pub(crate) fn delete_queue(&mut self, cx: &mut Context, _: &Caller, request: &DeleteQueue) -> Answer<Nothing> {
         let number = self.find(cx, &request.queue_url)?;
         let queue = &mut self.queues[number];
         queue.alive = false;
@@ -187,12 +134,7 @@ impl Sqs {
         Ok(Nothing {})
     }
 
-    pub(crate) fn purge_queue(
-        &mut self,
-        cx: &mut Context,
-        _: &Caller,
-        request: &PurgeQueue,
-    ) -> Answer<Nothing> {
+    pub(crate) fn purge_queue(&mut self, cx: &mut Context, _: &Caller, request: &PurgeQueue) -> Answer<Nothing> {
         let number = self.find(cx, &request.queue_url)?;
         let queue = &mut self.queues[number];
         if queue.purged.is_some_and(|at| cx.now < at + COOL_DOWN_MS) {
@@ -203,21 +145,12 @@ impl Sqs {
         Ok(Nothing {})
     }
 
-    pub(crate) fn list_queues(
-        &self,
-        cx: &Context,
-        _: &Caller,
-        request: &ListQueues,
-    ) -> Answer<QueueUrls> {
+    pub(crate) fn list_queues(&self, cx: &Context, _: &Caller, request: &ListQueues) -> Answer<QueueUrls> {
         let limit = match request.max_results {
             None => 1000,
             Some(limit @ 1..=1000) => usize::try_from(limit).unwrap_or(1000),
             Some(other) => {
-                return Err(errors::parameter_value(
-                    other,
-                    "MaxResults",
-                    "Must be between 1 and 1000, if provided.",
-                ));
+                return Err(errors::parameter_value(other, "MaxResults", "Must be between 1 and 1000, if provided."));
             }
         };
         let prefix = request.queue_name_prefix.as_deref().unwrap_or_default();
@@ -229,20 +162,12 @@ impl Sqs {
         let more = request.max_results.is_some() && names.len() > limit;
         names.truncate(limit);
         Ok(QueueUrls {
-            next_token: more
-                .then(|| names.last().map(|name| (*name).to_owned()))
-                .flatten(),
+            next_token: more.then(|| names.last().map(|name| (*name).to_owned())).flatten(),
             queue_urls: names.into_iter().map(|name| url_of(cx, name)).collect(),
         })
     }
 
-    fn apply(
-        &self,
-        cx: &Context,
-        queue: &mut Queue,
-        attributes: &Attributes,
-        new: bool,
-    ) -> Answer<()> {
+    fn apply(&self, cx: &Context, queue: &mut Queue, attributes: &Attributes, new: bool) -> Answer<()> {
         for (name, value) in attributes {
             if let Some((_, least, most, _)) = NUMBERS.iter().find(|(known, ..)| known == name) {
                 let number: u64 = value.parse().map_err(|_| errors::attribute_value(name))?;
@@ -254,18 +179,10 @@ impl Sqs {
                 return Err(errors::attribute_name(name));
             }
             if name == "FifoQueue" && (value != "true" || !queue.name.ends_with(".fifo")) {
-                return Err(if new {
-                    errors::attribute_name(name)
-                } else {
-                    errors::attribute_value(name)
-                });
+                return Err(if new { errors::attribute_name(name) } else { errors::attribute_value(name) });
             }
             if name == "RedrivePolicy" {
-                queue.redrive = if value.is_empty() {
-                    None
-                } else {
-                    Some(self.redrive(cx, value)?)
-                };
+                queue.redrive = if value.is_empty() { None } else { Some(self.redrive(cx, value)?) };
                 if value.is_empty() {
                     queue.attributes.remove(name);
                     continue;
@@ -278,34 +195,24 @@ impl Sqs {
 
     fn redrive(&self, cx: &Context, policy: &str) -> Answer<Redrive> {
         let bad = |reason: &str| errors::parameter_value(policy, "RedrivePolicy", reason);
-        let value: Value = serde_json::from_str(policy)
-            .map_err(|_| bad("Redrive policy is not a valid JSON map."))?;
-        let arn = value["deadLetterTargetArn"].as_str().ok_or_else(|| {
-            bad("Redrive policy does not contain mandatory attribute: deadLetterTargetArn.")
-        })?;
+        let value: Value = serde_json::from_str(policy).map_err(|_| bad("Redrive policy is not a valid JSON map."))?;
+        let arn = value["deadLetterTargetArn"]
+            .as_str()
+            .ok_or_else(|| bad("Redrive policy does not contain mandatory attribute: deadLetterTargetArn."))?;
         let count = match &value["maxReceiveCount"] {
             Value::Number(number) => number.as_u64(),
             Value::String(text) => text.parse().ok(),
             Value::Null => {
-                return Err(bad(
-                    "Redrive policy does not contain mandatory attribute: maxReceiveCount.",
-                ));
+                return Err(bad("Redrive policy does not contain mandatory attribute: maxReceiveCount."));
             }
             _ => None,
         };
         let count = count
             .filter(|count| (1..=1000).contains(count))
             .and_then(|count| u32::try_from(count).ok())
-            .ok_or_else(|| {
-                bad("Invalid value for maxReceiveCount: must be between 1 and 1000, inclusive.")
-            })?;
-        let target = self
-            .by_arn(cx, arn)
-            .ok_or_else(|| bad("Dead letter target does not exist."))?;
-        Ok(Redrive {
-            target: Arc::clone(&self.queues[target].name),
-            max_receive_count: count,
-        })
+            .ok_or_else(|| bad("Invalid value for maxReceiveCount: must be between 1 and 1000, inclusive."))?;
+        let target = self.by_arn(cx, arn).ok_or_else(|| bad("Dead letter target does not exist."))?;
+        Ok(Redrive { target: Arc::clone(&self.queues[target].name), max_receive_count: count })
     }
 }
 
@@ -319,10 +226,7 @@ impl Queue {
             created: now,
             modified: now,
             purged: None,
-            attributes: NUMBERS
-                .iter()
-                .map(|(name, _, _, value)| ((*name).to_owned(), (*value).to_owned()))
-                .collect(),
+            attributes: NUMBERS.iter().map(|(name, _, _, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
             visibility_ms: 30_000,
             delay_ms: 0,
             wait_ms: 0,
@@ -335,9 +239,7 @@ impl Queue {
             visible: 0,
             delayed: 0,
         };
-        queue
-            .attributes
-            .insert("SqsManagedSseEnabled".into(), "true".into());
+        queue.attributes.insert("SqsManagedSseEnabled".into(), "true".into());
         queue
     }
 
@@ -371,22 +273,13 @@ impl Queue {
 }
 
 fn check_name(name: &str, fifo: bool) -> Answer<()> {
-    let plain = if fifo {
-        name.strip_suffix(".fifo").unwrap_or("")
-    } else {
-        name
-    };
+    let plain = if fifo { name.strip_suffix(".fifo").unwrap_or("") } else { name };
     let valid = (1..=80).contains(&name.len())
         && !plain.is_empty()
-        && plain
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+        && plain.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
     if valid {
         Ok(())
     } else {
-        Err(errors::parameter(
-            "Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length"
-                .into(),
-        ))
+        Err(errors::parameter("Can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length".into()))
     }
 }

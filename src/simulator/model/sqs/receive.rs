@@ -32,44 +32,27 @@ impl Sqs {
             None => self.queues[queue].wait_ms,
             Some(seconds @ 0..=20) => seconds.unsigned_abs() * 1000,
             Some(other) => {
-                return Err(errors::parameter_value(
-                    other,
-                    "WaitTimeSeconds",
-                    "Must be >= 0 and <= 20, if provided.",
-                ));
+                return Err(errors::parameter_value(other, "WaitTimeSeconds", "Must be >= 0 and <= 20, if provided."));
             }
         };
         Ok((queue, wait))
     }
 
     /// One look at the queue; the wait of a long poll is the caller's.
-    pub(crate) fn receive_message(
-        &mut self,
-        cx: &mut Context,
-        _: &Caller,
-        request: &ReceiveMessage,
-    ) -> Answer<Received> {
+    pub(crate) fn receive_message(&mut self, cx: &mut Context, _: &Caller, request: &ReceiveMessage) -> Answer<Received> {
         let (number, wait) = self.wait_ms(cx, request)?;
         let most = match request.max_number_of_messages {
             None => 1,
             Some(most @ 1..=10) => usize::try_from(most).unwrap_or(1),
             Some(other) => {
-                return Err(errors::parameter_value(
-                    other,
-                    "MaxNumberOfMessages",
-                    "Must be between 1 and 10, if provided.",
-                ));
+                return Err(errors::parameter_value(other, "MaxNumberOfMessages", "Must be between 1 and 10, if provided."));
             }
         };
         let lease_ms = match request.visibility_timeout {
             None => self.queues[number].visibility_ms,
             Some(seconds @ 0..=43_200) => seconds.unsigned_abs() * 1000,
             Some(other) => {
-                return Err(errors::parameter_value(
-                    other,
-                    "VisibilityTimeout",
-                    "Must be between 0 and 43200, if provided.",
-                ));
+                return Err(errors::parameter_value(other, "VisibilityTimeout", "Must be between 0 and 43200, if provided."));
             }
         };
         let asked = Asked::by(request)?;
@@ -100,14 +83,7 @@ impl Sqs {
         Ok(received)
     }
 
-    fn hand_out(
-        &mut self,
-        cx: &mut Context,
-        number: usize,
-        id: u64,
-        lease_ms: u64,
-        asked: &Asked,
-    ) -> Option<ReceivedMessage> {
+    fn hand_out(&mut self, cx: &mut Context, number: usize, id: u64, lease_ms: u64, asked: &Asked) -> Option<ReceivedMessage> {
         let queue = &mut self.queues[number];
         let message = queue.messages.get_mut(&id)?;
         if cx.now >= message.sent + queue.retention_ms {
@@ -128,11 +104,7 @@ impl Sqs {
         message.first_received.get_or_insert(cx.now);
         let until = cx.now + lease_ms;
         let nonce = cx.rng.u64(..);
-        message.place = Place::InFlight {
-            nonce,
-            received: cx.now,
-            until,
-        };
+        message.place = Place::InFlight { nonce, received: cx.now, until };
         queue.visible -= 1;
         queue.counts.received += 1;
         let out = message.received(cx, handle(number, id, nonce), asked);
@@ -153,10 +125,7 @@ impl Queue {
                 self.ready.swap(0, cx.rng.usize(0..window));
             }
             let (id, epoch) = self.ready.pop_front()?;
-            let current = self
-                .messages
-                .get(&id)
-                .is_some_and(|message| message.epoch == epoch && message.place == Place::Visible);
+            let current = self.messages.get(&id).is_some_and(|message| message.epoch == epoch && message.place == Place::Visible);
             if current {
                 return Some(id);
             }
@@ -173,11 +142,7 @@ struct Asked {
 impl Asked {
     fn by(request: &ReceiveMessage) -> Answer<Self> {
         let mut system = Vec::new();
-        for name in request
-            .message_system_attribute_names
-            .iter()
-            .chain(&request.attribute_names)
-        {
+        for name in request.message_system_attribute_names.iter().chain(&request.attribute_names) {
             if name == "All" {
                 system.extend(SYSTEM_ATTRIBUTES);
             } else if let Some(known) = SYSTEM_ATTRIBUTES.iter().find(|known| *known == name) {
@@ -186,38 +151,25 @@ impl Asked {
                 return Err(errors::attribute_name(name));
             }
         }
-        Ok(Self {
-            system,
-            message: request.message_attribute_names.clone(),
-        })
+        Ok(Self { system, message: request.message_attribute_names.clone() })
     }
 
     fn wants(&self, name: &str) -> bool {
         self.message.iter().any(|asked| {
-            asked == "All"
-                || asked == ".*"
-                || asked == name
-                || asked
-                    .strip_suffix(".*")
-                    .is_some_and(|prefix| name.starts_with(prefix))
+            asked == "All" || asked == ".*" || asked == name || asked.strip_suffix(".*").is_some_and(|prefix| name.starts_with(prefix))
         })
     }
 }
 
 impl Message {
     fn received(&self, cx: &Context, receipt_handle: String, asked: &Asked) -> ReceivedMessage {
-        let attributes: BTreeMap<&'static str, String> = asked
-            .system
-            .iter()
-            .filter_map(|name| self.system_attribute(cx, name).map(|value| (*name, value)))
-            .collect();
+        let attributes: BTreeMap<&'static str, String> =
+            asked.system.iter().filter_map(|name| self.system_attribute(cx, name).map(|value| (*name, value))).collect();
         let chosen: MessageAttributes = if asked.message.is_empty() {
             MessageAttributes::new()
         } else {
             let chosen = self.attributes.iter().filter(|(name, _)| asked.wants(name));
-            chosen
-                .map(|(name, value)| (name.clone(), value.clone()))
-                .collect()
+            chosen.map(|(name, value)| (name.clone(), value.clone())).collect()
         };
         ReceivedMessage {
             message_id: Arc::clone(&self.message_id),

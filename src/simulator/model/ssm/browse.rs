@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::names::{self, Wanted};
 use super::parameters::tier;
 use super::wire::{
-    DescribeParameters, GetParameterHistory, GetParametersByPath, HistoryEntry, HistoryPage,
-    Metadata, MetadataPage, ParameterFilter, ParameterPage,
+    DescribeParameters, GetParameterHistory, GetParametersByPath, HistoryEntry, HistoryPage, Metadata, MetadataPage, ParameterFilter,
+    ParameterPage,
 };
 use super::{Parameter, Ssm, arn_of};
 use crate::simulator::model::caller::Caller;
@@ -16,12 +16,7 @@ use crate::simulator::model::error::{Answer, ApiError};
 use crate::simulator::model::operation::Operation;
 
 impl Ssm {
-    pub(crate) fn get_parameters_by_path(
-        &self,
-        cx: &Context,
-        caller: &Caller,
-        request: &GetParametersByPath,
-    ) -> Answer<ParameterPage> {
+    pub(crate) fn get_parameters_by_path(&self, cx: &Context, caller: &Caller, request: &GetParametersByPath) -> Answer<ParameterPage> {
         let limit = page_size(request.max_results, 10, 10)?;
         if !request.path.starts_with('/') {
             return Err(ApiError::client(
@@ -48,42 +43,22 @@ impl Ssm {
                 continue;
             };
             let value = self.shown(name, parameter, version, request.with_decryption)?;
-            page.parameters.push(parameter.wire(
-                cx,
-                &Wanted {
-                    name,
-                    selector: None,
-                },
-                version,
-                value,
-            ));
+            page.parameters.push(parameter.wire(cx, &Wanted { name, selector: None }, version, value));
         }
         Ok(page)
     }
 
-    pub(crate) fn get_parameter_history(
-        &self,
-        cx: &Context,
-        caller: &Caller,
-        request: &GetParameterHistory,
-    ) -> Answer<HistoryPage> {
+    pub(crate) fn get_parameter_history(&self, cx: &Context, caller: &Caller, request: &GetParameterHistory) -> Answer<HistoryPage> {
         let limit = page_size(request.max_results, 50, 50)?;
         let wanted = names::check_read(&request.name)?;
         self.allow(cx, caller, Operation::GetParameterHistory, wanted.name)?;
-        let parameter = self
-            .parameters
-            .get(wanted.name)
-            .ok_or_else(|| ApiError::bare("ParameterNotFound"))?;
+        let parameter = self.parameters.get(wanted.name).ok_or_else(|| ApiError::bare("ParameterNotFound"))?;
         let from = match &request.next_token {
             None => 0,
             Some(token) => token.parse::<u64>().map_err(|_| bad_token())?,
         };
         let mut page = HistoryPage::default();
-        for version in parameter
-            .versions
-            .iter()
-            .filter(|version| version.number > from)
-        {
+        for version in parameter.versions.iter().filter(|version| version.number > from) {
             if page.parameters.len() == limit {
                 page.next_token = page.parameters.last().map(|last| last.version.to_string());
                 break;
@@ -105,12 +80,7 @@ impl Ssm {
         Ok(page)
     }
 
-    pub(crate) fn describe_parameters(
-        &self,
-        cx: &mut Context,
-        _: &Caller,
-        request: &DescribeParameters,
-    ) -> Answer<MetadataPage> {
+    pub(crate) fn describe_parameters(&self, cx: &mut Context, _: &Caller, request: &DescribeParameters) -> Answer<MetadataPage> {
         let limit = page_size(request.max_results, 50, 50)?;
         let mut page = MetadataPage::default();
         let token = request.next_token.as_deref().unwrap_or_default();
@@ -149,43 +119,31 @@ impl Ssm {
     }
 
     fn from(&self, after: &str) -> impl Iterator<Item = (&Arc<str>, &Parameter)> {
-        self.parameters
-            .range::<str, _>((Bound::Excluded(after), Bound::Unbounded))
+        self.parameters.range::<str, _>((Bound::Excluded(after), Bound::Unbounded))
     }
 }
 
 fn keeps(filters: &[ParameterFilter], name: &str, parameter: &Parameter) -> Answer<bool> {
     for filter in filters {
         let any = |test: &dyn Fn(&str) -> bool| filter.values.iter().any(|value| test(value));
-        let kept = match (
-            filter.key.as_str(),
-            filter.option.as_deref().unwrap_or("Equals"),
-        ) {
+        let kept = match (filter.key.as_str(), filter.option.as_deref().unwrap_or("Equals")) {
             ("Name", "Equals") => any(&|value| name == value),
             ("Name", "BeginsWith") => any(&|value| name.starts_with(value)),
             ("Name", "Contains") => any(&|value| name.contains(value)),
             ("Type", "Equals") => any(&|value| parameter.kind.name() == value),
             ("Tier", "Equals") => any(&|value| tier(parameter.advanced) == value),
             ("Path", option) => any(&|value| {
-                let rest = name
-                    .strip_prefix(value.trim_end_matches('/'))
-                    .and_then(|rest| rest.strip_prefix('/'));
+                let rest = name.strip_prefix(value.trim_end_matches('/')).and_then(|rest| rest.strip_prefix('/'));
                 rest.is_some_and(|rest| option == "Recursive" || !rest.contains('/'))
             }),
             ("Name" | "Type" | "Tier", option) => {
                 return Err(ApiError::client(
                     "InvalidFilterOption",
-                    format!(
-                        "The following filter option is not valid: {option}. Valid options include: [BeginsWith, Equals]."
-                    ),
+                    format!("The following filter option is not valid: {option}. Valid options include: [BeginsWith, Equals]."),
                 ));
             }
             (other, _) => {
-                return Err(ApiError::constraint(
-                    other,
-                    "parameterFilters.1.member.key",
-                    "Member must be a known key",
-                ));
+                return Err(ApiError::constraint(other, "parameterFilters.1.member.key", "Member must be a known key"));
             }
         };
         if !kept {
@@ -202,9 +160,7 @@ pub(super) fn page_size(asked: Option<i64>, most: i64, default: usize) -> Answer
         Some(size) => Err(ApiError::constraint(
             &size.to_string(),
             "maxResults",
-            &format!(
-                "Member must have value less than or equal to {most} and greater than or equal to 1"
-            ),
+            &format!("Member must have value less than or equal to {most} and greater than or equal to 1"),
         )),
     }
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::browse::{bad_token, page_size};
 use super::documents::RUN_SHELL_SCRIPT;
 use super::wire::{
-    Command as CommandAnswer, GetCommandInvocation, Invocation as InvocationAnswer, InvocationPage,
-    InvocationSummary, ListCommandInvocations, PluginResult, SendCommand, SentCommand,
+    Command as CommandAnswer, GetCommandInvocation, Invocation as InvocationAnswer, InvocationPage, InvocationSummary,
+    ListCommandInvocations, PluginResult, SendCommand, SentCommand,
 };
 use super::{Command, Invocation, Ssm};
 use crate::simulator::model::agent::CommandOutcome;
@@ -35,38 +35,24 @@ impl Ssm {
     ) -> Answer<SentCommand> {
         let instances = targets(request)?;
         self.check_document(request)?;
-        if request
-            .timeout_seconds
-            .is_some_and(|seconds| !(30..=2_592_000).contains(&seconds))
-        {
+        if request.timeout_seconds.is_some_and(|seconds| !(30..=2_592_000).contains(&seconds)) {
             return Err(ApiError::constraint(
                 &request.timeout_seconds.unwrap_or_default().to_string(),
                 "timeoutSeconds",
                 "Member must have value greater than or equal to 30",
             ));
         }
-        let absent: Vec<&str> = instances
-            .iter()
-            .copied()
-            .filter(|instance| !registered(instance))
-            .collect();
+        let absent: Vec<&str> = instances.iter().copied().filter(|instance| !registered(instance)).collect();
         if !absent.is_empty() {
             return Err(ApiError::client(
                 "InvalidInstanceId",
-                format!(
-                    "Instances [[{}]] not in a valid state for account {}",
-                    absent.join(", "),
-                    cx.settings.account
-                ),
+                format!("Instances [[{}]] not in a valid state for account {}", absent.join(", "), cx.settings.account),
             ));
         }
         let id: Arc<str> = cx.uuid().into();
         let known = cx.now + self.options.invocation_known_after_ms;
         for instance in &instances {
-            let event = Event::CommandEnds {
-                command: Arc::clone(&id),
-                instance: (*instance).into(),
-            };
+            let event = Event::CommandEnds { command: Arc::clone(&id), instance: (*instance).into() };
             cx.at(known + self.options.command_runs_ms, event);
         }
         let invocation = || Invocation {
@@ -82,10 +68,7 @@ impl Ssm {
             document: request.document_name.clone(),
             comment: request.comment.clone(),
             created: cx.now,
-            invocations: instances
-                .iter()
-                .map(|instance| ((*instance).to_owned(), invocation()))
-                .collect(),
+            invocations: instances.iter().map(|instance| ((*instance).to_owned(), invocation())).collect(),
         };
         let answer = CommandAnswer {
             command_id: id.to_string(),
@@ -113,44 +96,22 @@ impl Ssm {
     fn check_document(&self, request: &SendCommand) -> Answer<()> {
         let (name, document) = self.document(&request.document_name)?;
         for parameter in request.parameters.keys() {
-            if !document
-                .parameters
-                .iter()
-                .any(|(known, _)| known == parameter)
-            {
-                return Err(ApiError::client(
-                    "InvalidParameters",
-                    format!("Parameter \"{parameter}\" is not defined in the document."),
-                ));
+            if !document.parameters.iter().any(|(known, _)| known == parameter) {
+                return Err(ApiError::client("InvalidParameters", format!("Parameter \"{parameter}\" is not defined in the document.")));
             }
         }
-        if name == RUN_SHELL_SCRIPT && request.parameters.get("commands").is_none_or(Vec::is_empty)
-        {
-            return Err(ApiError::client(
-                "InvalidParameters",
-                "Parameters [commands] are required but not specified.",
-            ));
+        if name == RUN_SHELL_SCRIPT && request.parameters.get("commands").is_none_or(Vec::is_empty) {
+            return Err(ApiError::client("InvalidParameters", "Parameters [commands] are required but not specified."));
         }
         Ok(())
     }
 
     /// A command has run on an instance; `run` is what it found there, nothing where the instance is gone.
-    pub(crate) fn command_ends(
-        &mut self,
-        cx: &Context,
-        command: &str,
-        instance: &str,
-        run: Option<Run>,
-    ) {
-        let invocation = self
-            .commands
-            .get_mut(command)
-            .and_then(|command| command.invocations.get_mut(instance));
+    pub(crate) fn command_ends(&mut self, cx: &Context, command: &str, instance: &str, run: Option<Run>) {
+        let invocation = self.commands.get_mut(command).and_then(|command| command.invocations.get_mut(instance));
         let Some(invocation) = invocation else { return };
         invocation.ended = Some(cx.now);
-        let outcome = run
-            .as_ref()
-            .map_or(CommandOutcome::Undeliverable, |run| run.outcome);
+        let outcome = run.as_ref().map_or(CommandOutcome::Undeliverable, |run| run.outcome);
         let output = run.and_then(|run| run.output);
         (invocation.status, invocation.details, invocation.code) = match (outcome, &output) {
             (CommandOutcome::Success, Some(_)) => ("Success", "Success", 0),
@@ -160,33 +121,20 @@ impl Ssm {
         };
         match output {
             Some(output) if invocation.code == 0 => invocation.output = output,
-            _ => {
-                invocation.error =
-                    "there is no key on this instance\nfailed to run commands: exit status 1".into()
-            }
+            _ => invocation.error = "there is no key on this instance\nfailed to run commands: exit status 1".into(),
         }
     }
 
-    pub(crate) fn get_command_invocation(
-        &self,
-        cx: &Context,
-        _: &Caller,
-        request: &GetCommandInvocation,
-    ) -> Answer<InvocationAnswer> {
+    pub(crate) fn get_command_invocation(&self, cx: &Context, _: &Caller, request: &GetCommandInvocation) -> Answer<InvocationAnswer> {
         if request.command_id.len() != 36 {
             return Err(ApiError::bare("InvalidCommandId"));
         }
         let command = self.commands.get(request.command_id.as_str());
-        let found = command
-            .and_then(|command| Some((command, command.invocations.get(&request.instance_id)?)));
-        let Some((command, invocation)) =
-            found.filter(|(_, invocation)| cx.now >= invocation.started)
-        else {
+        let found = command.and_then(|command| Some((command, command.invocations.get(&request.instance_id)?)));
+        let Some((command, invocation)) = found.filter(|(_, invocation)| cx.now >= invocation.started) else {
             return Err(ApiError::bare("InvocationDoesNotExist"));
         };
-        let elapsed = invocation
-            .ended
-            .map(|ended| ended.saturating_sub(invocation.started));
+        let elapsed = invocation.ended.map(|ended| ended.saturating_sub(invocation.started));
         Ok(InvocationAnswer {
             command_id: request.command_id.clone(),
             instance_id: request.instance_id.clone(),
@@ -196,9 +144,7 @@ impl Ssm {
             plugin_name: "aws:runShellScript".into(),
             response_code: invocation.code,
             execution_start_date_time: iso(invocation.started),
-            execution_elapsed_time: elapsed
-                .map(|ms| format!("PT{}.{:03}S", ms / 1000, ms % 1000))
-                .unwrap_or_default(),
+            execution_elapsed_time: elapsed.map(|ms| format!("PT{}.{:03}S", ms / 1000, ms % 1000)).unwrap_or_default(),
             execution_end_date_time: invocation.ended.map(iso).unwrap_or_default(),
             status: invocation.status,
             status_details: invocation.details,
@@ -209,12 +155,7 @@ impl Ssm {
         })
     }
 
-    pub(crate) fn list_command_invocations(
-        &self,
-        cx: &Context,
-        _: &Caller,
-        request: &ListCommandInvocations,
-    ) -> Answer<InvocationPage> {
+    pub(crate) fn list_command_invocations(&self, cx: &Context, _: &Caller, request: &ListCommandInvocations) -> Answer<InvocationPage> {
         let limit = page_size(request.max_results, 50, 50)?;
         let from = match &request.next_token {
             None => 0,
@@ -229,42 +170,22 @@ impl Ssm {
         };
         let all = chosen.into_iter().flat_map(|id| {
             let command = &self.commands[id];
-            command
-                .invocations
-                .iter()
-                .map(move |(instance, invocation)| (id, command, instance, invocation))
+            command.invocations.iter().map(move |(instance, invocation)| (id, command, instance, invocation))
         });
         let mut wanted = all
-            .filter(|(_, _, instance, _)| {
-                request
-                    .instance_id
-                    .as_ref()
-                    .is_none_or(|wanted| wanted == *instance)
-            })
+            .filter(|(_, _, instance, _)| request.instance_id.as_ref().is_none_or(|wanted| wanted == *instance))
             .filter(|(.., invocation)| cx.now >= invocation.started)
             .skip(from);
         let mut page = InvocationPage::default();
         for (id, command, instance, invocation) in wanted.by_ref().take(limit) {
-            page.command_invocations.push(summary(
-                id,
-                command,
-                instance,
-                invocation,
-                request.details,
-            ));
+            page.command_invocations.push(summary(id, command, instance, invocation, request.details));
         }
         page.next_token = wanted.next().map(|_| (from + limit).to_string());
         Ok(page)
     }
 }
 
-fn summary(
-    id: &str,
-    command: &Command,
-    instance: &str,
-    invocation: &Invocation,
-    details: bool,
-) -> InvocationSummary {
+fn summary(id: &str, command: &Command, instance: &str, invocation: &Invocation, details: bool) -> InvocationSummary {
     let plugin = || PluginResult {
         name: "aws:runShellScript".into(),
         status: invocation.status,
@@ -290,18 +211,12 @@ fn targets(request: &SendCommand) -> Answer<Vec<&str>> {
     let mut instances: Vec<&str> = request.instance_ids.iter().map(String::as_str).collect();
     for target in &request.targets {
         if target.key != "InstanceIds" {
-            return Err(ApiError::client(
-                "ValidationException",
-                "Only the target key InstanceIds is simulated.",
-            ));
+            return Err(ApiError::client("ValidationException", "Only the target key InstanceIds is simulated."));
         }
         instances.extend(target.values.iter().map(String::as_str));
     }
     if instances.is_empty() {
-        return Err(ApiError::client(
-            "ValidationException",
-            "Either InstanceIds or Targets must be specified.",
-        ));
+        return Err(ApiError::client("ValidationException", "Either InstanceIds or Targets must be specified."));
     }
     if instances.len() > 50 {
         return Err(ApiError::constraint(
@@ -328,14 +243,7 @@ fn targets(request: &SendCommand) -> Answer<Vec<&str>> {
 
 fn is_instance_id(text: &str) -> bool {
     let word = |rest: &str, lengths: &[usize]| {
-        lengths.contains(&rest.len())
-            && rest
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        lengths.contains(&rest.len()) && rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
     };
-    text.strip_prefix("i-")
-        .is_some_and(|rest| word(rest, &[8, 17]))
-        || text
-            .strip_prefix("mi-")
-            .is_some_and(|rest| word(rest, &[17]))
+    text.strip_prefix("i-").is_some_and(|rest| word(rest, &[8, 17])) || text.strip_prefix("mi-").is_some_and(|rest| word(rest, &[17]))
 }

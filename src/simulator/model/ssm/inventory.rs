@@ -8,20 +8,10 @@ use crate::simulator::model::autoscaling::{AutoScaling, RunningAgent};
 use crate::simulator::model::context::{Context, epoch_seconds};
 use crate::simulator::model::error::{Answer, ApiError};
 
-pub(crate) fn describe_instances(
-    cx: &Context,
-    request: &DescribeInstanceInformation,
-    agents: &AutoScaling,
-) -> Answer<InstancePage> {
+pub(crate) fn describe_instances(cx: &Context, request: &DescribeInstanceInformation, agents: &AutoScaling) -> Answer<InstancePage> {
     let limit = page_size(request.max_results, 50, 50)?;
-    let filters = request
-        .filters
-        .iter()
-        .map(|filter| (&filter.key, &filter.values));
-    let legacy = request
-        .instance_information_filter_list
-        .iter()
-        .map(|filter| (&filter.key, &filter.value_set));
+    let filters = request.filters.iter().map(|filter| (&filter.key, &filter.values));
+    let legacy = request.instance_information_filter_list.iter().map(|filter| (&filter.key, &filter.value_set));
     let mut wanted: Option<&Vec<String>> = None;
     for (key, values) in filters.chain(legacy) {
         match key.as_str() {
@@ -30,16 +20,12 @@ pub(crate) fn describe_instances(
             _ => return Err(ApiError::bare("InvalidFilterKey")),
         }
     }
-    let registered =
-        |agent: &RunningAgent<'_>| agent.registered_at().is_some_and(|at| at <= cx.now);
+    let registered = |agent: &RunningAgent<'_>| agent.registered_at().is_some_and(|at| at <= cx.now);
     let from = request.next_token.as_deref().unwrap_or_default();
     let mut page = InstancePage::default();
     let mut add = |id: &str, agent: &RunningAgent<'_>| {
         if page.instance_information_list.len() == limit {
-            page.next_token = page
-                .instance_information_list
-                .last()
-                .map(|last| last.instance_id.clone());
+            page.next_token = page.instance_information_list.last().map(|last| last.instance_id.clone());
             return false;
         }
         page.instance_information_list.push(show(cx, id, agent));
@@ -52,9 +38,7 @@ pub(crate) fn describe_instances(
             }
         }
     } else {
-        let all = agents
-            .agents_after(from)
-            .filter(|(_, agent): &(&Arc<str>, _)| registered(agent));
+        let all = agents.agents_after(from).filter(|(_, agent): &(&Arc<str>, _)| registered(agent));
         for (id, agent) in all {
             if !add(id, &agent) {
                 break;

@@ -149,10 +149,7 @@ pub struct InvocationState {
 
 impl Ssm {
     pub(crate) fn new(options: SsmOptions) -> Self {
-        Self {
-            options,
-            ..Self::default()
-        }
+        Self { options, ..Self::default() }
     }
 
     pub(crate) fn parameter_count(&self) -> usize {
@@ -177,17 +174,12 @@ impl Ssm {
         let mut all = Vec::new();
         for id in &self.commands_in_order {
             let command = &self.commands[id];
-            all.extend(
-                command
-                    .invocations
-                    .iter()
-                    .map(|(instance, invocation)| InvocationState {
-                        command: id.to_string(),
-                        instance: instance.clone(),
-                        document: command.document.clone(),
-                        status: invocation.status.into(),
-                    }),
-            );
+            all.extend(command.invocations.iter().map(|(instance, invocation)| InvocationState {
+                command: id.to_string(),
+                instance: instance.clone(),
+                document: command.document.clone(),
+                status: invocation.status.into(),
+            }));
         }
         all
     }
@@ -195,8 +187,5 @@ impl Ssm {
 
 fn arn_of(cx: &Context, name: &str) -> String {
     let slash = if name.starts_with('/') { "" } else { "/" };
-    format!(
-        "arn:aws:ssm:{}:{}:parameter{slash}{name}",
-        cx.settings.region, cx.settings.account
-    )
+    format!("arn:aws:ssm:{}:{}:parameter{slash}{name}", cx.settings.region, cx.settings.account)
 }

@@ -11,24 +11,16 @@ pub(super) fn check_new(name: &str) -> Answer<()> {
             "Member must have length less than or equal to 2048 and greater than or equal to 1",
         ));
     }
-    let characters = name
-        .bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || b"_.-/".contains(&byte));
+    let characters = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-/".contains(&byte));
     if !characters || name.ends_with('/') || name.contains("//") {
         return Err(form());
     }
     if name.contains('/') && !name.starts_with('/') {
-        return Err(ApiError::client(
-            "ValidationException",
-            "Parameter name must be a fully qualified name.",
-        ));
+        return Err(ApiError::client("ValidationException", "Parameter name must be a fully qualified name."));
     }
     let first = name.trim_start_matches('/').to_ascii_lowercase();
     if first.starts_with("aws") {
-        return Err(ApiError::client(
-            "AccessDeniedException",
-            format!("No access to reserved parameter name: {name}."),
-        ));
+        return Err(ApiError::client("AccessDeniedException", format!("No access to reserved parameter name: {name}.")));
     }
     if first.starts_with("ssm") {
         return Err(form());
@@ -59,18 +51,13 @@ pub(super) fn check_read(text: &str) -> Answer<Wanted<'_>> {
         )
     };
     let path = if text.starts_with("arn:") {
-        let resource = text
-            .splitn(6, ':')
-            .nth(5)
-            .and_then(|resource| resource.strip_prefix("parameter"));
+        let resource = text.splitn(6, ':').nth(5).and_then(|resource| resource.strip_prefix("parameter"));
         resource.ok_or_else(malformed)?
     } else {
         text
     };
     let (name, selector) = match path.split_once(':') {
-        Some((name, selector)) if !selector.is_empty() && !selector.contains(':') => {
-            (name, Some(selector))
-        }
+        Some((name, selector)) if !selector.is_empty() && !selector.contains(':') => (name, Some(selector)),
         Some(_) => return Err(malformed()),
         None => (path, None),
     };
@@ -81,9 +68,7 @@ pub(super) fn check_read(text: &str) -> Answer<Wanted<'_>> {
             "Member must have length less than or equal to 2048 and greater than or equal to 1",
         ));
     }
-    let characters = name
-        .bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || b"_.-/".contains(&byte));
+    let characters = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-/".contains(&byte));
     if !characters || name.contains("//") || (name.contains('/') && !name.starts_with('/')) {
         return Err(form());
     }

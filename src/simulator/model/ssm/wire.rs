@@ -1,8 +1,5 @@
 //! Requests and answers of Systems Manager, named as the service names them.
-#![expect(
-    missing_docs,
-    reason = "the names are those of the AWS API, and mean what they mean there"
-)]
+#![expect(missing_docs, reason = "the names are those of the AWS API, and mean what they mean there")]
 
 use std::collections::BTreeMap;
 

@@ -1,0 +1,125 @@
+//! `enrolld check`: what is wrong with a configuration, here and in AWS.
+
+mod fleet;
+mod groups;
+mod hooks;
+mod keys;
+mod queue;
+mod report;
+mod scopes;
+mod servers;
+
+use std::process::ExitCode;
+
+use clap::ValueEnum;
+
+pub use report::{Finding, Report, Verdict};
+
+use super::{CommandError, ConfigArgs, rooms};
+use crate::config::{self, Config, Problems};
+
+/// Say what is wrong with a configuration, here and in AWS
+///
+/// Reads the file and says everything that is wrong with it at once, each with file, line, column, key and what would be right. Then asks AWS
+/// whether what the file names is there and fit for it, a line each. Nothing is changed in AWS: a right to write is tried only in a form that
+/// cannot succeed, and what cannot be tried in such a form is said to be not tested.
+///
+/// Exits with 0 when nothing failed, with 1 when something did, and with 2 when the file itself cannot be used.
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub struct CheckArgs {
+    /// Where the configuration is.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+
+    /// Leave AWS out: only the file and the environment
+    #[arg(long)]
+    pub offline: bool,
+
+    /// How the findings are printed
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+}
+
+/// How the findings are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// A line each
+    Text,
+    /// One JSON object
+    Json,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  enrolld check --config enrolld.toml
+  In a build, where there are no credentials:
+    enrolld check --config enrolld.toml --offline
+  Only what failed, with jq:
+    enrolld check --config enrolld.toml --output json | jq '.findings[] | select(.result == \"FAIL\")'";
+
+/// Checks, and prints what was found.
+///
+/// # Errors
+/// A file that cannot be used, or an SDK configuration that cannot be made.
+pub async fn run(args: CheckArgs) -> Result<ExitCode, CommandError> {
+    let config = match config::load(args.config.path(), &config::environment()) {
+        Ok(config) => config,
+        Err(problems) if args.output == Output::Json => {
+            println!("{}", problems_as_json(&problems));
+            return Ok(ExitCode::from(2));
+        }
+        Err(problems) => return Err(problems.into()),
+    };
+    let mut report = Report::default();
+    report.ok("configuration", format!("{} is good", args.config.path().display()));
+    fleet::check(&config, &mut report);
+    if args.offline {
+        report.not_tested("AWS", "it was not asked (--offline)");
+    } else {
+        ask(&config, &mut report).await;
+    }
+    match args.output {
+        Output::Text => println!("{report}"),
+        Output::Json => println!("{}", report.json()),
+    }
+    Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Asks AWS whether what the configuration names is there and fit for it.
+async fn ask(config: &Config, report: &mut Report) {
+    let settings = config.core_settings();
+    let made = match rooms::aws(config).await {
+        Ok(aws) => rooms::services(config, &settings, &aws).map(|services| (aws, services)),
+        Err(error) => Err(error),
+    };
+    let (aws, services) = match made {
+        Ok(made) => made,
+        Err(error) => {
+            report.fail("AWS", error.to_string(), "correct it: enrolld run would not start");
+            return;
+        }
+    };
+    let Some(accounts) = scopes::check(config, &aws, report).await else {
+        // Every other call would fail for the same reason and hide it.
+        report.not_tested("AWS", "nothing else was asked without credentials");
+        return;
+    };
+    scopes::compare(config, &settings, &accounts, report);
+    let queue_arn = queue::check(config, &aws, &services.queue, report).await;
+    groups::check(config, &settings, &aws, &services.scopes, queue_arn.as_deref(), report).await;
+    servers::check(config, &settings, &services, report).await;
+    keys::check(config, &settings, &aws, &services, report).await;
+}
+
+/// A configuration that cannot be used, in the form that findings have.
+fn problems_as_json(problems: &Problems) -> serde_json::Value {
+    let findings: Vec<serde_json::Value> = problems
+        .iter()
+        .map(|problem| {
+            let about = format!("{} {}", problem.place, problem.key);
+            serde_json::json!({ "result": Verdict::Fail, "about": about.trim_end(), "found": problem.wrong, "remedy": problem.right })
+        })
+        .collect();
+    serde_json::json!({ "passed": false, "ok": 0, "not_tested": 0, "warnings": 0, "failures": findings.len(), "findings": findings })
+}

@@ -1,0 +1,114 @@
+//! From the configuration to rooms: the one place where both are known.
+
+use std::sync::Arc;
+
+use super::CommandError;
+use crate::aws::{Aws, AwsSettings, ScopeSettings};
+use crate::config::{self, Config, Engine};
+use crate::core::settings::Settings;
+use crate::driver::services::{ScopeServices, Services};
+use crate::key_material::{self, CsrRules, Document, Keys, OwnerRole};
+use crate::observe::RouteNames;
+use crate::observe::audit::AuditTarget;
+use crate::queue::Queue;
+use crate::registrar::{CmEngine, CmSettings, OpsWorksCm, Registrar};
+
+/// Loads the shared SDK configuration, and refuses endpoints that may not be used.
+///
+/// # Errors
+/// No region, or an endpoint without TLS that is not on this machine.
+pub async fn aws(config: &Config) -> Result<Aws, CommandError> {
+    let scope = |scope: config::Scope| ScopeSettings {
+        role_arn: scope.role.map(|role| role.as_str().to_owned()),
+        external_id: scope.external_id,
+        region: scope.region.map(|region| region.to_string()),
+    };
+    let settings = AwsSettings {
+        region: config.region.as_ref().map(ToString::to_string),
+        connect_timeout: config.connect_timeout,
+        attempt_timeout: config.attempt_timeout,
+        call_timeout: config.call_timeout,
+        worker: config.worker.clone(),
+        scopes: config.scopes().into_iter().map(scope).collect(),
+    };
+    let aws = Aws::load(&settings).await.map_err(CommandError::failed)?;
+    aws.check_endpoints(config.allow_plain_http).map_err(CommandError::failed)?;
+    Ok(aws)
+}
+
+/// Everything that makes calls.
+///
+/// # Errors
+/// A key source that its room refuses.
+pub fn services(config: &Config, settings: &Settings, aws: &Aws) -> Result<Services, CommandError> {
+    let dead_letters = config.dead_letter_queue_url.as_ref().map(|url| url.as_str().to_owned());
+    let mut keys = Vec::with_capacity(config.routes.len());
+    let mut registrars: Vec<Arc<dyn Registrar>> = Vec::with_capacity(config.routes.len());
+    for (route, core) in config.routes.iter().zip(&settings.routes) {
+        let scope = aws.scope(core.scope);
+        keys.push(Keys::new(scope, key_source(route)?, key_engine(route)?));
+        registrars.push(registrar(route, scope));
+    }
+    Ok(Services {
+        queue: Queue::new(aws, config.queue_url.as_str(), dead_letters),
+        scopes: aws.scopes().iter().map(ScopeServices::new).collect(),
+        keys,
+        registrars,
+    })
+}
+
+/// The registrar of a route. A new kind of server is one more arm here.
+pub fn registrar(route: &config::Route, scope: &aws_config::SdkConfig) -> Arc<dyn Registrar> {
+    match &route.registrar {
+        config::Registrar::OpsWorksCm { server, engine } => {
+            let engine = match engine {
+                Engine::Chef { organization } => CmEngine::Chef { organization: organization.clone() },
+                Engine::Puppet => CmEngine::Puppet,
+            };
+            Arc::new(OpsWorksCm::new(scope, CmSettings { server: server.clone(), engine }))
+        }
+    }
+}
+
+fn key_source(route: &config::Route) -> Result<key_material::KeySource, CommandError> {
+    Ok(match &route.key {
+        config::KeySource::Parameter { owner: config::Owner::Anybody, .. } => key_material::KeySource::Parameter { owner: None },
+        config::KeySource::Parameter { owner: config::Owner::Role(role), .. } => {
+            key_material::KeySource::Parameter { owner: Some(OwnerRole::new(role.as_str()).map_err(CommandError::failed)?) }
+        }
+        config::KeySource::RunCommand { document, commands } => {
+            let (name, commands) = (document.clone(), commands.clone());
+            key_material::KeySource::RunCommand(Document { name, version: None, commands })
+        }
+    })
+}
+
+fn key_engine(route: &config::Route) -> Result<key_material::Engine, CommandError> {
+    if !route.registrar.takes_certificate_requests() {
+        return Ok(key_material::Engine::Chef);
+    }
+    let allowed = route.allow_extensions.iter().map(|allowed| (allowed.oid.as_str(), allowed.pattern.as_str()));
+    Ok(key_material::Engine::Puppet(CsrRules::new(allowed).map_err(CommandError::failed)?))
+}
+
+/// What log lines, metrics and the audit trail call the routes.
+#[must_use]
+pub fn route_names(config: &Config, settings: &Settings) -> Vec<RouteNames> {
+    let routes = config.routes.iter().zip(&settings.routes);
+    let names = routes.map(|(route, core)| RouteNames {
+        name: route.name.clone(),
+        registrar: route.registrar.kind().to_owned(),
+        server: core.server,
+    });
+    names.collect()
+}
+
+/// Where the audit trail goes.
+#[must_use]
+pub fn audit_target(config: &Config) -> AuditTarget {
+    match &config.audit {
+        config::Audit::Off => AuditTarget::Off,
+        config::Audit::Stdout => AuditTarget::Stdout,
+        config::Audit::File(path) => AuditTarget::File(path.clone()),
+    }
+}

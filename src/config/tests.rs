@@ -1,0 +1,404 @@
+//! What a file and its environment become, and what is said of those that are wrong.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use super::keys::{self, Key};
+use super::*;
+use crate::core::call::{ScopeId, ServerId};
+use crate::names::GroupName;
+
+pub(super) const GOOD: &str = r#"
+queue_url = "https://sqs.eu-central-1.amazonaws.com/123456789012/enrolld"
+worker = "worker-1"
+
+[[route]]
+name = "web"
+groups = ["web-*"]
+
+[route.registrar]
+kind = "opsworks-cm"
+server = "chef"
+engine = "chef"
+
+[route.key]
+parameter = "/enrolld/{instance_id}/public-key"
+owner_role = "arn:aws:iam::123456789012:role/web-instances"
+"#;
+
+pub(super) fn read(text: &str) -> Result<Config, Problems> {
+    parse(text, "enrolld.toml", &Environment::new())
+}
+
+fn with(text: &str, variables: &[(&str, &str)]) -> Result<Config, Problems> {
+    parse(text, "enrolld.toml", &variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+}
+
+/// What is said of a text, all of it.
+pub(super) fn refusal(text: &str) -> String {
+    read(text).expect_err(text).to_string()
+}
+
+/// The good file with a line at its top.
+pub(super) fn top(line: &str) -> String {
+    format!("{line}\n{GOOD}")
+}
+
+/// The good file with a line among the route's own.
+fn in_route(line: &str) -> String {
+    GOOD.replace("groups = [\"web-*\"]", &format!("groups = [\"web-*\"]\n{line}"))
+}
+
+#[test]
+fn a_short_file_has_the_documented_defaults() {
+    let config = read(GOOD).unwrap();
+    assert_eq!(config.max_open, 20_000);
+    assert_eq!(config.max_calls, 64);
+    assert_eq!(config.visibility_timeout, Duration::from_secs(120));
+    assert_eq!(config.listen.unwrap().to_string(), "127.0.0.1:9464");
+    assert_eq!(config.region.as_ref().unwrap().as_str(), "eu-central-1", "from the queue's URL");
+    let route = &config.routes[0];
+    assert_eq!(route.node_name.source(), "{instance_id}");
+    assert_eq!(route.timeout, Duration::from_secs(1800));
+    assert!((route.key_rate - 20.0).abs() < f64::EPSILON);
+    assert_eq!(route.registrar, Registrar::OpsWorksCm { server: "chef".into(), engine: Engine::Chef { organization: "default".into() } });
+}
+
+#[test]
+fn the_example_file_is_good() {
+    let text = include_str!("../../deploy/enrolld.example.toml");
+    let config = read(text).unwrap();
+    assert_eq!(config.routes.len(), 2);
+    assert_eq!(config.routes[1].key, KeySource::RunCommand { document: "Enrolld-PrintCertificateRequest".into(), commands: vec![] });
+}
+
+/// For each key: its table, its name, and a value other than the default.
+pub(super) const OTHER_VALUES: &[(&str, &str, &str)] = &[
+    ("top", "queue_url", r#""https://sqs.eu-central-1.amazonaws.com/123456789012/other""#),
+    ("top", "dead_letter_queue_url", r#""https://sqs.eu-central-1.amazonaws.com/123456789012/dead""#),
+    ("top", "region", r#""eu-west-1""#),
+    ("top", "accounts", r#"["210987654321"]"#),
+    ("top", "regions", r#"["eu-west-1", "eu-central-1"]"#),
+    ("top", "unmatched", r#""ignore""#),
+    ("top", "max_open", "500"),
+    ("top", "max_calls", "16"),
+    ("top", "max_polls", "2"),
+    ("top", "poll_wait", r#""5s""#),
+    ("top", "visibility_timeout", r#""5m""#),
+    ("top", "max_deliveries", "3"),
+    ("top", "patience", r#""30s""#),
+    ("top", "shutdown_grace", r#""55s""#),
+    ("top", "connect_timeout", r#""2s""#),
+    ("top", "attempt_timeout", r#""9s""#),
+    ("top", "call_timeout", r#""14s""#),
+    ("top", "retry_initial", r#""1s""#),
+    ("top", "retry_max", r#""1m""#),
+    ("top", "not_ready_initial", r#""1s""#),
+    ("top", "not_ready_max", r#""1m""#),
+    ("top", "route_fault_initial", r#""1m""#),
+    ("top", "route_fault_max", r#""1h""#),
+    ("top", "listen", r#""off""#),
+    ("top", "log", r#""enrolld=debug""#),
+    ("top", "log_format", r#""json""#),
+    ("top", "audit", r#""/var/log/enrolld/audit.jsonl""#),
+    ("top", "worker", r#""worker-2""#),
+    ("top", "allow_plain_http", "true"),
+    ("top", "fleet_size", "100"),
+    ("route", "name", r#""blue""#),
+    ("route", "groups", r#"["blue-*", "green"]"#),
+    ("route", "node_name", r#""{instance_id}.example.com""#),
+    ("route", "region", r#""eu-west-1""#),
+    ("route", "role_arn", r#""arn:aws:iam::123456789012:role/enrolld""#),
+    ("route", "external_id", r#""secret-handshake""#),
+    ("route", "timeout", r#""15m""#),
+    ("route", "on_failure", r#""continue""#),
+    ("route", "key_poll", r#""10s""#),
+    ("route", "key_rate", "2.5"),
+    ("route", "delete_key", r#""on_success""#),
+    ("route", "status_poll_initial", r#""2s""#),
+    ("route", "status_poll_max", r#""1m""#),
+    ("route", "max_rate", "100"),
+    ("route", "max_abandons", "0"),
+    ("route", "abandon_window", r#""1h""#),
+    ("route", "allow_extensions", r#"[{ oid = "1.2.3", pattern = "a*" }]"#),
+    ("registrar", "kind", r#""opsworks-cm""#),
+    ("registrar", "server", r#""chef-2""#),
+    ("registrar", "engine", r#""puppet""#),
+    ("registrar", "organization", r#""ours""#),
+    ("key", "parameter", r#""/other/{instance_id}""#),
+    ("key", "owner_role", r#""arn:aws:iam::123456789012:role/other""#),
+    ("key", "require_owner", "false"),
+    ("key", "document", r#""AWS-RunShellScript""#),
+    ("key", "commands", r#"["cat /etc/chef/client.pub"]"#),
+];
+
+/// Keys that the value above cannot stand with or without; the other lines that the file then needs.
+fn companions(table: &str, key: &str) -> &'static [(&'static str, &'static str, &'static str)] {
+    match (table, key) {
+        ("top", "region") => &[("top", "queue_url", r#""https://127.0.0.1/123456789012/enrolld""#)],
+        ("top", "regions") => &[("route", "region", r#""eu-west-1""#)],
+        ("route", "region") => &[("top", "regions", r#"["eu-west-1"]"#)],
+        ("route", "external_id") => &[("route", "role_arn", r#""arn:aws:iam::123456789012:role/enrolld""#)],
+        ("route", "allow_extensions") => &[("registrar", "engine", r#""puppet""#)],
+        ("key", "require_owner") => &[("key", "owner_role", "")],
+        ("key", "document") => &[("key", "commands", r#"["cat a.pub"]"#), ("key", "owner_role", ""), ("key", "parameter", "")],
+        ("key", "commands") => &[("key", "document", r#""AWS-RunShellScript""#), ("key", "owner_role", ""), ("key", "parameter", "")],
+        _ => &[],
+    }
+}
+
+/// A file of the given lines over those of the good one; an empty value leaves a key out.
+pub(super) fn file_of(lines: &[(&str, &str, &str)]) -> String {
+    let mut all: Vec<(&str, &str, &str)> = vec![
+        ("top", "queue_url", r#""https://sqs.eu-central-1.amazonaws.com/123456789012/enrolld""#),
+        ("top", "worker", r#""worker-1""#),
+        ("route", "name", r#""web""#),
+        ("route", "groups", r#"["web-*"]"#),
+        ("registrar", "kind", r#""opsworks-cm""#),
+        ("registrar", "server", r#""chef""#),
+        ("registrar", "engine", r#""chef""#),
+        ("key", "parameter", r#""/enrolld/{instance_id}/public-key""#),
+        ("key", "owner_role", r#""arn:aws:iam::123456789012:role/web-instances""#),
+    ];
+    for (table, key, value) in lines {
+        all.retain(|(its_table, its_key, _)| (its_table, its_key) != (table, key));
+        all.push((table, key, value));
+    }
+    let mut text = String::new();
+    for (table, heading) in [("top", ""), ("route", "[[route]]"), ("registrar", "[route.registrar]"), ("key", "[route.key]")] {
+        text.push_str(heading);
+        text.push('\n');
+        for (_, key, value) in all.iter().filter(|(its, _, value)| *its == table && !value.is_empty()) {
+            writeln!(text, "{key} = {value}").unwrap();
+        }
+    }
+    text
+}
+
+#[test]
+fn every_key_is_read() {
+    let listed: BTreeSet<(&str, &str)> = OTHER_VALUES.iter().map(|(table, key, _)| (*table, *key)).collect();
+    let tables: [(&str, &[Key]); 4] = [("top", keys::TOP), ("route", keys::ROUTE), ("registrar", keys::OPSWORKS_CM), ("key", keys::KEY)];
+    for (table, keys) in tables {
+        for key in keys.iter().filter(|key| key.kind != "table") {
+            assert!(listed.contains(&(table, key.name)), "{}.{} has no value in this test", table, key.name);
+        }
+    }
+    for (table, key, value) in OTHER_VALUES {
+        let others = companions(table, key);
+        let mut lines = others.to_vec();
+        lines.push((table, key, value));
+        let changed = read(&file_of(&lines)).unwrap_or_else(|problems| panic!("{table}.{key}: {problems}"));
+        // Only one kind of registrar is there, so its key changes nothing.
+        if *key != "kind" {
+            match read(&file_of(others)) {
+                Ok(before) => assert_ne!(changed, before, "{table}.{key} = {value} changed nothing"),
+                Err(problems) => assert!(problems.to_string().contains(key), "{table}.{key}: without it: {problems}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_variable_does_what_the_file_does() {
+    for (table, key, value) in OTHER_VALUES.iter().filter(|(_, key, _)| !matches!(*key, "name" | "allow_extensions")) {
+        let others = companions(table, key);
+        let mut lines = others.to_vec();
+        lines.push((table, key, value));
+        let from_file = read(&file_of(&lines)).unwrap();
+        let upper = key.to_uppercase();
+        let variable = match *table {
+            "top" => format!("ENROLLD_{upper}"),
+            "route" => format!("ENROLLD_ROUTE_WEB__{upper}"),
+            table => format!("ENROLLD_ROUTE_WEB__{}__{upper}", table.to_uppercase()),
+        };
+        let plain = value.replace(['"', '[', ']'], "");
+        let from_variable = with(&file_of(others), &[(&variable, &plain)]).unwrap_or_else(|problems| panic!("{variable}: {problems}"));
+        assert_eq!(from_variable, from_file, "{variable}={plain}");
+    }
+}
+
+#[test]
+fn a_hyphen_in_a_routes_name_is_an_underscore_in_its_variables() {
+    let text = GOOD.replace("name = \"web\"", "name = \"web-blue\"");
+    let config = with(&text, &[("ENROLLD_ROUTE_WEB_BLUE__TIMEOUT", "10m")]).unwrap();
+    assert_eq!(config.routes[0].timeout, Duration::from_secs(600));
+}
+
+#[test]
+fn a_wrong_variable_is_refused_by_its_name() {
+    let said = |variable: &str, value: &str| with(GOOD, &[(variable, value)]).unwrap_err().to_string();
+    assert_eq!(said("ENROLLD_MAX_OPENS", "1"), "ENROLLD_MAX_OPENS: no key is set by this variable; did you mean ENROLLD_MAX_OPEN?");
+    assert!(said("ENROLLD_max_open", "1").contains("did you mean ENROLLD_MAX_OPEN?"));
+    assert!(said("ENROLLD_", "1").starts_with("ENROLLD_: "));
+    assert_eq!(said("ENROLLD_MAX_OPEN", "many"), "ENROLLD_MAX_OPEN: max_open: it is \"many\"; write a whole number from 1 to 120000");
+    assert_eq!(said("ENROLLD_ROUTE_API__TIMEOUT", "1m"), "ENROLLD_ROUTE_API__TIMEOUT: no route is called \"api\"; the routes are web");
+    assert_eq!(
+        said("ENROLLD_ROUTE_WEB__TIMEOUTS", "1m"),
+        "ENROLLD_ROUTE_WEB__TIMEOUTS: route.web.timeouts: there is no such key; did you mean timeout?"
+    );
+    assert!(said("ENROLLD_ROUTE_WEB__KEY__PARAM", "1m").contains("route.web.key.param: there is no such key"));
+    assert!(said("ENROLLD_ROUTE_WEB__NAME", "blue").contains("cannot rename"));
+    assert!(said("ENROLLD_ROUTE_WEB__KEY", "x").contains("ENROLLD_ROUTE_WEB__KEY__PARAMETER"));
+    assert!(with(GOOD, &[("ENROLLD_CONFIG", "enrolld.toml"), ("PATH", "/bin")]).is_ok());
+}
+
+#[test]
+fn everything_that_is_wrong_is_said_at_once_with_its_place() {
+    let text = r#"queue_url = "https://sqs.eu-central-1.amazonaws.com/123456789012/enrolld.fifo"
+max_opn = 5
+visibility_timeout = 120
+listen = "everywhere"
+
+[[route]]
+name = "Web"
+groups = ["web-*", "a:b", 7]
+registrar = { kind = "opsworks-cm", server = "9lives", engine = "chief" }
+key = { parameter = "/enrolld/public-key" }
+timeout = true
+"#;
+    let expected = [
+        r#"enrolld.toml:1:14: queue_url: "https://sqs.eu-central-1.amazonaws.com/123456789012/enrolld.fifo" is a FIFO queue, which Auto Scaling cannot notify; make a standard queue and name that"#,
+        "enrolld.toml:2:1: max_opn: there is no such key; did you mean max_open?",
+        r#"enrolld.toml:3:22: visibility_timeout: 120 has no unit; write "120s" if seconds are meant"#,
+        r#"enrolld.toml:4:11: listen: "everywhere" is not an address with a port; write "127.0.0.1:9464", "[::1]:9464" or "off""#,
+        r#"enrolld.toml:7:9: route."Web".name: "Web" is not a route's name; write 1 to 40 of a-z 0-9 and single hyphens, such as "web""#,
+        r#"enrolld.toml:8:27: route."Web".groups: an entry is the number 7, not a text; write it in quotes"#,
+        r#"enrolld.toml:9:47: route."Web".registrar.server: "9lives" is not the name of an OpsWorks CM server; write 1 to 40 letters, digits and hyphens, beginning with a letter"#,
+        r#"enrolld.toml:9:66: route."Web".registrar.engine: it is the text "chief"; write "chef" or "puppet""#,
+        r#"enrolld.toml:10:22: route."Web".key.parameter: "/enrolld/public-key" does not name the instance, so that two instances would get one name; put {instance_id} into it"#,
+        r#"enrolld.toml:11:11: route."Web".timeout: it is true, not a duration; write a duration from "1s" to "48h""#,
+    ];
+    let said = refusal(text);
+    for line in expected {
+        assert!(said.lines().any(|said| said == line), "not said: {line}\n{said}");
+    }
+    // And each bad member of a list for itself, once all of them are texts.
+    assert!(refusal(&text.replace(", 7]", "]")).contains("enrolld.toml:8:21: route.\"Web\".groups: \"a:b\" matches no Auto Scaling group"));
+}
+
+#[test]
+fn text_that_is_not_toml_is_refused_at_its_first_mistake() {
+    assert_eq!(
+        refusal("queue_url = https://x\n"),
+        "enrolld.toml:1:13: invalid TOML value, did you mean to use a quoted string?; write the text in quotes"
+    );
+    assert!(refusal("worker = \"ab\"\nworker = \"cd\"\n").contains("it stands already at enrolld.toml:1:1"));
+    let said = refusal("log = \"größe\" x");
+    assert!(said.starts_with("enrolld.toml:1:15: "), "columns count characters: {said}");
+}
+
+#[test]
+fn combinations_that_cannot_work_are_refused() {
+    let second = |name: &str, groups: &str| {
+        let route = &GOOD[GOOD.find("[[route]]").unwrap()..];
+        format!("{GOOD}\n{}", route.replace("\"web\"", &format!("\"{name}\"")).replace("[\"web-*\"]", groups))
+    };
+    let cases = [
+        (GOOD[..GOOD.find("[[route]]").unwrap()].to_owned(), "route: there is no route"),
+        (second("web", r#"["db"]"#), "name: another route is called \"web\" already"),
+        (second("again", r#"["web-*"]"#), "groups: \"web-*\" never gets here: \"web-*\" of route web matches it first"),
+        (second("again", r#"["web-blue"]"#), "\"web-blue\" never gets here"),
+        (second("again", r#"["db", "db"]"#), "\"db\" is matched already by \"db\" before it"),
+        (in_route("node_name = \"web\""), "node_name: \"web\" does not name the instance"),
+        (in_route("node_name = \"a b{instance_id}\""), "node_name: \"a b{instance_id}\" makes no node name"),
+        (in_route("node_name = \"{host}\""), "{host} is not a placeholder"),
+        (top("fleet_size = 10000"), "key_poll: 5s is too short for a fleet of 10000"),
+        (top("visibility_timeout = \"45s\""), "visibility_timeout: 45s leaves no room for three calls"),
+        (top("connect_timeout = \"11s\""), "connect_timeout: 11s is longer than attempt_timeout (10s)"),
+        (top("attempt_timeout = \"16s\""), "attempt_timeout: 16s is longer than call_timeout (15s)"),
+        (top("retry_initial = \"1m\""), "retry_initial (1m) is longer than retry_max (30s)"),
+        (top("poll_wait = \"1500ms\""), "is not a whole number of seconds"),
+        (top("region = \"us-east-1\""), "region: it is us-east-1, but the queue is in eu-central-1"),
+        (top("dead_letter_queue_url = \"https://sqs.eu-central-1.amazonaws.com/123456789012/enrolld\""), "it is the queue itself"),
+        (in_route("external_id = \"xyz\""), "external_id: there is no role that takes it"),
+        (in_route("role_arn = \"arn:aws:iam::210987654321:role/enrolld\""), "add \"210987654321\" to accounts"),
+        (
+            in_route("role_arn = \"arn:aws:iam::210987654321:role/enrolld\""),
+            "owner_role is in account 123456789012, and role_arn in 210987654321",
+        ),
+        (in_route("region = \"us-east-1\""), "add \"us-east-1\" to regions"),
+        (in_route("key_poll = \"10m\"\ntimeout = \"5m\""), "key_poll: 10m is not shorter than timeout (5m)"),
+        (in_route("allow_extensions = [{ oid = \"1.2.3\", pattern = \"*\" }]"), "only Puppet's certificate requests have extensions"),
+        (in_route("allow_extensions = [{ oid = \"1.2.3\" }, { pattern = \"*\" }]"), "route.web.allow_extensions.2.oid: it is missing"),
+        (GOOD.replace("engine = \"chef\"", "engine = \"puppet\"\norganization = \"a\""), "a Puppet server has no organizations"),
+        (
+            GOOD.replace("owner_role = \"arn:aws:iam::123456789012:role/web-instances\"", ""),
+            "key.owner_role: it is missing; write owner_role = \"arn:aws:iam::ACCOUNT:role/NAME\"",
+        ),
+        (GOOD.replace("owner_role =", "require_owner = false\nowner_role ="), "leaves owner_role without effect"),
+        (GOOD.replace("[route.key]", "[route.key]\ndocument = \"Ours\""), "either from a parameter or from a document"),
+        (GOOD.replace("parameter = \"/enrolld/{instance_id}/public-key\"", "document = \"Ours\""), "only parameters have an owner"),
+        (key("document = \"AWS-RunShellScript\""), "AWS-RunShellScript needs commands"),
+        (key("document = \"Ours\"\ncommands = [\"true\"]"), "has its script fixed"),
+        (key(""), "neither a parameter nor a document"),
+        (key("document = \"Ours\"").replace("groups =", "delete_key = \"on_success\"\ngroups ="), "there is no parameter to delete"),
+        (second("again", r#"["db"]"#).replacen("engine = \"chef\"", "engine = \"puppet\"", 1), "its engine is not what route web says"),
+        (GOOD.replace("[\"web-*\"]", "[]"), "groups: the list is empty"),
+        (GOOD.replace("[\"web-*\"]", "[\"my group\"]").replace("/{instance_id}/", "/{group}/{instance_id}/"), "leave {group} out"),
+        (GOOD.replace("[route.registrar]", "[route.registrars]"), "registrars: there is no such key; did you mean registrar?"),
+        (GOOD.replace("opsworks-cm", "chef-server"), "registrar.kind: it is the text \"chef-server\"; write \"opsworks-cm\""),
+        ("route = 5".to_owned(), "route: it is not a list of tables"),
+        (GOOD.replace("[[route]]", "[route]"), "route: it is not a list of tables"),
+    ];
+    for (text, said) in cases {
+        let all = refusal(&text);
+        assert!(all.contains(said), "expected {said:?} in:\n{all}\nof:\n{text}");
+    }
+}
+
+/// The good file with another key table.
+fn key(lines: &str) -> String {
+    format!("{}[route.key]\n{lines}\n", &GOOD[..GOOD.find("[route.key]").unwrap()])
+}
+
+#[test]
+fn scopes_and_servers_are_counted_once() {
+    let text = r#"
+queue_url = "https://sqs.eu-central-1.amazonaws.com/123456789012/enrolld"
+regions = ["eu-central-1", "eu-west-1"]
+[[route]]
+name = "a"
+groups = ["a"]
+registrar = { kind = "opsworks-cm", server = "chef", engine = "chef" }
+key = { parameter = "/enrolld/{instance_id}", owner_role = "arn:aws:iam::123456789012:role/nodes" }
+[[route]]
+name = "b"
+groups = ["b"]
+region = "eu-central-1"
+registrar = { kind = "opsworks-cm", server = "chef", engine = "chef", organization = "other" }
+key = { parameter = "/enrolld/{instance_id}", require_owner = false }
+[[route]]
+name = "c"
+groups = ["*"]
+region = "eu-west-1"
+registrar = { kind = "opsworks-cm", server = "chef", engine = "chef" }
+key = { document = "Ours" }
+"#;
+    let config = read(text).unwrap();
+    let settings = config.core_settings();
+    assert_eq!(settings.routes.iter().map(|route| route.scope).collect::<Vec<_>>(), [ScopeId(0), ScopeId(0), ScopeId(1)]);
+    assert_eq!(settings.routes.iter().map(|route| route.server).collect::<Vec<_>>(), [ServerId(0), ServerId(0), ServerId(1)]);
+    assert_eq!(config.scopes().len(), 2);
+    assert_eq!(config.servers().len(), 2);
+    assert!(matches!(settings.routes[0].key, crate::core::settings::KeySource::Parameter { batch: 1, .. }));
+    assert!(matches!(settings.routes[1].key, crate::core::settings::KeySource::Parameter { batch: 10, .. }));
+    let found = |group: &str| settings.route_for(&GroupName::new(group).unwrap()).map(|id| settings.route(id).name.as_str());
+    assert_eq!((found("a"), found("b"), found("anything else")), (Some("a"), Some("b"), Some("c")));
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_said_so() {
+    let said = load(Path::new("/nonexistent/enrolld.toml"), &Environment::new()).unwrap_err().to_string();
+    assert!(said.starts_with("/nonexistent/enrolld.toml: it cannot be read"), "{said}");
+}
+
+#[test]
+fn the_documentation_has_every_key_as_the_code_has_it() {
+    let documentation = include_str!("../../docs/configuration.md");
+    for (heading, keys) in keys::TABLES {
+        let section = format!("## {heading}\n\n{}", keys::markdown(keys));
+        assert!(documentation.contains(&section), "docs/configuration.md should hold this as it is:\n\n{section}");
+    }
+}

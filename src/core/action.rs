@@ -1,0 +1,276 @@
+//! What is known of one lifecycle action while it is open: a record of a few hundred bytes, not a task.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::call::{RouteId, ScopeId};
+use super::observation::{Outcome, Reason, Step, StepRecord, Subject};
+use super::time::Moment;
+use super::{ActionId, MessageKey};
+use crate::event::{LifecycleAction, Transition};
+use crate::facts::{ActionResult, CommandId, KeyMaterial, StatusToken};
+use crate::names::{MessageId, NodeName, ParameterName, ReceiptHandle};
+use crate::retry::{Failure, Progress};
+
+/// Where an action stands, with what belongs to standing there.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Stage {
+    /// Asking Auto Scaling where the instance stands.
+    Verify,
+    /// Waiting for the group's hooks.
+    Hooks,
+    /// Waiting to look again.
+    LookAgain,
+    /// Asking the group's activities where an unlisted instance went.
+    Whereabouts,
+    /// Verified, and behind an earlier action of the same instance.
+    Turn,
+    /// Asking, or waiting to ask, for the key material.
+    Key,
+    /// A command was sent; its output is waited for.
+    Output(CommandId),
+    /// Waiting for the server to take the association, or for its answer.
+    Associate,
+    /// The same for the disassociation.
+    Disassociate,
+    /// The registrar took the order; waiting for how it went.
+    Status(Order, StatusToken),
+    /// Completing the lifecycle action.
+    Complete(ActionResult),
+    /// Auto Scaling says the action is closed: looking whether the instance is out of its waiting state.
+    Confirm(ActionResult),
+    /// Deleting the parameter.
+    CleanUp,
+    /// Writing the dead letter.
+    DeadLetter,
+    /// Deleting the messages.
+    Delete,
+}
+
+impl Stage {
+    /// The step that logs and metrics know.
+    pub fn step(&self) -> Step {
+        match self {
+            Self::Verify | Self::Hooks | Self::LookAgain | Self::Whereabouts => Step::Verify,
+            Self::Turn => Step::Queue,
+            Self::Key | Self::Output(_) => Step::Key,
+            Self::Associate => Step::Associate,
+            Self::Disassociate => Step::Disassociate,
+            Self::Status(..) => Step::Status,
+            Self::Complete(_) | Self::Confirm(_) => Step::Complete,
+            Self::CleanUp => Step::CleanUp,
+            Self::DeadLetter => Step::DeadLetter,
+            Self::Delete => Step::Delete,
+        }
+    }
+}
+
+/// What a registrar was asked to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    Associate,
+    Disassociate,
+}
+
+/// What may stand on the registrar because of this action.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Association {
+    /// Nothing.
+    None,
+    /// Perhaps: an order was sent, or an earlier run may have sent one.
+    Maybe,
+    /// The registrar reported success for this node and this key.
+    Done,
+}
+
+/// What is still to be done once it is decided how an action ends.
+#[derive(Debug, Clone)]
+pub(super) struct Ending {
+    pub outcome: Outcome,
+    pub reason: Option<Reason>,
+    pub complete: Option<ActionResult>,
+    pub disassociate: bool,
+    pub clean: bool,
+    pub letter: bool,
+    /// The node should be taken off and could not be: the dead letter says so.
+    pub owed: bool,
+}
+
+impl Ending {
+    /// An ending with nothing left to do but to delete the message.
+    pub fn new(outcome: Outcome) -> Self {
+        Self { outcome, reason: None, complete: None, disassociate: false, clean: false, letter: false, owed: false }
+    }
+
+    /// The same, with the reason.
+    pub fn because(outcome: Outcome, reason: Reason) -> Self {
+        Self { reason: Some(reason), ..Self::new(outcome) }
+    }
+}
+
+/// The hook's own limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct HookTimes {
+    pub heartbeat_ms: u64,
+    pub global_ms: u64,
+}
+
+/// One open action; also a message that turned out to be none, on its way to the dead-letter queue.
+#[derive(Debug)]
+pub(super) struct Action {
+    /// What the notification claims; none where the message was not one.
+    pub claim: Option<Arc<LifecycleAction>>,
+    pub route: Option<RouteId>,
+    pub scope: ScopeId,
+    pub node: Option<NodeName>,
+    pub parameter: Option<ParameterName>,
+    /// The message it came in.
+    pub message: MessageId,
+    /// Every message in hand that carries it, the first included.
+    pub messages: Vec<MessageKey>,
+    pub receive_count: u32,
+    pub queued: Option<Duration>,
+    pub taken_up: Moment,
+
+    pub stage: Stage,
+    /// Counts the turns the action took: an answer to an older question is nobody's.
+    pub epoch: u32,
+    /// The timer of `stage`.
+    pub wake_at: Option<u64>,
+    /// When the budget ends.
+    pub deadline_at: Option<u64>,
+    /// When Auto Scaling was asked the question whose answer last showed it waiting.
+    pub verified_at: Option<u64>,
+    /// Whether it came back from verification only to have its sighting renewed for a place at a server's gate.
+    pub renewing: bool,
+    /// Where looking again stands on its schedule.
+    pub looking: Progress,
+    pub hook: Option<HookTimes>,
+    /// The next heartbeat; the timer's slot.
+    pub beat_at: Option<u64>,
+    pub beating: bool,
+    /// Going back into the warm pool.
+    pub to_pool: bool,
+    pub key: Option<KeyMaterial>,
+    pub association: Association,
+    /// The same before the order that was sent last: it is this again if the order was plainly refused.
+    pub association_before: Association,
+    /// The second chance of a redelivered action was taken: disassociated and associated once more.
+    pub second_chance: bool,
+    /// An unknown status token was answered by giving the order again.
+    pub reordered: bool,
+    /// When the order whose status is waited for was taken.
+    pub ordered_at: u64,
+    /// Held past its deadline, since the fault is the route's.
+    pub held: bool,
+    /// The last thing that went wrong, for the reason at the deadline.
+    pub cause: Option<Box<Failure>>,
+    pub ending: Option<Box<Ending>>,
+    pub steps: Vec<StepRecord>,
+    pub step_since: u64,
+}
+
+impl Action {
+    /// A record for a message just taken up.
+    pub fn new(claim: Option<Arc<LifecycleAction>>, message: MessageId, key: MessageKey, receive_count: u32, now: Moment) -> Self {
+        Self {
+            claim,
+            route: None,
+            scope: ScopeId(0),
+            node: None,
+            parameter: None,
+            message,
+            messages: vec![key],
+            receive_count,
+            queued: None,
+            taken_up: now,
+            stage: Stage::Verify,
+            epoch: 0,
+            wake_at: None,
+            deadline_at: None,
+            verified_at: None,
+            renewing: false,
+            looking: Progress::default(),
+            hook: None,
+            beat_at: None,
+            beating: false,
+            to_pool: false,
+            key: None,
+            association: Association::None,
+            association_before: Association::None,
+            second_chance: false,
+            reordered: false,
+            ordered_at: 0,
+            held: false,
+            cause: None,
+            ending: None,
+            steps: Vec::new(),
+            step_since: now.mono_ms,
+        }
+    }
+
+    /// Whether it is a launch.
+    pub fn is_launch(&self) -> bool {
+        self.claim.as_ref().is_some_and(|claim| claim.transition == Transition::Launching)
+    }
+
+    /// What log lines about it carry.
+    pub fn subject(&self) -> Option<Subject> {
+        let action = self.claim.clone()?;
+        Some(Subject { action, route: self.route, node: self.node.clone(), message: self.message.clone() })
+    }
+
+    /// Counts one more call for the current step.
+    pub fn count_attempt(&mut self) {
+        if let Some(step) = self.steps.last_mut() {
+            step.attempts += 1;
+        }
+    }
+
+    /// Closes the current step's record and opens (or opens again) that of `step`.
+    pub fn enter_step(&mut self, step: Step, now: Moment) -> bool {
+        let current = self.steps.last().map(|record| record.step);
+        if current == Some(step) {
+            return false;
+        }
+        self.close_step(now);
+        match self.steps.iter().position(|record| record.step == step) {
+            // The current step is the last of the list; one that comes again keeps its count and its time.
+            Some(at) => {
+                let record = self.steps.remove(at);
+                self.steps.push(record);
+            }
+            None => self.steps.push(StepRecord { step, began_ms: now.wall_ms, took: Duration::ZERO, attempts: 0 }),
+        }
+        self.step_since = now.mono_ms;
+        true
+    }
+
+    /// Adds the time since the current step began to its record.
+    pub fn close_step(&mut self, now: Moment) {
+        let since = self.step_since;
+        if let Some(record) = self.steps.last_mut() {
+            record.took += Duration::from_millis(now.mono_ms.saturating_sub(since));
+        }
+        self.step_since = now.mono_ms;
+    }
+}
+
+/// A message in hand.
+#[derive(Debug)]
+pub(super) struct Message {
+    pub id: MessageId,
+    pub handle: ReceiptHandle,
+    pub body: Arc<str>,
+    pub receive_count: u32,
+    /// When the receive that brought it began: its 12 hours run from there.
+    pub received_at: u64,
+    /// When the last receive or extension that succeeded began: the lease runs from there, whatever SQS answers.
+    pub leased_at: u64,
+    /// The lease's timer.
+    pub lease_timer: Option<u64>,
+    /// Whose it is; none once it is on its way back to the queue.
+    pub owner: Option<ActionId>,
+    /// After which delay it can be received again, once released.
+    pub release_delay: Duration,
+}

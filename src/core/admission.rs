@@ -1,0 +1,270 @@
+//! Taking messages up: what each is, whose it is, and whether it is in hand already.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::action::{Action, Association, Ending, Message};
+use super::call::{Call, CallId, ScopeId};
+use super::lane::{LaneKey, Ticket, Who};
+use super::observation::{Observation, Outcome, Reason};
+use super::settings::{KeySource, Unmatched};
+use super::time::ms;
+use super::{ActionId, Core, Flight, MessageKey, Timer};
+use crate::event::{self, LifecycleAction, Notification, Place};
+use crate::facts::{QueueFacts, ReceivedMessage};
+use crate::names::{NodeName, ParameterName, TemplateValues};
+use crate::retry::Failure;
+
+/// How often the queue is asked again what it is, in milliseconds: a redrive policy may change, and rarely does.
+const QUEUE_REFRESH_MS: u64 = 600_000;
+/// A receive brings at most ten messages (SQS).
+const RECEIVE_MAX: u8 = 10;
+
+impl Core {
+    /// Asks what the queue is, unless it is being asked.
+    pub(super) fn ask_queue(&mut self) {
+        if !self.queue.asked && self.shutdown.is_none() {
+            self.queue.asked = true;
+            self.start(Call::DescribeQueue, Flight::Queue);
+        }
+    }
+
+    /// What the queue is, or that it did not say.
+    pub(super) fn take_queue(&mut self, answer: Result<QueueFacts, Failure>) {
+        self.queue.asked = false;
+        match answer {
+            Ok(facts) => {
+                if self.queue.facts.as_ref() != Some(&facts) {
+                    self.observe(Observation::QueueKnown { has_dead_letter_queue: facts.dead_letter_url.is_some() });
+                }
+                self.queue.facts = Some(facts);
+                self.queue.answers = true;
+                self.queue.asking.reset();
+                self.arm_queue(Some(self.now.mono_ms + QUEUE_REFRESH_MS));
+            }
+            Err(failure) => {
+                self.queue.answers = false;
+                let delay = self.queue.asking.next_delay(&self.settings.transient, &mut self.rng);
+                self.arm_queue(Some(self.now.mono_ms + ms(delay)));
+                self.observe(Observation::ServiceTrouble { operation: Call::DescribeQueue.operation(), failure, delay });
+            }
+        }
+    }
+
+    /// Starts as many long polls as there is room for: one while the queue is quiet, more while receives come back full. Nothing
+    /// is received before the queue has said whose it is, since events are held against that.
+    pub(super) fn start_receives(&mut self) {
+        if self.shutdown.is_some() || self.queue.facts.is_none() || self.queue.receive_at.is_some() {
+            return;
+        }
+        while self.queue.polls < self.queue.wanted_polls {
+            let expected = usize::from(RECEIVE_MAX) * (self.queue.polls as usize);
+            let room = self.settings.max_open.saturating_sub(self.messages.len() + expected);
+            if room == 0 {
+                return;
+            }
+            self.queue.polls += 1;
+            let call = Call::Receive {
+                max: RECEIVE_MAX.min(u8::try_from(room).unwrap_or(RECEIVE_MAX)),
+                wait: self.settings.poll_wait,
+                visibility: self.settings.visibility,
+            };
+            let began = self.now.mono_ms;
+            self.start(call, Flight::Poll { began });
+        }
+    }
+
+    /// What a receive brought.
+    pub(super) fn take_received(&mut self, began: u64, answer: Result<Vec<ReceivedMessage>, Failure>) {
+        self.queue.polls = self.queue.polls.saturating_sub(1);
+        match answer {
+            Ok(messages) => {
+                self.queue.answers = true;
+                self.queue.receiving.reset();
+                let most = u32::try_from(self.settings.max_polls).unwrap_or(1).max(1);
+                self.queue.wanted_polls = match messages.len() {
+                    n if n >= usize::from(RECEIVE_MAX) => (self.queue.wanted_polls + 1).min(most),
+                    _ => self.queue.wanted_polls.saturating_sub(1).max(1),
+                };
+                if !messages.is_empty() {
+                    self.observe(Observation::Received { messages: messages.len() });
+                }
+                for message in messages {
+                    self.admit(began, message);
+                }
+            }
+            Err(failure) => {
+                self.queue.answers = false;
+                self.queue.wanted_polls = 1;
+                let delay = self.queue.receiving.next_delay(&self.settings.transient, &mut self.rng);
+                let at = self.now.mono_ms + ms(delay);
+                self.timers.set(Timer::Receive, &mut self.queue.receive_at, Some(at));
+                self.observe(Observation::ServiceTrouble { operation: "ReceiveMessage", failure, delay });
+            }
+        }
+    }
+
+    /// Takes one message up.
+    fn admit(&mut self, began: u64, received: ReceivedMessage) {
+        if let Some(&key) = self.message_ids.get(&received.id) {
+            // The same message again: its lease had run out, or SQS delivered it twice. The newest handle is the one that counts.
+            if let Some(message) = self.messages.get_mut(&key) {
+                message.handle = received.handle;
+                message.receive_count = received.receive_count;
+                message.received_at = began;
+            }
+            self.lease_from(key, began);
+            return;
+        }
+        let key = MessageKey(self.new_id());
+        let id = ActionId(self.new_id());
+        let body = Arc::clone(&received.body);
+        self.message_ids.insert(received.id.clone(), key);
+        self.messages.insert(
+            key,
+            Message {
+                id: received.id.clone(),
+                handle: received.handle,
+                body: Arc::clone(&body),
+                receive_count: received.receive_count,
+                received_at: began,
+                leased_at: began,
+                lease_timer: None,
+                owner: Some(id),
+                release_delay: Duration::ZERO,
+            },
+        );
+        self.lease_from(key, began);
+
+        let decoded = catch_unwind(|| event::decode(&body));
+        let (claim, ending) = match decoded {
+            Ok(Ok(Notification::Action(claim))) => match self.tokens.get(&claim.token) {
+                Some(&first) => return self.join(first, key),
+                None => (Some(Arc::new(claim)), None),
+            },
+            Ok(Ok(Notification::Test { group })) => {
+                self.observe(Observation::TestNotification { group });
+                (None, Some(Ending::new(Outcome::Test)))
+            }
+            Ok(Err(error)) => (None, Some(undeliverable(error.code(), error.to_string()))),
+            Err(_) => (None, Some(undeliverable("decoder_panicked", "the decoder panicked at this body; please report it".to_owned()))),
+        };
+        let mut action = Action::new(claim, received.id, key, received.receive_count, self.now);
+        action.queued = received.sent_ms.map(|sent| Duration::from_millis(self.now.wall_ms.saturating_sub(sent)));
+        let ending = ending.or_else(|| self.place(&mut action, received.sent_ms));
+        self.actions.insert(id, action);
+        match ending {
+            Some(ending) => self.end(id, ending),
+            None => self.open(id),
+        }
+        if self.shutdown.is_some() {
+            self.release(id, Duration::ZERO);
+        }
+    }
+
+    /// Finds an action its route and names, or says how it ends without them.
+    fn place(&self, action: &mut Action, sent_ms: Option<u64>) -> Option<Ending> {
+        let claim = action.claim.clone()?;
+        let facts = self.queue.facts.as_ref()?;
+        if let Some(ending) = self.refuse_stranger(&claim, facts) {
+            return Some(ending);
+        }
+        let Some(route_id) = self.settings.route_for(&claim.group) else {
+            return Some(match self.settings.unmatched {
+                Unmatched::Ignore => Ending::new(Outcome::Ignored),
+                Unmatched::DeadLetter => {
+                    undeliverable("no_route", format!("no route matches the group {}; add it to a route's groups", claim.group))
+                }
+            });
+        };
+        let route = self.settings.route(route_id);
+        let region = claim.region.as_ref().unwrap_or(&facts.region);
+        let values = TemplateValues { instance: &claim.instance, group: &claim.group, account: &claim.account, region };
+        action.route = Some(route_id);
+        action.scope = route.scope;
+        action.node = NodeName::new(&route.node_name.fill(values)).ok();
+        if let KeySource::Parameter { name, .. } = &route.key {
+            action.parameter = ParameterName::new(&name.fill(values)).ok();
+        }
+        if action.receive_count > 1 || claim.origin == Some(Place::WarmPool) {
+            action.association = Association::Maybe;
+        }
+        if claim.time_ms.is_none() {
+            let mut dated = (*claim).clone();
+            dated.time_ms = sent_ms;
+            action.claim = Some(Arc::new(dated));
+        }
+        None
+    }
+
+    /// An event of another account or region is not ours.
+    fn refuse_stranger(&self, claim: &LifecycleAction, facts: &QueueFacts) -> Option<Ending> {
+        let settings = &self.settings;
+        let ours = if settings.accounts.is_empty() { claim.account == facts.account } else { settings.accounts.contains(&claim.account) };
+        if !ours {
+            return Some(undeliverable(
+                "wrong_account",
+                format!("the event is of account {}; list it under `accounts` if that is right", claim.account),
+            ));
+        }
+        let region = claim.region.as_ref()?;
+        let ours = if settings.regions.is_empty() { *region == facts.region } else { settings.regions.contains(region) };
+        (!ours).then(|| undeliverable("wrong_region", format!("the event is of region {region}; list it under `regions` if that is right")))
+    }
+
+    /// A message that repeats an action in hand waits for that one's result.
+    fn join(&mut self, first: ActionId, key: MessageKey) {
+        if let Some(message) = self.messages.get_mut(&key) {
+            message.owner = Some(first);
+        }
+        let Some(action) = self.actions.get_mut(&first) else { return };
+        action.messages.push(key);
+        let deleting = action.stage == super::Stage::Delete;
+        if let Some(subject) = action.subject() {
+            self.observe(Observation::Duplicate(subject));
+        }
+        if deleting {
+            self.lanes.entry(LaneKey::Delete).or_default().push(self.now.mono_ms, Ticket::new(Who::Message(key)));
+        }
+    }
+
+    /// Begins the way of an action that has a route.
+    fn open(&mut self, id: ActionId) {
+        let Some(action) = self.actions.get(&id) else { return };
+        let (Some(claim), Some(route)) = (action.claim.clone(), action.route) else { return };
+        let deadline = self.now.mono_ms + ms(self.settings.route(route).timeout);
+        let place = (action.scope, claim.instance.clone());
+        self.tokens.insert(claim.token.clone(), id);
+        let turn = self.turns.entry(place).or_default();
+        let ahead = turn.front().copied();
+        turn.push_back(id);
+        self.set_deadline(id, Some(deadline));
+        self.begin_verify(id);
+        if let Some(ahead) = ahead {
+            self.nudge(ahead);
+        }
+    }
+
+    /// Starts a call.
+    pub(super) fn start(&mut self, call: Call, flight: Flight) {
+        let id = CallId(self.new_id());
+        self.flights.insert(id, flight);
+        self.outbox.calls.push((id, call));
+    }
+
+    /// The scope that everything of an action is asked with.
+    pub(super) fn scope_of(&self, id: ActionId) -> ScopeId {
+        self.actions.get(&id).map_or(ScopeId(0), |action| action.scope)
+    }
+}
+
+/// The ending of a message that nobody can handle.
+pub(super) fn undeliverable(code: &str, detail: String) -> Ending {
+    Ending { letter: true, ..Ending::because(Outcome::DeadLettered, Reason::new(code, detail)) }
+}
+
+/// Runs `work`, and says whether it panicked: what goes wrong inside one action ends that action, never the worker.
+pub(super) fn guarded(work: impl FnOnce()) -> bool {
+    catch_unwind(AssertUnwindSafe(work)).is_err()
+}

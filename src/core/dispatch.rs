@@ -1,0 +1,362 @@
+//! Turning what waits into calls: which lane next, how large a batch, and what must hold before a call is sent.
+//!
+//! Batches fill by need: while calls are cheap a lane sends what it has, and when they are scarce it has one partly filled batch
+//! under way at most, so that the next one gathers meanwhile. What nobody waits for may gather for a second.
+
+use std::time::Duration;
+
+use super::action::{Association, Stage};
+use super::call::{ActionOrder, Call, InHand, KeyWanted, NodeOrder, RouteId, ScopeId};
+use super::lane::{Lane, LaneKey, Ticket, Who};
+use super::pace::Pace;
+use super::settings::KeySource;
+use super::verify::SIGHTING_FRESH_MS;
+use super::{ActionId, Core, Flight};
+use crate::names::GroupName;
+
+/// The largest batch of the SQS operations, and of SSM's GetParameters and DeleteParameters.
+const TEN: usize = 10;
+/// The most ids that DescribeAutoScalingInstances takes, and the most instances that SendCommand does.
+const FIFTY: usize = 50;
+/// Partly filled batches that one lane may have in flight while calls are cheap.
+const PARTIAL_BATCHES: u32 = 8;
+/// A ticket whose action's lease must be extended first is looked at again after this time, in milliseconds.
+const LEASE_WAIT_MS: u64 = 500;
+/// How many entries that cannot join a batch are passed over in search of those that can.
+const PASSED_OVER: usize = 64;
+
+/// Whether a ticket can be sent.
+enum Fit {
+    Yes,
+    /// Nobody waits for it any more.
+    Dead,
+    /// Not before this time.
+    Later(u64),
+    /// Its action must be seen waiting again first.
+    Renew(ActionId),
+}
+
+impl Core {
+    /// Calls in flight, long polls aside.
+    pub(super) fn calls_in_flight(&self) -> u32 {
+        u32::try_from(self.flights.len()).unwrap_or(u32::MAX).saturating_sub(self.queue.polls)
+    }
+
+    /// Sends what may be sent.
+    pub(super) fn dispatch(&mut self) {
+        let keys: Vec<LaneKey> = self.lanes.iter().filter(|(_, lane)| !lane.ready.is_empty()).map(|(key, _)| *key).collect();
+        if keys.is_empty() {
+            return;
+        }
+        let (vital, others): (Vec<_>, Vec<_>) = keys.into_iter().partition(|key| key.is_vital());
+        for key in vital {
+            while self.has_slot(true) && self.send_one(key) {}
+        }
+        if others.is_empty() {
+            return;
+        }
+        // In turn, beginning elsewhere each time: no lane is always the first.
+        self.turn = self.turn.wrapping_add(1);
+        loop {
+            let mut sent = false;
+            for at in 0..others.len() {
+                let key = others[(at + self.turn) % others.len()];
+                sent |= self.has_slot(false) && self.within_share(key) && self.send_one(key);
+            }
+            if !sent {
+                return;
+            }
+        }
+    }
+
+    /// Whether one more call may be in flight. A part of the slots is kept for what keeps messages and actions ours.
+    fn has_slot(&self, vital: bool) -> bool {
+        let most = self.settings.max_calls;
+        let kept = if vital { 0 } else { most / 8 };
+        (self.calls_in_flight() as usize) < (most - kept).max(1)
+    }
+
+    /// Whether a lane that belongs to one route or server has less than its share of the calls in flight, so that one that is slow
+    /// does not take all of them from those who come later.
+    fn within_share(&self, key: LaneKey) -> bool {
+        let own = |key: &LaneKey| {
+            matches!(key, LaneKey::Keys(_) | LaneKey::Commands(_) | LaneKey::Outputs(_) | LaneKey::Server(_) | LaneKey::Status(_))
+        };
+        if self.settings.routes.len() < 2 || !own(&key) {
+            return true;
+        }
+        let active = self.lanes.iter().filter(|(other, lane)| own(other) && (lane.in_flight > 0 || !lane.ready.is_empty())).count();
+        let usable = self.settings.max_calls - self.settings.max_calls / 8;
+        let share = (usable / active.max(2)).max(1);
+        self.lanes.get(&key).is_none_or(|lane| (lane.in_flight as usize) < share)
+    }
+
+    /// When a lane's pace lets the next call through.
+    pub(super) fn pace_at(&self, key: LaneKey) -> u64 {
+        let now = self.now.mono_ms;
+        self.paces.get(&self.pace_key(key)).map_or(now, |pace| pace.next_at(now))
+    }
+
+    pub(super) fn pace_mut(&mut self, key: LaneKey) -> &mut Pace {
+        let key = self.pace_key(key);
+        let ceiling = self.ceiling(key);
+        self.paces.entry(key).or_insert_with(|| Pace::new(ceiling))
+    }
+
+    /// Lanes that draw on one quota share one pace: the key reads of all routes of a scope do.
+    fn pace_key(&self, key: LaneKey) -> LaneKey {
+        match key {
+            LaneKey::Keys(route) => {
+                let scope = self.settings.route(route).scope;
+                let first = self.settings.routes.iter().position(|route| route.scope == scope);
+                LaneKey::Keys(RouteId(u16::try_from(first.unwrap_or(0)).unwrap_or(0)))
+            }
+            other => other,
+        }
+    }
+
+    /// The user's own limit for a lane.
+    fn ceiling(&self, key: LaneKey) -> Option<f64> {
+        match key {
+            LaneKey::Keys(route) => Some(self.settings.route(route).key_rate),
+            LaneKey::Server(server) => {
+                let limits = self.settings.routes.iter().filter(|route| route.server == server).filter_map(|route| route.max_rate);
+                limits.reduce(f64::min)
+            }
+            _ => None,
+        }
+    }
+
+    /// Sends one call of a lane, if it has one that may be sent now.
+    fn send_one(&mut self, key: LaneKey) -> bool {
+        let now = self.now.mono_ms;
+        let hurry = self.shutdown.is_some();
+        let scarce = self.calls_in_flight() as usize * 2 >= self.settings.max_calls;
+        let most = self.batch_of(key);
+        let Some(lane) = self.lanes.get(&key) else { return false };
+        if lane.ready.is_empty() || lane.blocked_until > now || self.pace_at(key) > now {
+            return false;
+        }
+        let full = lane.ready.len() >= most;
+        if key.batches() && !full {
+            let window = if scarce { 1 } else { PARTIAL_BATCHES };
+            let lingers = !hurry && key.linger_ms() > 0 && lane.linger_until(key) > now;
+            if lingers || lane.in_flight >= window {
+                return false;
+            }
+        }
+        if let LaneKey::Server(server) = key
+            && !self.gates.get(&server).is_some_and(super::gate::Gate::admits)
+        {
+            return false;
+        }
+        let tickets = self.take(key, most);
+        if tickets.is_empty() {
+            return false;
+        }
+        let Some(call) = self.build(key, &tickets) else { return false };
+        if let LaneKey::Server(server) = key
+            && let Some(gate) = self.gates.get_mut(&server)
+        {
+            gate.sent();
+        }
+        self.pace_mut(key).sent(now);
+        let tickets = tickets.into_iter().map(|mut ticket| {
+            ticket.attempt = ticket.attempt.saturating_add(1);
+            self.note_sent(key, &ticket);
+            ticket
+        });
+        let tickets = tickets.collect();
+        if let Some(lane) = self.lanes.get_mut(&key) {
+            lane.in_flight += 1;
+            lane.taken(now);
+        }
+        self.start(call, Flight::Lane { key, tickets, began: now });
+        true
+    }
+
+    /// Counts the call for the actions that wait for it; and from the moment an association is sent, it may stand.
+    fn note_sent(&mut self, key: LaneKey, ticket: &Ticket) {
+        let Who::Action(id, _) = ticket.who else { return };
+        let Some(action) = self.actions.get_mut(&id) else { return };
+        action.count_attempt();
+        if matches!(key, LaneKey::Server(_)) && action.stage == Stage::Associate {
+            action.association_before = action.association;
+            action.association = action.association.max(Association::Maybe);
+        }
+    }
+
+    fn batch_of(&self, key: LaneKey) -> usize {
+        match key {
+            LaneKey::Extend | LaneKey::Release | LaneKey::Delete | LaneKey::DeleteParameters(_) => TEN,
+            LaneKey::Instances(_) | LaneKey::Whereabouts(_) | LaneKey::Commands(_) => FIFTY,
+            LaneKey::Keys(route) => match self.settings.route(route).key {
+                KeySource::Parameter { batch, .. } => usize::from(batch.max(1)),
+                KeySource::RunCommand => 1,
+            },
+            _ => 1,
+        }
+    }
+
+    /// Takes up to `most` tickets that can travel together from the head of a lane.
+    fn take(&mut self, key: LaneKey, most: usize) -> Vec<Ticket> {
+        let mut taken: Vec<Ticket> = Vec::new();
+        let mut passed: Vec<Ticket> = Vec::new();
+        let mut limit = most;
+        while taken.len() < limit && passed.len() < PASSED_OVER {
+            let Some(ticket) = self.lanes.get_mut(&key).and_then(|lane| lane.ready.pop_front()) else { break };
+            match self.fit(key, &ticket) {
+                Fit::Dead => {}
+                Fit::Later(at) => self.lane_mut(key).push_at(at, ticket),
+                Fit::Renew(id) => {
+                    if !self.renew(key, id) {
+                        // It keeps its place until there is room to look at it again.
+                        passed.push(ticket);
+                        break;
+                    }
+                }
+                Fit::Yes => {
+                    let with_it = limit.min(usize::from(ticket.limit));
+                    let joins = taken.first().is_none_or(|first| taken.len() < with_it && self.travel_together(key, first, &ticket));
+                    if joins {
+                        limit = with_it;
+                        taken.push(ticket);
+                    } else {
+                        passed.push(ticket);
+                    }
+                }
+            }
+        }
+        let now = self.now.mono_ms;
+        for ticket in passed.into_iter().rev() {
+            self.lane_mut(key).push_front(now, ticket);
+        }
+        taken
+    }
+
+    pub(super) fn lane_mut(&mut self, key: LaneKey) -> &mut Lane {
+        self.lanes.entry(key).or_default()
+    }
+
+    /// Whether two entries can stand in one call: the activities that are searched are one group's.
+    fn travel_together(&self, key: LaneKey, one: &Ticket, other: &Ticket) -> bool {
+        !matches!(key, LaneKey::Whereabouts(_)) || self.group_of(one) == self.group_of(other)
+    }
+
+    fn group_of(&self, ticket: &Ticket) -> Option<&GroupName> {
+        let Who::Action(id, _) = ticket.who else { return None };
+        Some(&self.actions.get(&id)?.claim.as_ref()?.group)
+    }
+
+    /// Whether a ticket can be sent now.
+    fn fit(&self, key: LaneKey, ticket: &Ticket) -> Fit {
+        let now = self.now.mono_ms;
+        match ticket.who {
+            Who::Group(_) => Fit::Yes,
+            Who::Message(message) if self.messages.contains_key(&message) => Fit::Yes,
+            Who::Message(_) => Fit::Dead,
+            Who::Beat(id) => match self.actions.get(&id) {
+                Some(action) if action.beats() => Fit::Yes,
+                _ => Fit::Dead,
+            },
+            Who::Action(id, epoch) => {
+                let Some(action) = self.actions.get(&id).filter(|action| action.epoch == epoch) else { return Fit::Dead };
+                if key.is_irreversible() && !self.lease_covers_a_call(id) {
+                    return Fit::Later(now + LEASE_WAIT_MS);
+                }
+                let associates = matches!(key, LaneKey::Server(_)) && action.stage == Stage::Associate;
+                if associates && action.verified_at.is_none_or(|at| now > at + SIGHTING_FRESH_MS) {
+                    return Fit::Renew(id);
+                }
+                Fit::Yes
+            }
+        }
+    }
+
+    /// Has an action seen waiting again before its turn at the gate; says whether there was room for that.
+    fn renew(&mut self, key: LaneKey, id: ActionId) -> bool {
+        let LaneKey::Server(server) = key else { return false };
+        let Some(gate) = self.gates.get_mut(&server) else { return false };
+        if gate.renewing >= gate.renewals_allowed() {
+            return false;
+        }
+        gate.renewing += 1;
+        if let Some(action) = self.actions.get_mut(&id) {
+            action.renewing = true;
+        }
+        self.begin_verify(id);
+        true
+    }
+
+    /// The call for a batch.
+    fn build(&self, key: LaneKey, tickets: &[Ticket]) -> Option<Call> {
+        let actions = || {
+            tickets
+                .iter()
+                .filter_map(|ticket| if let Who::Action(id, _) | Who::Beat(id) = ticket.who { self.actions.get(&id) } else { None })
+        };
+        let messages = || {
+            let held = tickets.iter().filter_map(|ticket| if let Who::Message(key) = ticket.who { self.messages.get(&key) } else { None });
+            held.map(|message| (InHand { id: message.id.clone(), handle: message.handle.clone() }, message.release_delay))
+        };
+        let instances = || actions().filter_map(|action| Some(action.claim.as_ref()?.instance.clone()));
+        let first = actions().next();
+        let claim = first.and_then(|action| action.claim.clone());
+        Some(match key {
+            LaneKey::Extend => Call::Extend { messages: messages().map(|(held, _)| held).collect(), visibility: self.settings.visibility },
+            LaneKey::Release => Call::Release { messages: messages().collect::<Vec<(InHand, Duration)>>() },
+            LaneKey::Delete => Call::Delete { messages: messages().map(|(held, _)| held).collect() },
+            LaneKey::DeadLetter => Call::DeadLetter { url: self.dead_letter_url()?, letter: self.letter(first?)? },
+            LaneKey::Complete(scope) => {
+                let Stage::Complete(result) = first?.stage else { return None };
+                Call::Complete { scope, order: action_order(claim.as_deref()?), result }
+            }
+            LaneKey::Heartbeat(scope) => Call::Heartbeat { scope, order: action_order(claim.as_deref()?) },
+            LaneKey::Instances(scope) => Call::DescribeInstances { scope, instances: instances().collect() },
+            LaneKey::Hooks(scope) => Call::DescribeHooks { scope, group: group_asked(tickets)? },
+            LaneKey::Whereabouts(scope) => Call::FindWhereabouts { scope, group: claim?.group.clone(), instances: instances().collect() },
+            LaneKey::Keys(route) => Call::FetchKeys { route, wanted: actions().filter_map(key_wanted).collect() },
+            LaneKey::Commands(route) => Call::SendCommand { route, instances: instances().collect() },
+            LaneKey::Outputs(route) => {
+                let Stage::Output(command) = &first?.stage else { return None };
+                Call::FetchOutput { route, command: command.clone(), wanted: key_wanted(first?)? }
+            }
+            LaneKey::DeleteParameters(scope) => self.build_clean_up(scope, tickets),
+            LaneKey::Server(_) => {
+                let action = first?;
+                let route = action.route?;
+                let order = NodeOrder { node: action.node.clone()?, action: claim? };
+                match action.stage {
+                    Stage::Disassociate => Call::Disassociate { route, order },
+                    _ => Call::Associate { route, order, key: action.key.clone()? },
+                }
+            }
+            LaneKey::Status(_) => {
+                let action = first?;
+                let Stage::Status(_, token) = &action.stage else { return None };
+                let order = NodeOrder { node: action.node.clone()?, action: claim? };
+                Call::AssociationStatus { route: action.route?, order, token: token.clone() }
+            }
+        })
+    }
+
+    fn build_clean_up(&self, scope: ScopeId, tickets: &[Ticket]) -> Call {
+        let actions = tickets.iter().filter_map(|ticket| if let Who::Action(id, _) = ticket.who { self.actions.get(&id) } else { None });
+        Call::DeleteParameters { scope, parameters: actions.filter_map(|action| action.parameter.clone()).collect() }
+    }
+}
+
+fn action_order(claim: &crate::event::LifecycleAction) -> ActionOrder {
+    ActionOrder { group: claim.group.clone(), hook: claim.hook.clone(), token: claim.token.clone(), instance: claim.instance.clone() }
+}
+
+fn group_asked(tickets: &[Ticket]) -> Option<GroupName> {
+    match &tickets.first()?.who {
+        Who::Group(group) => Some(group.clone()),
+        _ => None,
+    }
+}
+
+fn key_wanted(action: &super::action::Action) -> Option<KeyWanted> {
+    Some(KeyWanted { instance: action.claim.as_ref()?.instance.clone(), node: action.node.clone()?, parameter: action.parameter.clone() })
+}

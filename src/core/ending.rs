@@ -1,0 +1,478 @@
+//! How an action ends: what is left to do once that is decided, in the order in which a crash between two steps does no harm.
+//!
+//! A launch is completed first and, if it failed, taken off the registrar then: from ABANDON on, Auto Scaling shows the instance
+//! terminating, which is what allows its node to be removed, and a second worker would find the same. A termination is taken off
+//! first and completed then. The message goes last of all.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::action::{Action, Association, Ending, Stage};
+use super::call::DeadLetter;
+use super::lane::{LaneKey, Ticket, Who};
+use super::observation::{Observation, Outcome, Reason, Record};
+use super::settings::{KeySource, OnFailure};
+use super::time::ms;
+use super::verdict::Verdict;
+use super::verify::jittered;
+use super::{ActionId, Core, Timer};
+use crate::facts::{ActionReply, ActionResult};
+use crate::retry::{Class, Failure, Schedule};
+
+/// How long deleting a parameter may hold up an action, in milliseconds: what is left behind is found by `check`.
+const CLEAN_UP_MS: u64 = 60_000;
+/// How often a completion that Auto Scaling calls closed is tried again while the instance still waits.
+const COMPLETE_AGAIN: Schedule = Schedule::doubling(Duration::from_secs(1), Duration::from_secs(30));
+/// A message may be hidden for at most 12 h; one that nobody can handle and that has nowhere to go stays hidden for nearly that.
+const HIDE: Duration = Duration::from_secs(11 * 3600);
+
+impl Core {
+    /// Decides how an action ends, and begins to end it.
+    pub(super) fn end(&mut self, id: ActionId, ending: Ending) {
+        let now = self.now.mono_ms;
+        let Some(action) = self.actions.get_mut(&id) else { return };
+        self.held -= u32::from(std::mem::take(&mut action.held));
+        let timeout = action.route.map(|route| ms(self.settings.route(route).timeout));
+        // A failed launch has its own time for being taken off again; a termination's is its budget.
+        let deadline = match timeout {
+            Some(timeout) if action.is_launch() && ending.disassociate => Some(now + timeout),
+            _ => action.deadline_at,
+        };
+        action.ending = Some(Box::new(ending));
+        self.set_deadline(id, deadline);
+        self.go_on_ending(id);
+    }
+
+    /// The registrar reported success for this node and this key: the launch goes into service.
+    pub(super) fn end_enrolled(&mut self, id: ActionId) {
+        let clean = self.cleans_after_success(id);
+        self.end(id, Ending { complete: Some(ActionResult::Continue), clean, ..Ending::new(Outcome::Enrolled) });
+    }
+
+    /// An action failed for good.
+    pub(super) fn fail(&mut self, id: ActionId, reason: Reason) {
+        let Some(action) = self.actions.get(&id) else { return };
+        let Some(route) = action.route else { return self.end(id, super::admission::undeliverable(&reason.code, reason.detail)) };
+        if !action.is_launch() {
+            let ending = Ending {
+                complete: Some(ActionResult::Continue),
+                clean: true,
+                letter: true,
+                owed: true,
+                ..Ending::because(Outcome::LeftBehind, reason)
+            };
+            return self.end(id, ending);
+        }
+        let ending = match self.settings.route(route).on_failure {
+            OnFailure::Abandon => Ending {
+                complete: Some(ActionResult::Abandon),
+                disassociate: action.association > Association::None,
+                clean: true,
+                letter: true,
+                ..Ending::because(Outcome::Abandoned, reason)
+            },
+            OnFailure::Continue => {
+                Ending { complete: Some(ActionResult::Continue), letter: true, ..Ending::because(Outcome::Continued, reason) }
+            }
+        };
+        self.end(id, ending);
+    }
+
+    /// Goes on with whatever is still to be done.
+    pub(super) fn go_on_ending(&mut self, id: ActionId) {
+        let Some(action) = self.actions.get(&id) else { return };
+        let Some(ending) = action.ending.as_deref() else { return };
+        let take_off = ending.disassociate && action.node.is_some() && action.route.is_some();
+        match ending.complete {
+            Some(result) if action.is_launch() || !take_off => self.begin_complete(id, result),
+            _ if take_off => self.begin_disassociate(id),
+            _ if ending.clean && self.has_parameter(id) => self.begin_clean_up(id),
+            _ if ending.letter => self.begin_dead_letter(id),
+            _ => self.begin_delete(id),
+        }
+    }
+
+    fn has_parameter(&self, id: ActionId) -> bool {
+        self.actions.get(&id).is_some_and(|action| {
+            action.parameter.is_some()
+                && action.route.is_some_and(|route| matches!(self.settings.route(route).key, KeySource::Parameter { .. }))
+        })
+    }
+
+    fn begin_complete(&mut self, id: ActionId, result: ActionResult) {
+        self.set_stage(id, Stage::Complete(result));
+        let scope = self.scope_of(id);
+        self.ask(id, LaneKey::Complete(scope));
+    }
+
+    /// What Auto Scaling said to the completion.
+    pub(super) fn take_completion(&mut self, id: ActionId, answer: Result<ActionReply, Failure>) {
+        let Some(action) = self.actions.get_mut(&id) else { return };
+        let Stage::Complete(result) = action.stage else { return };
+        match answer {
+            Ok(ActionReply::Accepted) => self.completed(id),
+            // Closed by a time-out, by a lost answer of our own, or by somebody else; or refused for a reason that only the
+            // instance's state can confirm. It counts as completed once the instance is out of its waiting state.
+            Ok(ActionReply::Closed) => self.begin_confirm(id, result),
+            Err(failure) => {
+                action.cause = Some(Box::new(failure));
+                self.begin_confirm(id, result);
+            }
+        }
+    }
+
+    fn begin_confirm(&mut self, id: ActionId, result: ActionResult) {
+        self.set_stage(id, Stage::Confirm(result));
+        let scope = self.scope_of(id);
+        self.ask(id, LaneKey::Instances(scope));
+    }
+
+    /// Where the instance of an action stands that Auto Scaling calls closed.
+    pub(super) fn confirm(&mut self, id: ActionId, result: ActionResult, verdict: Verdict) {
+        let Some(action) = self.actions.get_mut(&id) else { return };
+        match verdict {
+            Verdict::Waits | Verdict::WaitsForPool => {
+                let delay = action.looking.next_delay(&COMPLETE_AGAIN, &mut self.rng);
+                self.set_stage(id, Stage::Complete(result));
+                let scope = self.scope_of(id);
+                self.ask_at(id, LaneKey::Complete(scope), self.now.mono_ms + ms(delay));
+            }
+            // It was enrolled, and its launch ended otherwise: its node must not stay behind.
+            Verdict::Leaving if action.is_launch() && result == ActionResult::Continue => {
+                self.stop_heartbeats(id);
+                self.end_gone(id, "closed", "the launch was ended by something else after the node had been enrolled");
+            }
+            Verdict::Absent if action.is_launch() && result == ActionResult::Continue => {
+                if let Some(ending) = action.ending.as_mut() {
+                    ending.complete = None;
+                }
+                self.stop_heartbeats(id);
+                self.set_stage(id, Stage::Whereabouts);
+                let scope = self.scope_of(id);
+                self.ask(id, LaneKey::Whereabouts(scope));
+            }
+            _ => self.completed(id),
+        }
+    }
+
+    fn completed(&mut self, id: ActionId) {
+        self.stop_heartbeats(id);
+        let abandoned_at = self.now.mono_ms;
+        let Some(action) = self.actions.get_mut(&id) else { return };
+        let Some(ending) = action.ending.as_mut() else { return };
+        let result = ending.complete.take();
+        let route_fault = action.cause.as_ref().is_some_and(|cause| cause.class == Class::RouteFault);
+        if result == Some(ActionResult::Abandon)
+            && route_fault
+            && let Some(route) = action.route
+        {
+            self.abandons.entry(route).or_default().push_back(abandoned_at);
+        }
+        self.go_on_ending(id);
+    }
+
+    /// The node could not be taken off. A termination goes on all the same, and what is owed is written down.
+    pub(super) fn disassociation_failed(&mut self, id: ActionId, reason: Reason) {
+        let Some(action) = self.actions.get_mut(&id) else { return };
+        // Where it is not even known that there was an association, a refusal to remove it may just mean that there was none.
+        let presumed = action.is_launch() && action.association != Association::Done;
+        let Some(ending) = action.ending.as_mut() else { return };
+        ending.disassociate = false;
+        if ending.outcome == Outcome::Left {
+            ending.outcome = Outcome::LeftBehind;
+        }
+        if !presumed || ending.letter {
+            ending.letter = true;
+            ending.owed = true;
+        }
+        if ending.outcome != Outcome::Abandoned {
+            ending.reason = Some(reason);
+        }
+        self.go_on_ending(id);
+    }
+
+    fn begin_clean_up(&mut self, id: ActionId) {
+        self.set_stage(id, Stage::CleanUp);
+        self.set_deadline(id, Some(self.now.mono_ms + CLEAN_UP_MS));
+        let scope = self.scope_of(id);
+        self.ask(id, LaneKey::DeleteParameters(scope));
+    }
+
+    /// The parameter is gone, or will not go.
+    pub(super) fn cleaned_up(&mut self, id: ActionId) {
+        self.set_deadline(id, None);
+        if let Some(ending) = self.actions.get_mut(&id).and_then(|action| action.ending.as_mut()) {
+            ending.clean = false;
+        }
+        self.go_on_ending(id);
+    }
+
+    fn begin_dead_letter(&mut self, id: ActionId) {
+        self.set_deadline(id, None);
+        if self.dead_letter_url().is_some() {
+            self.set_stage(id, Stage::DeadLetter);
+            self.ask(id, LaneKey::DeadLetter);
+        } else {
+            self.without_dead_letter_queue(id);
+        }
+    }
+
+    /// Nowhere for dead letters to go. What was completed has its result in the log; what was not stays in the queue, hidden for
+    /// as long as SQS allows, so that it neither is lost nor comes back all the time.
+    fn without_dead_letter_queue(&mut self, id: ActionId) {
+        let Some(ending) = self.actions.get_mut(&id).and_then(|action| action.ending.as_mut()) else { return };
+        if ending.outcome == Outcome::DeadLettered {
+            ending.outcome = Outcome::LeftInQueue;
+            self.release(id, HIDE);
+        } else {
+            ending.letter = false;
+            self.go_on_ending(id);
+        }
+    }
+
+    pub(super) fn dead_letter_url(&self) -> Option<Arc<str>> {
+        self.queue.facts.as_ref()?.dead_letter_url.as_deref().map(Arc::from)
+    }
+
+    /// The dead letter of an action: its body unchanged, and why it stands there, most important first.
+    pub(super) fn letter(&self, action: &Action) -> Option<DeadLetter> {
+        let message = action.messages.iter().find_map(|key| self.messages.get(key))?;
+        let ending = action.ending.as_deref()?;
+        let reason = ending.reason.clone().unwrap_or_else(|| Reason::new(ending.outcome.as_str(), "no reason was given"));
+        let attempts: u32 = action.steps.iter().map(|step| step.attempts).sum();
+        // The step before the dead letter's own is where it went wrong.
+        let step = action.steps.iter().rev().map(|record| record.step).find(|step| *step < super::observation::Step::Complete);
+        let mut attributes = vec![("EnrolldReason", reason.code), ("EnrolldDetail", reason.detail)];
+        attributes.push(("EnrolldOutcome", ending.outcome.as_str().to_owned()));
+        if ending.owed
+            && let Some(node) = &action.node
+        {
+            attributes.push(("EnrolldOwed", format!("disassociate {node}")));
+        }
+        attributes.push(("EnrolldStep", step.map_or("receive", super::observation::Step::as_str).to_owned()));
+        attributes.push(("EnrolldAttempts", attempts.to_string()));
+        attributes.push(("EnrolldTime", self.now.wall_ms.to_string()));
+        attributes.push(("EnrolldVersion", env!("CARGO_PKG_VERSION").to_owned()));
+        attributes.push(("EnrolldMessageId", action.message.to_string()));
+        attributes.push(("EnrolldWorker", self.settings.worker.clone()));
+        Some(DeadLetter { body: Arc::clone(&message.body), attributes: fitting(attributes, message.body.len()) })
+    }
+
+    /// The dead letter is written, or cannot be.
+    pub(super) fn take_dead_lettered(&mut self, id: ActionId, answer: Result<(), Failure>) {
+        match answer {
+            Ok(()) => self.begin_delete(id),
+            Err(failure) => {
+                self.observe(Observation::ServiceTrouble { operation: "SendMessage", failure, delay: HIDE });
+                self.without_dead_letter_queue(id);
+            }
+        }
+    }
+
+    /// Everything is done; the messages go, and the next action of the instance may act.
+    fn begin_delete(&mut self, id: ActionId) {
+        self.set_deadline(id, None);
+        self.set_stage(id, Stage::Delete);
+        self.pass_turn(id);
+        let Some(action) = self.actions.get(&id) else { return };
+        let lane = self.lanes.entry(LaneKey::Delete).or_default();
+        for key in &action.messages {
+            lane.push(self.now.mono_ms, Ticket::new(Who::Message(*key)));
+        }
+    }
+
+    /// A message was deleted. With its last one, the action is over.
+    pub(super) fn deleted(&mut self, key: super::MessageKey) {
+        let Some(id) = self.forget_message(key) else { return };
+        let Some(action) = self.actions.get_mut(&id) else { return };
+        action.messages.retain(|held| *held != key);
+        if action.messages.is_empty() {
+            self.finish(id);
+        }
+    }
+
+    /// Forgets an action, and says how it ended.
+    pub(super) fn finish(&mut self, id: ActionId) {
+        self.pass_turn(id);
+        self.stop_heartbeats(id);
+        self.set_deadline(id, None);
+        let Some(mut action) = self.actions.remove(&id) else { return };
+        self.timers.set(Timer::Stage(id), &mut action.wake_at, None);
+        if action.renewing
+            && let Some(gate) = action.route.and_then(|route| self.gates.get_mut(&self.settings.route(route).server))
+        {
+            gate.renewing = gate.renewing.saturating_sub(1);
+        }
+        self.held -= u32::from(action.held);
+        if let Some(step) = action.steps.last() {
+            self.by_step[step.step as usize] -= 1;
+        }
+        action.close_step(self.now);
+        if let Some(claim) = &action.claim
+            && self.tokens.get(&claim.token) == Some(&id)
+        {
+            self.tokens.remove(&claim.token);
+        }
+        let (outcome, reason) = match action.ending.take() {
+            Some(ending) => (ending.outcome, ending.reason),
+            None => (Outcome::Released, None),
+        };
+        let record = Record {
+            subject: action.subject(),
+            message: action.message,
+            receive_count: action.receive_count,
+            outcome,
+            reason,
+            steps: action.steps,
+            took: Duration::from_millis(self.now.mono_ms.saturating_sub(action.taken_up.mono_ms)),
+            queued: action.queued,
+        };
+        self.observe(Observation::Ended(Box::new(record)));
+    }
+
+    /// Lets the next action of the same instance act.
+    fn pass_turn(&mut self, id: ActionId) {
+        let Some(action) = self.actions.get(&id) else { return };
+        let Some(claim) = &action.claim else { return };
+        let place = (action.scope, claim.instance.clone());
+        let Some(turn) = self.turns.get_mut(&place) else { return };
+        let was_first = turn.front() == Some(&id);
+        turn.retain(|other| *other != id);
+        let next = turn.front().copied();
+        if turn.is_empty() {
+            self.turns.remove(&place);
+        }
+        if let Some(next) = next
+            && was_first
+            && self.actions.get(&next).is_some_and(|action| action.stage == Stage::Turn)
+        {
+            // What it was shown while it waited is no longer so.
+            self.begin_verify(next);
+        }
+    }
+
+    /// An action's budget is over.
+    pub(super) fn deadline_is_over(&mut self, id: ActionId) {
+        let Some(action) = self.actions.get_mut(&id) else { return };
+        action.deadline_at = None;
+        if action.ending.is_some() {
+            return match action.stage {
+                Stage::Disassociate | Stage::Status(..) => {
+                    let reason = self.deadline_reason(id, "the node could not be taken off its server in time");
+                    self.disassociation_failed(id, reason);
+                }
+                Stage::CleanUp => self.cleaned_up(id),
+                _ => {}
+            };
+        }
+        if action.verified_at.is_none() && action.hook.is_none() && action.cause.is_none() {
+            let detail = "Auto Scaling never showed the instance waiting for the hook".to_owned();
+            return self.end(id, super::admission::undeliverable("not_waiting", detail));
+        }
+        let reason = self.deadline_reason(id, "the launch's time was over");
+        if !self.hold_rather_than_abandon(id, &reason) {
+            self.fail(id, reason);
+        }
+    }
+
+    /// Why the time was over: what an action last failed with, or what its server last said.
+    fn deadline_reason(&self, id: ActionId, otherwise: &str) -> Reason {
+        let Some(action) = self.actions.get(&id) else { return Reason::new("deadline", otherwise) };
+        let gate = action.route.and_then(|route| self.gates.get(&self.settings.route(route).server));
+        let at_gate = matches!(action.stage, Stage::Associate | Stage::Disassociate);
+        let cause = gate.filter(|_| at_gate).and_then(|gate| gate.failure.as_ref()).or(action.cause.as_deref());
+        match cause {
+            Some(failure) => Reason::new("deadline", format!("{otherwise}; the last trouble was {failure}")),
+            None => Reason::new("deadline", format!("{otherwise}, in the step {}", action.stage.step().as_str())),
+        }
+    }
+
+    /// An abandoned launch is launched again, and fails the same way if the fault is the route's: so, past a few, they are held to
+    /// the hook's own limit instead, and go on by themselves when the cause is mended.
+    fn hold_rather_than_abandon(&mut self, id: ActionId, reason: &Reason) -> bool {
+        let Some(action) = self.actions.get(&id) else { return false };
+        let Some(route_id) = action.route else { return false };
+        let route = self.settings.route(route_id);
+        let fault = self.gates.get(&route.server).and_then(|gate| gate.failure.clone()).filter(|_| action.stage == Stage::Associate);
+        let fault = fault.or_else(|| action.cause.as_deref().cloned()).filter(|failure| failure.class == Class::RouteFault);
+        let Some(fault) = fault else { return false };
+        if !action.is_launch() || route.on_failure != OnFailure::Abandon || action.held {
+            self.remember_cause(id, fault);
+            return false;
+        }
+        let window = ms(route.abandon_window);
+        let allowed = usize::try_from(route.max_abandons).unwrap_or(usize::MAX);
+        let since = self.now.mono_ms.saturating_sub(window);
+        let recent = self.abandons.entry(route_id).or_default();
+        while recent.front().is_some_and(|at| *at < since) {
+            recent.pop_front();
+        }
+        let recent = recent.len();
+        // Those that are being abandoned now count too.
+        let under_way = self.actions.values().filter(|other| {
+            other.route == Some(route_id) && other.ending.as_ref().is_some_and(|e| e.complete == Some(ActionResult::Abandon))
+        });
+        let limit = self.hook_limit(id).filter(|limit| *limit > self.now.mono_ms);
+        if recent + under_way.count() < allowed || limit.is_none() {
+            self.remember_cause(id, fault);
+            return false;
+        }
+        let spread = self.rng.u64(0..=window.min(limit.unwrap_or(0).saturating_sub(self.now.mono_ms) / 2));
+        self.set_deadline(id, limit.map(|limit| limit - spread));
+        if let Some(action) = self.actions.get_mut(&id) {
+            action.held = true;
+            self.held += 1;
+            if let Some(subject) = action.subject() {
+                self.observe(Observation::LaunchHeld { subject, reason: reason.clone() });
+            }
+        }
+        true
+    }
+
+    fn remember_cause(&mut self, id: ActionId, fault: Failure) {
+        if let Some(action) = self.actions.get_mut(&id) {
+            action.cause = Some(Box::new(fault));
+        }
+    }
+
+    /// Our own mistake: a call or a step panicked. The message is given back with a growing delay; after too many such runs, or on
+    /// the last receive that the queue allows, the action ends with a recorded result.
+    pub(super) fn internal_error(&mut self, id: ActionId, detail: &str) {
+        let Some(action) = self.actions.get_mut(&id) else { return };
+        let runs = action.receive_count;
+        let last = runs >= self.settings.max_deliveries || self.is_last_receive(id);
+        let Some(action) = self.actions.get_mut(&id) else { return };
+        let reason = Reason::new("internal_error", detail.chars().take(300).collect::<String>());
+        match &mut action.ending {
+            None if last => self.fail(id, reason),
+            Some(ending) if last && !ending.letter => {
+                ending.disassociate = false;
+                ending.clean = false;
+                ending.letter = true;
+                ending.owed = true;
+                ending.reason.get_or_insert(reason);
+                self.go_on_ending(id);
+            }
+            _ => {
+                let delay = jittered((5_000_u64 << runs.min(7)).min(600_000), &mut self.rng);
+                self.release(id, Duration::from_millis(delay));
+            }
+        }
+    }
+}
+
+/// As many attributes as fit beside a body within SQS's 1 MiB and ten attributes, in their order.
+fn fitting(attributes: Vec<(&'static str, String)>, body: usize) -> Vec<(&'static str, String)> {
+    let mut room = (1 << 20_usize) - body.min(1 << 20);
+    let mut kept = Vec::new();
+    for (name, value) in attributes.into_iter().filter(|(_, value)| !value.is_empty()).take(10) {
+        // Names, values and the type's name count.
+        let size = name.len() + value.len() + "String".len();
+        if size > room {
+            break;
+        }
+        room -= size;
+        kept.push((name, value));
+    }
+    kept
+}

@@ -1,0 +1,318 @@
+//! A launch's way from being verified to being associated: the key material, the server's gate, the status.
+
+use super::action::{Association, Order, Stage};
+use super::call::{Call, ServerId};
+use super::gate::State;
+use super::lane::{LaneKey, Ticket, Who};
+use super::observation::{Observation, Reason};
+use super::settings::KeySource;
+use super::time::ms;
+use super::{ActionId, Core, Flight, Timer};
+use crate::facts::{CommandId, CommandOutput, Health, KeyAnswer, Registration, RegistrationStatus, StatusToken};
+use crate::retry::{Class, Failure};
+
+/// An association that lately took less than this is asked after at once, in milliseconds.
+const AT_ONCE_MS: f64 = 20.0;
+
+impl Core {
+    /// Asks for the node's key material.
+    pub(super) fn begin_key(&mut self, id: ActionId) {
+        let Some(action) = self.actions.get(&id) else { return };
+        let Some(route_id) = action.route else { return };
+        if action.node.is_none() {
+            return self.fail(id, Reason::new("bad_node_name", "the route's node_name does not give a valid node name for this action"));
+        }
+        let key = match self.settings.route(route_id).key {
+            KeySource::Parameter { .. } if action.parameter.is_none() => {
+                return self
+                    .fail(id, Reason::new("bad_parameter_name", "the route's parameter does not give a valid name for this action"));
+            }
+            KeySource::Parameter { .. } => LaneKey::Keys(route_id),
+            KeySource::RunCommand => LaneKey::Commands(route_id),
+        };
+        self.set_stage(id, Stage::Key);
+        self.ask(id, key);
+    }
+
+    /// What was found where the key material should be.
+    pub(super) fn take_key(&mut self, id: ActionId, answer: KeyAnswer) {
+        let Some(action) = self.actions.get_mut(&id) else { return };
+        match answer {
+            KeyAnswer::Found(key) => {
+                action.key = Some(key);
+                action.cause = None;
+                self.begin_associate(id);
+            }
+            KeyAnswer::Absent => {
+                action.cause = Some(Box::new(Failure::new(Class::Final, "no_key", "the node has not published its key material")));
+                self.ask_for_key_later(id);
+            }
+            KeyAnswer::Refused { code, reason, security } => {
+                let reason = Reason::new(code, reason);
+                if security && let Some(subject) = action.subject() {
+                    self.observe(Observation::Security { subject, reason: reason.clone() });
+                }
+                self.fail(id, reason);
+            }
+        }
+    }
+
+    /// Asks again when the poll interval is over. Those who wait together are asked for together: the time is rounded up, so that
+    /// batches fill.
+    fn ask_for_key_later(&mut self, id: ActionId) {
+        let Some(route_id) = self.route_of(id) else { return };
+        let route = self.settings.route(route_id);
+        let poll = ms(route.key_poll).max(1);
+        let grain = (poll / 10).clamp(1, 1000);
+        let at = (self.now.mono_ms + poll - grain).div_ceil(grain) * grain;
+        let key = match route.key {
+            KeySource::Parameter { .. } => LaneKey::Keys(route_id),
+            KeySource::RunCommand => LaneKey::Commands(route_id),
+        };
+        self.set_stage(id, Stage::Key);
+        self.ask_at(id, key, at);
+    }
+
+    /// A command was sent to the instance.
+    pub(super) fn take_command(&mut self, id: ActionId, command: CommandId) {
+        let Some(route) = self.route_of(id) else { return };
+        self.set_stage(id, Stage::Output(command));
+        self.ask_at(id, LaneKey::Outputs(route), self.now.mono_ms + 1000);
+    }
+
+    /// What the command brought.
+    pub(super) fn take_output(&mut self, id: ActionId, output: CommandOutput) {
+        match output {
+            CommandOutput::Running => {
+                let Some(route) = self.route_of(id) else { return };
+                let Some(action) = self.actions.get_mut(&id) else { return };
+                let schedule = self.settings.route(route).status_poll;
+                let delay = action.looking.next_delay(&schedule, &mut self.rng);
+                self.ask_at(id, LaneKey::Outputs(route), self.now.mono_ms + ms(delay));
+            }
+            CommandOutput::Ended(answer) => self.take_key(id, answer),
+            CommandOutput::Failed(detail) => self.fail(id, Reason::new("command_failed", detail)),
+        }
+    }
+
+    /// Queues the node for its server. One whose sighting was renewed for its turn takes its place at the head again.
+    pub(super) fn begin_associate(&mut self, id: ActionId) {
+        let Some(action) = self.actions.get(&id) else { return };
+        let Some(route) = action.route else { return };
+        let renewed = action.renewing;
+        self.set_stage(id, Stage::Associate);
+        self.queue_for_server(id, self.settings.route(route).server, renewed);
+        if let Some(action) = self.actions.get_mut(&id) {
+            action.renewing = false;
+        }
+    }
+
+    /// Queues the node for being taken off its server.
+    pub(super) fn begin_disassociate(&mut self, id: ActionId) {
+        let Some(route) = self.route_of(id) else { return };
+        self.set_stage(id, Stage::Disassociate);
+        self.queue_for_server(id, self.settings.route(route).server, false);
+    }
+
+    fn queue_for_server(&mut self, id: ActionId, server: ServerId, at_head: bool) {
+        let Some(action) = self.actions.get(&id) else { return };
+        let ticket = Ticket::new(Who::Action(id, action.epoch));
+        let lane = self.lanes.entry(LaneKey::Server(server)).or_default();
+        if at_head {
+            lane.push_front(self.now.mono_ms, ticket);
+        } else {
+            lane.push(self.now.mono_ms, ticket);
+        }
+    }
+
+    /// What the registrar said to an order.
+    pub(super) fn take_registration(&mut self, id: ActionId, answer: Result<Registration, Failure>) {
+        let Some(action) = self.actions.get(&id) else { return };
+        let order = if action.stage == Stage::Disassociate { Order::Disassociate } else { Order::Associate };
+        match answer {
+            Ok(Registration::Done) => self.order_is_done(id, order),
+            Ok(Registration::InProgress(token)) => self.await_status(id, order, token),
+            Err(failure) => self.order_failed(id, order, Reason::new(failure.code, failure.detail)),
+        }
+    }
+
+    /// Waits for the status of an order, as long as the server's orders have lately taken.
+    fn await_status(&mut self, id: ActionId, order: Order, token: StatusToken) {
+        let Some(route_id) = self.route_of(id) else { return };
+        let route = self.settings.route(route_id);
+        let first = ms(route.status_poll.initial) as f64;
+        let typical = *self.typical_ms.entry(route.server).or_insert(first);
+        self.set_stage(id, Stage::Status(order, token));
+        if let Some(action) = self.actions.get_mut(&id) {
+            action.ordered_at = self.now.mono_ms;
+            action.looking.reset();
+        }
+        if typical < AT_ONCE_MS {
+            self.ask_status(id);
+        } else {
+            self.wake_stage_at(id, self.now.mono_ms + typical as u64);
+        }
+    }
+
+    /// Asks how an order stands.
+    pub(super) fn ask_status(&mut self, id: ActionId) {
+        if let Some(route) = self.route_of(id) {
+            self.ask(id, LaneKey::Status(self.settings.route(route).server));
+        }
+    }
+
+    /// How an order stands.
+    pub(super) fn take_status(&mut self, id: ActionId, status: RegistrationStatus) {
+        let Some(action) = self.actions.get_mut(&id) else { return };
+        let Stage::Status(order, _) = action.stage else { return };
+        match status {
+            RegistrationStatus::Success => {
+                self.learn_typical(id);
+                self.order_is_done(id, order);
+            }
+            RegistrationStatus::InProgress => {
+                let Some(route) = action.route else { return };
+                let schedule = self.settings.route(route).status_poll;
+                let delay = action.looking.next_delay(&schedule, &mut self.rng);
+                self.wake_stage_at(id, self.now.mono_ms + ms(delay));
+            }
+            RegistrationStatus::Failed(detail) => self.order_failed(id, order, Reason::new("registrar_failed", detail)),
+            RegistrationStatus::UnknownToken if !action.reordered => {
+                action.reordered = true;
+                self.give_order(id, order);
+            }
+            RegistrationStatus::UnknownToken => {
+                let reason =
+                    Reason::new("unknown_status_token", "the registrar knows neither the order's token nor that of its repetition");
+                self.order_failed(id, order, reason);
+            }
+        }
+    }
+
+    /// Keeps in mind how long orders take, so that the next first look comes neither too early nor too late.
+    fn learn_typical(&mut self, id: ActionId) {
+        let Some(action) = self.actions.get(&id) else { return };
+        let Some(route) = action.route else { return };
+        let took = self.now.mono_ms.saturating_sub(action.ordered_at) as f64;
+        let at_first_look = action.steps.last().is_some_and(|step| step.attempts <= 1);
+        let typical = self.typical_ms.entry(self.settings.route(route).server).or_insert(took);
+        // A success at the first look says only that it took at most so long.
+        *typical = if at_first_look { (took * 0.7).min(*typical) } else { *typical * 0.8 + took * 0.2 };
+    }
+
+    fn give_order(&mut self, id: ActionId, order: Order) {
+        match order {
+            Order::Associate => self.begin_associate(id),
+            Order::Disassociate => self.begin_disassociate(id),
+        }
+    }
+
+    /// The registrar reported success.
+    fn order_is_done(&mut self, id: ActionId, order: Order) {
+        let Some(action) = self.actions.get_mut(&id) else { return };
+        match order {
+            Order::Associate => {
+                action.association = Association::Done;
+                self.end_enrolled(id);
+            }
+            Order::Disassociate => {
+                action.association = Association::None;
+                match &mut action.ending {
+                    Some(ending) => {
+                        ending.disassociate = false;
+                        self.go_on_ending(id);
+                    }
+                    // The second chance: taken off, and now associated once more.
+                    None => self.begin_associate(id),
+                }
+            }
+        }
+    }
+
+    /// The registrar said that an order will not succeed. What a repeated association of the same node is answered with is
+    /// documented nowhere; so where an earlier run may have associated it, the node is taken off and associated once more before
+    /// the failure is believed.
+    fn order_failed(&mut self, id: ActionId, order: Order, reason: Reason) {
+        let Some(action) = self.actions.get_mut(&id) else { return };
+        match order {
+            Order::Associate => {
+                let repeated = action.receive_count > 1
+                    || action.claim.as_ref().is_some_and(|claim| claim.origin == Some(crate::event::Place::WarmPool));
+                if repeated && !action.second_chance {
+                    action.second_chance = true;
+                    return self.begin_disassociate(id);
+                }
+                self.fail(id, reason);
+            }
+            Order::Disassociate if action.ending.is_none() => self.begin_associate(id),
+            Order::Disassociate => self.disassociation_failed(id, reason),
+        }
+    }
+
+    /// The server or the way to it refused an order: its gate closes, and one probe waits for all.
+    pub(super) fn close_gate(&mut self, server: ServerId, failure: Failure) {
+        let waiting = self.lanes.get(&LaneKey::Server(server)).map_or(0, super::lane::Lane::waiting);
+        let schedules = (&self.settings.not_ready, &self.settings.route_fault);
+        let Some(gate) = self.gates.get_mut(&server) else { return };
+        let Some(delay) = gate.refused(failure.clone(), schedules, &mut self.rng) else { return };
+        self.timers.set(Timer::Gate(server), &mut gate.probe_at, Some(self.now.mono_ms + delay));
+        let delay = std::time::Duration::from_millis(delay);
+        if let Some(route) = self.route_at(server) {
+            self.observe(Observation::ServerHeld { route, failure, waiting, delay });
+        }
+    }
+
+    /// An order went through: the gate opens if it was its trial, and lets the others through at a growing rate.
+    pub(super) fn open_gate(&mut self, server: ServerId) {
+        let waiting = self.lanes.get(&LaneKey::Server(server)).map_or(0, super::lane::Lane::waiting);
+        if !self.gates.get_mut(&server).is_some_and(super::gate::Gate::went_through) {
+            return;
+        }
+        let now = self.now.mono_ms;
+        self.pace_mut(LaneKey::Server(server)).ramp_from(now, super::gate::RAMP_FROM);
+        if let Some(route) = self.route_at(server) {
+            self.observe(Observation::ServerReady { route, waiting });
+        }
+    }
+
+    /// Time to ask a server whether it is ready, if anybody waits for it.
+    pub(super) fn probe_is_due(&mut self, server: ServerId) {
+        let Some(gate) = self.gates.get_mut(&server) else { return };
+        gate.probe_at = None;
+        if gate.state != State::Closed {
+            return;
+        }
+        if self.lanes.get(&LaneKey::Server(server)).is_none_or(|lane| lane.waiting() == 0) {
+            // Nobody waits: whoever comes next is the trial.
+            gate.state = State::Trial { sent: false };
+            return;
+        }
+        gate.state = State::Asking;
+        if let Some(route) = self.route_at(server) {
+            self.start(Call::CheckHealth { route }, Flight::Health(server));
+        }
+    }
+
+    /// What a server said of its health.
+    pub(super) fn take_health(&mut self, server: ServerId, answer: Result<Health, Failure>) {
+        let Some(gate) = self.gates.get_mut(&server) else { return };
+        if gate.state != State::Asking {
+            return;
+        }
+        gate.state = State::Trial { sent: false };
+        let failure = match answer {
+            Ok(Health::Ready) => return,
+            Ok(Health::NotReady(state)) => Failure::new(Class::NotReady, "not_ready", format!("the server says it is {state}")),
+            // We may not be allowed to ask; then the trial itself tells.
+            Err(failure) if matches!(failure.class, Class::RouteFault | Class::Final) => return,
+            Err(failure) => Failure { class: Class::NotReady, ..failure },
+        };
+        self.close_gate(server, failure);
+    }
+
+    /// A route that speaks to the server.
+    pub(super) fn route_at(&self, server: ServerId) -> Option<super::call::RouteId> {
+        let at = self.settings.routes.iter().position(|route| route.server == server)?;
+        u16::try_from(at).ok().map(super::call::RouteId)
+    }
+}

@@ -1,0 +1,340 @@
+//! Everything that is decided: one pure state machine for the whole worker.
+//!
+//! Its inputs are messages, answers and the time; its outputs are calls to make, things that happened, and the time of its next
+//! wake-up. It does no I/O, reads no clock, and its randomness comes from a seed that is handed in. So whole fleets run against a
+//! model of the services under virtual time, and what those runs exercise is what runs in production.
+//!
+//! To follow one launch, read down: `admission` takes the message up, `verify` asks Auto Scaling whether the claim is true,
+//! `enrol` gets the key and the association, `ending` completes, cleans up and deletes. Beside it run `leases` and
+//! `heartbeat`; `dispatch` turns what waits into calls, and `answers` gives what they bring back to who asked.
+
+mod action;
+mod admission;
+mod answers;
+pub mod call;
+mod dispatch;
+mod ending;
+mod enrol;
+mod gate;
+mod heartbeat;
+mod lane;
+mod leases;
+pub mod observation;
+mod pace;
+#[cfg(test)]
+mod samples;
+pub mod settings;
+mod shutdown;
+#[cfg(test)]
+mod tests;
+mod time;
+mod verdict;
+mod verify;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+
+use action::{Action, Message, Stage};
+use call::{Answer, Call, CallId, RouteId, ScopeId, ServerId};
+use gate::Gate;
+use lane::{Lane, LaneKey, Ticket, Who};
+use observation::{Gauges, Observation, Step};
+use pace::Pace;
+use settings::Settings;
+pub use time::Moment;
+use time::{Timers, ms};
+
+use crate::facts::{HookFacts, QueueFacts};
+use crate::names::{GroupName, InstanceId, LifecycleActionToken, MessageId};
+use crate::retry::Progress;
+
+/// Names an open action inside this worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct ActionId(u64);
+
+/// Names a message in hand inside this worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct MessageKey(u64);
+
+/// What the core wants done.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    /// Calls to start now.
+    pub calls: Vec<(CallId, Call)>,
+    /// Calls to drop: nobody waits for their answer, and none must be given.
+    pub aborts: Vec<CallId>,
+    /// What happened, in order.
+    pub observations: Vec<Observation>,
+}
+
+/// Everything that waits for a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    /// An action's stage.
+    Stage(ActionId),
+    Heartbeat(ActionId),
+    Deadline(ActionId),
+    Lease(MessageKey),
+    Gate(ServerId),
+    /// Ask (again) what the queue is.
+    Queue,
+    /// Receive again.
+    Receive,
+    /// Shutdown: drop the polls; give back what waits; end.
+    DropPolls,
+    Sweep,
+    GraceOver,
+}
+
+/// What a call in flight is for.
+#[derive(Debug)]
+enum Flight {
+    Queue,
+    Poll { began: u64 },
+    Health(ServerId),
+    Lane { key: LaneKey, tickets: Vec<Ticket>, began: u64 },
+}
+
+/// How the queue stands.
+#[derive(Debug, Default)]
+struct Queue {
+    facts: Option<QueueFacts>,
+    asked: bool,
+    asking: Progress,
+    ask_at: Option<u64>,
+    polls: u32,
+    wanted_polls: u32,
+    receiving: Progress,
+    receive_at: Option<u64>,
+    answers: bool,
+}
+
+/// The hooks of one group, and who waits for them.
+#[derive(Debug, Default)]
+struct HookCache {
+    asked_at: u64,
+    known: bool,
+    asking: bool,
+    hooks: Vec<HookFacts>,
+    waiting: Vec<(ActionId, u32)>,
+}
+
+/// The whole worker, decided.
+pub struct Core {
+    settings: Settings,
+    rng: fastrand::Rng,
+    now: Moment,
+    next_id: u64,
+    actions: HashMap<ActionId, Action>,
+    tokens: HashMap<LifecycleActionToken, ActionId>,
+    /// The open actions of each instance, in the order they came: the first may act, the others wait.
+    turns: HashMap<(ScopeId, InstanceId), VecDeque<ActionId>>,
+    messages: HashMap<MessageKey, Message>,
+    message_ids: HashMap<MessageId, MessageKey>,
+    hooks: HashMap<(ScopeId, GroupName), HookCache>,
+    lanes: BTreeMap<LaneKey, Lane>,
+    paces: HashMap<LaneKey, Pace>,
+    gates: BTreeMap<ServerId, Gate>,
+    /// How long associations of each server have lately taken, in milliseconds.
+    typical_ms: HashMap<ServerId, f64>,
+    /// When each route's launches were abandoned for a fault of the route.
+    abandons: HashMap<RouteId, VecDeque<u64>>,
+    flights: HashMap<CallId, Flight>,
+    queue: Queue,
+    timers: Timers<Timer>,
+    shutdown: Option<shutdown::Shutdown>,
+    outbox: Outbox,
+    by_step: [u32; Step::ALL.len()],
+    held: u32,
+    turn: usize,
+}
+
+impl Core {
+    /// A worker that has done nothing yet.
+    #[must_use]
+    pub fn new(settings: Settings, seed: u64, now: Moment) -> Self {
+        let gates = settings.routes.iter().map(|route| (route.server, Gate::new())).collect();
+        let mut core = Self {
+            settings,
+            rng: fastrand::Rng::with_seed(seed),
+            now,
+            next_id: 0,
+            actions: HashMap::new(),
+            tokens: HashMap::new(),
+            turns: HashMap::new(),
+            messages: HashMap::new(),
+            message_ids: HashMap::new(),
+            hooks: HashMap::new(),
+            lanes: BTreeMap::new(),
+            paces: HashMap::new(),
+            gates,
+            typical_ms: HashMap::new(),
+            abandons: HashMap::new(),
+            flights: HashMap::new(),
+            queue: Queue { wanted_polls: 1, ..Queue::default() },
+            timers: Timers::default(),
+            shutdown: None,
+            outbox: Outbox::default(),
+            by_step: [0; Step::ALL.len()],
+            held: 0,
+            turn: 0,
+        };
+        core.arm_queue(Some(now.mono_ms));
+        core
+    }
+
+    /// Takes the answer to a call.
+    pub fn answer(&mut self, now: Moment, call: CallId, answer: Answer) {
+        self.now = now;
+        self.take_answer(call, answer);
+    }
+
+    /// Begins to shut down: no more receiving, and what is in hand ends or is given back within the grace.
+    pub fn shut_down(&mut self, now: Moment) {
+        self.now = now;
+        self.begin_shutdown();
+    }
+
+    /// Moves on to `now`, and says what is to be done.
+    pub fn poll(&mut self, now: Moment) -> Outbox {
+        self.now = now;
+        while let Some(timer) = self.timers.pop_due(now.mono_ms) {
+            self.fire(timer);
+        }
+        for lane in self.lanes.values_mut() {
+            lane.wake(now.mono_ms);
+        }
+        self.start_receives();
+        self.dispatch();
+        std::mem::take(&mut self.outbox)
+    }
+
+    /// When [`Core::poll`] wants to be called next if nothing else happens, on the monotonic clock.
+    #[must_use]
+    pub fn next_wake(&self) -> Option<u64> {
+        let now = self.now.mono_ms;
+        let lanes = self.lanes.iter().filter_map(|(key, lane)| lane.next_wake(*key, now, self.pace_at(*key)));
+        lanes.chain(self.timers.next()).min()
+    }
+
+    /// Whether a shutdown is complete: nothing is in hand and nothing in flight, or the grace is over.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.shutdown_is_done()
+    }
+
+    /// What is in hand.
+    #[must_use]
+    pub fn gauges(&self) -> Gauges {
+        Gauges {
+            by_step: self.by_step,
+            messages: u32::try_from(self.messages.len()).unwrap_or(u32::MAX),
+            calls: self.calls_in_flight(),
+            held: self.held,
+            queue_answers: self.queue.answers,
+        }
+    }
+
+    fn fire(&mut self, timer: Timer) {
+        match timer {
+            Timer::Stage(id) => self.stage_is_due(id),
+            Timer::Heartbeat(id) => self.heartbeat_is_due(id),
+            Timer::Deadline(id) => self.deadline_is_over(id),
+            Timer::Lease(key) => self.lease_is_due(key),
+            Timer::Gate(server) => self.probe_is_due(server),
+            Timer::Queue => {
+                self.queue.ask_at = None;
+                self.ask_queue();
+            }
+            // Nothing to do but to look, which every poll does.
+            Timer::Receive => self.queue.receive_at = None,
+            Timer::DropPolls => self.drop_polls(),
+            Timer::Sweep => self.sweep(),
+            Timer::GraceOver => self.end_grace(),
+        }
+    }
+
+    fn new_id(&mut self) -> u64 {
+        self.next_id += 1;
+        self.next_id
+    }
+
+    fn observe(&mut self, observation: Observation) {
+        self.outbox.observations.push(observation);
+    }
+
+    /// Moves an action to another stage. Answers to what it asked before are nobody's from here on.
+    fn set_stage(&mut self, id: ActionId, stage: Stage) {
+        let now = self.now;
+        let Some(action) = self.actions.get_mut(&id) else { return };
+        let renewed = action.renewing && !matches!(stage, Stage::Verify | Stage::Hooks);
+        if renewed && !matches!(stage, Stage::Associate) {
+            action.renewing = false;
+        }
+        action.epoch += 1;
+        action.stage = stage;
+        let step = action.stage.step();
+        let before = action.steps.last().map(|record| record.step);
+        let began = action.enter_step(step, now).then(|| action.subject()).flatten();
+        self.timers.set(Timer::Stage(id), &mut action.wake_at, None);
+        let server = action.route.map(|route| self.settings.route(route).server);
+        if before != Some(step) {
+            if let Some(before) = before {
+                self.by_step[before as usize] -= 1;
+            }
+            self.by_step[step as usize] += 1;
+        }
+        if renewed && let Some(gate) = server.and_then(|server| self.gates.get_mut(&server)) {
+            gate.renewing = gate.renewing.saturating_sub(1);
+        }
+        if let Some(subject) = began {
+            self.observe(Observation::StepBegan { subject, step });
+        }
+    }
+
+    /// Puts an action's question into a lane, in its present epoch.
+    fn ask(&mut self, id: ActionId, key: LaneKey) {
+        if let Some(action) = self.actions.get(&id) {
+            let ticket = Ticket::new(Who::Action(id, action.epoch));
+            self.lanes.entry(key).or_default().push(self.now.mono_ms, ticket);
+        }
+    }
+
+    /// Puts an action's question into a lane, to be asked at `at`.
+    fn ask_at(&mut self, id: ActionId, key: LaneKey, at: u64) {
+        if let Some(action) = self.actions.get(&id) {
+            let ticket = Ticket::new(Who::Action(id, action.epoch));
+            self.lanes.entry(key).or_default().push_at(at, ticket);
+        }
+    }
+
+    fn wake_stage_at(&mut self, id: ActionId, at: u64) {
+        if let Some(action) = self.actions.get_mut(&id) {
+            self.timers.set(Timer::Stage(id), &mut action.wake_at, Some(at));
+        }
+    }
+
+    fn set_deadline(&mut self, id: ActionId, at: Option<u64>) {
+        if let Some(action) = self.actions.get_mut(&id) {
+            self.timers.set(Timer::Deadline(id), &mut action.deadline_at, at);
+        }
+    }
+
+    fn arm_queue(&mut self, at: Option<u64>) {
+        self.timers.set(Timer::Queue, &mut self.queue.ask_at, at);
+    }
+
+    fn route_of(&self, id: ActionId) -> Option<RouteId> {
+        self.actions.get(&id)?.route
+    }
+
+    /// The longest a call can take, in milliseconds.
+    fn call_ms(&self) -> u64 {
+        ms(self.settings.call_timeout)
+    }
+}
+
+impl std::fmt::Debug for Core {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Core").field("actions", &self.actions.len()).field("flights", &self.flights.len()).finish_non_exhaustive()
+    }
+}

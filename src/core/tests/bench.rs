@@ -1,0 +1,446 @@
+//! Services made by hand: just enough of SQS, Auto Scaling, SSM and a registrar to run the core against, under virtual time.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use wildmatch::WildMatch;
+
+use crate::core::call::{Answer, Call, CallId, DeadLetter, ScopeId, ServerId};
+use crate::core::observation::{Observation, Outcome};
+use crate::core::settings::{DeleteKey, KeySource, OnFailure, Route, Settings, Unmatched};
+use crate::core::{Core, Moment, samples};
+use crate::event::{LifecycleAction, Transition};
+use crate::facts::{
+    ActionReply, ActionResult, Health, HookFacts, InstanceSeen, KeyAnswer, KeyMaterial, LifecycleState, QueueFacts, ReceivedMessage,
+    Registration, RegistrationStatus, StatusToken, Whereabouts,
+};
+use crate::names::{AccountId, HookName, InstanceId, MessageId, ReceiptHandle, Region, Template};
+use crate::retry::{Class, Failure, Schedule};
+
+const WALL_MS: u64 = 1_700_000_000_000;
+
+pub(super) fn settings() -> Settings {
+    let seconds = Duration::from_secs;
+    Settings {
+        worker: "bench".into(),
+        max_open: 20_000,
+        max_calls: 64,
+        max_polls: 8,
+        poll_wait: seconds(20),
+        visibility: seconds(120),
+        grace: seconds(25),
+        call_timeout: seconds(15),
+        max_deliveries: 10,
+        patience: seconds(60),
+        accounts: Vec::new(),
+        regions: Vec::new(),
+        unmatched: Unmatched::DeadLetter,
+        transient: Schedule::doubling(Duration::from_millis(500), seconds(30)),
+        not_ready: Schedule::doubling(seconds(2), seconds(10)),
+        route_fault: Schedule::doubling(seconds(15), seconds(60)),
+        routes: vec![Route {
+            name: "web".into(),
+            groups: vec![WildMatch::new("web*")],
+            scope: ScopeId(0),
+            server: ServerId(0),
+            node_name: Template::new("{instance_id}").unwrap(),
+            key: KeySource::Parameter { name: Template::new("/enrolld/{instance_id}/public-key").unwrap(), batch: 10 },
+            key_poll: seconds(5),
+            key_rate: 20.0,
+            status_poll: Schedule::doubling(seconds(1), seconds(5)),
+            timeout: seconds(1800),
+            on_failure: OnFailure::Abandon,
+            delete_key: DeleteKey::Never,
+            max_abandons: 5,
+            abandon_window: seconds(600),
+            max_rate: None,
+        }],
+    }
+}
+
+struct Stored {
+    body: Arc<str>,
+    visible_at: u64,
+    receives: u32,
+    handle: u64,
+}
+
+/// The worker under test, and what it is tested against.
+pub(super) struct Bench {
+    core: Core,
+    now: u64,
+    pub latency_ms: u64,
+    messages: BTreeMap<u64, Stored>,
+    sent: u64,
+    states: HashMap<InstanceId, LifecycleState>,
+    closed: BTreeSet<String>,
+    polls: Vec<(CallId, u64, u64)>,
+    in_flight: BTreeMap<(u64, u64), (CallId, Call)>,
+    pub calls: Vec<&'static str>,
+    pub observations: Vec<Observation>,
+    pub completions: Vec<(u32, ActionResult)>,
+    pub letters: Vec<DeadLetter>,
+    pub server: Result<(), Failure>,
+    pub keys: HashMap<u32, KeyAnswer>,
+    pub poisoned_key: Option<u32>,
+    pub whereabouts: Whereabouts,
+    pub heartbeat_timeout_s: u32,
+    pub in_progress: bool,
+    /// What status polls answer, last first; success once they are used up.
+    pub statuses: Vec<RegistrationStatus>,
+    pub dead_letter_queue: bool,
+    pub lose_completions: u32,
+    pub redeliveries: u32,
+    pub panics: u32,
+    pub no_credentials: bool,
+}
+
+fn number(instance: &InstanceId) -> u32 {
+    u32::from_str_radix(&instance.as_str()[2..], 16).unwrap()
+}
+
+impl Bench {
+    pub fn new(settings: Settings) -> Self {
+        let start = Moment { mono_ms: 1_000_000_000, wall_ms: WALL_MS };
+        Self {
+            core: Core::new(settings, 42, start),
+            now: 0,
+            latency_ms: 1,
+            messages: BTreeMap::new(),
+            sent: 0,
+            states: HashMap::new(),
+            closed: BTreeSet::new(),
+            polls: Vec::new(),
+            in_flight: BTreeMap::new(),
+            calls: Vec::new(),
+            observations: Vec::new(),
+            completions: Vec::new(),
+            letters: Vec::new(),
+            server: Ok(()),
+            keys: HashMap::new(),
+            poisoned_key: None,
+            whereabouts: Whereabouts::Unproven,
+            heartbeat_timeout_s: 3600,
+            in_progress: false,
+            statuses: Vec::new(),
+            dead_letter_queue: true,
+            lose_completions: 0,
+            redeliveries: 0,
+            panics: 0,
+            no_credentials: false,
+        }
+    }
+
+    fn moment(&self) -> Moment {
+        Moment { mono_ms: 1_000_000_000 + self.now, wall_ms: WALL_MS + self.now }
+    }
+
+    pub fn send(&mut self, body: &str) -> u64 {
+        self.sent += 1;
+        self.messages.insert(self.sent, Stored { body: body.into(), visible_at: self.now, receives: 0, handle: 0 });
+        self.sent
+    }
+
+    fn send_claim(&mut self, claim: &LifecycleAction, ago_ms: u64) -> u64 {
+        let time = jiff::Timestamp::from_millisecond(i64::try_from(WALL_MS + self.now - ago_ms).unwrap()).unwrap();
+        let transition = match claim.transition {
+            Transition::Launching => "autoscaling:EC2_INSTANCE_LAUNCHING",
+            Transition::Terminating => "autoscaling:EC2_INSTANCE_TERMINATING",
+        };
+        let body = serde_json::json!({
+            "Service": "AWS Auto Scaling", "AccountId": claim.account.as_str(), "Time": time.to_string(),
+            "AutoScalingGroupName": claim.group.as_str(), "EC2InstanceId": claim.instance.as_str(),
+            "LifecycleHookName": claim.hook.as_str(), "LifecycleActionToken": claim.token.as_str(), "LifecycleTransition": transition,
+        });
+        self.send(&body.to_string())
+    }
+
+    pub fn launch(&mut self, n: u32) {
+        self.launch_at(n, 0);
+    }
+
+    pub fn launch_at(&mut self, n: u32, ago_ms: u64) {
+        let claim = samples::claim(Transition::Launching, n);
+        self.states.insert(claim.instance.clone(), LifecycleState::PendingWait);
+        self.send_claim(&claim, ago_ms);
+    }
+
+    /// A launch that was received before.
+    pub fn launch_received(&mut self, n: u32, receives: u32) {
+        self.launch(n);
+        self.messages.last_entry().unwrap().get_mut().receives = receives - 1;
+    }
+
+    pub fn duplicate(&mut self, n: u32) {
+        self.send_claim(&samples::claim(Transition::Launching, n), 0);
+    }
+
+    pub fn terminate(&mut self, n: u32) {
+        let claim = samples::claim(Transition::Terminating, n);
+        self.states.insert(claim.instance.clone(), LifecycleState::TerminatingWait);
+        self.send_claim(&claim, 0);
+    }
+
+    pub fn set_state(&mut self, n: u32, state: Option<LifecycleState>) {
+        let instance = samples::claim(Transition::Launching, n).instance;
+        match state {
+            Some(state) => self.states.insert(instance, state),
+            None => self.states.remove(&instance),
+        };
+    }
+
+    /// Somebody else ends the launch just as it is completed, and the instance goes into `state`.
+    pub fn close(&mut self, n: u32, state: LifecycleState) {
+        self.closed.insert(format!("{n}:{state:?}"));
+    }
+
+    pub fn shut_down(&mut self) {
+        let now = self.moment();
+        self.core.shut_down(now);
+    }
+
+    pub fn is_done(&self) -> bool {
+        self.core.is_done()
+    }
+
+    pub fn run_for(&mut self, ms: u64) {
+        let until = self.now + ms;
+        loop {
+            let outbox = self.core.poll(self.moment());
+            self.observations.extend(outbox.observations);
+            for abort in outbox.aborts {
+                self.polls.retain(|(id, ..)| *id != abort);
+            }
+            for (id, call) in outbox.calls {
+                self.calls.push(call.operation());
+                if let Call::Receive { wait, visibility, .. } = call {
+                    self.polls.push((id, self.now + wait.as_millis() as u64, visibility.as_millis() as u64));
+                } else {
+                    self.in_flight.insert((self.now + self.latency_ms, id.0), (id, call));
+                }
+            }
+            if self.serve_polls() {
+                continue;
+            }
+            let wake = self.core.next_wake().map(|at| at.saturating_sub(1_000_000_000));
+            let next = [
+                wake,
+                self.in_flight.first_key_value().map(|((at, _), _)| *at),
+                self.polls.iter().map(|(_, until, _)| *until).min(),
+                self.messages.values().map(|stored| stored.visible_at).filter(|at| *at > self.now).min(),
+            ];
+            let next = next.into_iter().flatten().min().unwrap_or(until);
+            if next > until {
+                self.now = until;
+                return;
+            }
+            assert!(next > self.now || self.in_flight.first_key_value().is_some_and(|((at, _), _)| *at <= self.now), "the core spins");
+            self.now = next;
+            while let Some(entry) = self.in_flight.first_entry() {
+                if entry.key().0 > self.now {
+                    break;
+                }
+                let (id, call) = entry.remove();
+                let answer = self.perform(call);
+                let now = self.moment();
+                self.core.answer(now, id, answer);
+            }
+        }
+    }
+
+    fn serve_polls(&mut self) -> bool {
+        let mut served = false;
+        while let Some(&(id, until, visibility)) = self.polls.first() {
+            let visible: Vec<u64> = self.messages.iter().filter(|(_, m)| m.visible_at <= self.now).map(|(key, _)| *key).take(10).collect();
+            if visible.is_empty() && self.now < until {
+                return served;
+            }
+            self.polls.remove(0);
+            let mut received = Vec::new();
+            for key in visible {
+                let stored = self.messages.get_mut(&key).unwrap();
+                stored.receives += 1;
+                stored.handle += 1;
+                stored.visible_at = self.now + visibility;
+                self.redeliveries += u32::from(stored.handle > 1);
+                received.push(ReceivedMessage {
+                    id: MessageId::new(&key.to_string()).unwrap(),
+                    handle: ReceiptHandle::new(&format!("{key}/{}", stored.handle)).unwrap(),
+                    body: Arc::clone(&stored.body),
+                    sent_ms: Some(WALL_MS),
+                    receive_count: stored.receives,
+                });
+            }
+            let now = self.moment();
+            self.core.answer(now, id, Answer::Received(Ok(received)));
+            served = true;
+        }
+        served
+    }
+
+    fn stored(&mut self, handle: &ReceiptHandle) -> Option<(u64, &mut Stored)> {
+        let (key, receive) = handle.as_str().split_once('/')?;
+        let key: u64 = key.parse().ok()?;
+        let stored = self.messages.get_mut(&key)?;
+        (stored.handle.to_string() == receive).then_some((key, stored))
+    }
+
+    fn perform(&mut self, call: Call) -> Answer {
+        let now = self.now;
+        if self.no_credentials {
+            return self.refuse_all(&call);
+        }
+        match call {
+            Call::DescribeQueue => Answer::Queue(Ok(QueueFacts {
+                account: AccountId::new("123456789012").unwrap(),
+                region: Region::new("eu-central-1").unwrap(),
+                dead_letter_url: self.dead_letter_queue.then(|| "https://dead".into()),
+                max_receive_count: Some(100),
+            })),
+            Call::Receive { .. } => unreachable!("polls are served apart"),
+            Call::Extend { messages, visibility } => {
+                for held in &messages {
+                    if let Some((_, stored)) = self.stored(&held.handle) {
+                        stored.visible_at = now + visibility.as_millis() as u64;
+                    }
+                }
+                Answer::Entries(Ok(messages.iter().map(|_| Ok(())).collect()))
+            }
+            Call::Release { messages } => {
+                for (held, delay) in &messages {
+                    if let Some((_, stored)) = self.stored(&held.handle) {
+                        stored.visible_at = now + delay.as_millis() as u64;
+                    }
+                }
+                Answer::Entries(Ok(messages.iter().map(|_| Ok(())).collect()))
+            }
+            Call::Delete { messages } => {
+                for held in &messages {
+                    if let Some((key, _)) = self.stored(&held.handle) {
+                        self.messages.remove(&key);
+                    }
+                }
+                Answer::Entries(Ok(messages.iter().map(|_| Ok(())).collect()))
+            }
+            Call::DeadLetter { letter, .. } => {
+                self.letters.push(letter);
+                Answer::DeadLettered(Ok(()))
+            }
+            Call::DescribeInstances { instances, .. } => {
+                let seen = instances.into_iter().map(|instance| {
+                    let state = *self.states.get(&instance)?;
+                    Some(InstanceSeen { group: samples::claim(Transition::Launching, 1).group, instance, state })
+                });
+                Answer::Instances(Ok(seen.collect()))
+            }
+            Call::DescribeHooks { .. } => {
+                let hook = |name: &str, launching| HookFacts {
+                    name: HookName::new(name).unwrap(),
+                    launching,
+                    heartbeat_timeout_s: self.heartbeat_timeout_s,
+                    global_timeout_s: (self.heartbeat_timeout_s * 100).min(48 * 3600),
+                };
+                Answer::Hooks(Ok(vec![hook("enrol-on-launch", true), hook("leave-on-terminate", false)]))
+            }
+            Call::FindWhereabouts { instances, .. } => Answer::Whereabouts(Ok(instances.iter().map(|_| self.whereabouts).collect())),
+            Call::Heartbeat { .. } => Answer::Action(Ok(ActionReply::Accepted)),
+            Call::Complete { order, result, .. } => self.complete(&order.instance, result),
+            Call::FetchKeys { wanted, .. } => {
+                let poisoned = |n: u32| self.poisoned_key == Some(n);
+                if wanted.iter().any(|wanted| poisoned(number(&wanted.instance))) {
+                    return Answer::Keys(Err(Failure::new(Class::Final, "ValidationException", "a bad name")));
+                }
+                let found = wanted.iter().map(|wanted| Ok(self.keys.get(&number(&wanted.instance)).cloned().unwrap_or_else(good_key)));
+                Answer::Keys(Ok(found.collect()))
+            }
+            Call::DeleteParameters { parameters, .. } => Answer::Entries(Ok(parameters.iter().map(|_| Ok(())).collect())),
+            Call::Associate { .. } if self.panics > 0 => {
+                self.panics -= 1;
+                Answer::Panicked("out of luck".into())
+            }
+            Call::Associate { .. } | Call::Disassociate { .. } => Answer::Registration(
+                self.server
+                    .clone()
+                    .map(|()| if self.in_progress { Registration::InProgress(StatusToken("token".into())) } else { Registration::Done }),
+            ),
+            Call::AssociationStatus { .. } => Answer::Status(Ok(self.statuses.pop().unwrap_or(RegistrationStatus::Success))),
+            Call::CheckHealth { .. } => Answer::Health(match &self.server {
+                Ok(()) => Ok(Health::Ready),
+                Err(failure) if failure.class == Class::NotReady => Ok(Health::NotReady("UNDER_MAINTENANCE".into())),
+                Err(failure) => Err(failure.clone()),
+            }),
+            Call::SendCommand { .. } | Call::FetchOutput { .. } => unreachable!("the route uses parameters"),
+        }
+    }
+
+    fn complete(&mut self, instance: &InstanceId, result: ActionResult) -> Answer {
+        let n = number(instance);
+        if let Some(closing) = self.closed.iter().find(|closing| closing.starts_with(&format!("{n}:"))).cloned() {
+            self.closed.remove(&closing);
+            self.states.insert(instance.clone(), LifecycleState::TerminatingWait);
+            return Answer::Action(Ok(ActionReply::Closed));
+        }
+        let waits = self.states.get(instance).copied();
+        let next = match (waits, result) {
+            (Some(LifecycleState::PendingWait | LifecycleState::WarmedPendingWait), ActionResult::Continue) => LifecycleState::Living,
+            (Some(LifecycleState::PendingWait | LifecycleState::TerminatingWait), _) => LifecycleState::TerminatingProceed,
+            _ => return Answer::Action(Ok(ActionReply::Closed)),
+        };
+        self.states.insert(instance.clone(), next);
+        self.completions.push((n, result));
+        if self.lose_completions > 0 {
+            self.lose_completions -= 1;
+            return Answer::Action(Err(Failure::new(Class::Transient, "timeout", "no answer")));
+        }
+        Answer::Action(Ok(ActionReply::Accepted))
+    }
+
+    fn refuse_all(&self, call: &Call) -> Answer {
+        let failure = Failure::new(Class::RouteFault, "credentials", "there are none");
+        match call {
+            Call::DescribeQueue => Answer::Queue(Err(failure)),
+            Call::Receive { .. } => Answer::Received(Err(failure)),
+            Call::Extend { .. } | Call::Release { .. } | Call::Delete { .. } | Call::DeleteParameters { .. } => {
+                Answer::Entries(Err(failure))
+            }
+            Call::DeadLetter { .. } => Answer::DeadLettered(Err(failure)),
+            Call::DescribeInstances { .. } => Answer::Instances(Err(failure)),
+            Call::DescribeHooks { .. } => Answer::Hooks(Err(failure)),
+            Call::FindWhereabouts { .. } => Answer::Whereabouts(Err(failure)),
+            Call::Heartbeat { .. } | Call::Complete { .. } => Answer::Action(Err(failure)),
+            Call::FetchKeys { .. } => Answer::Keys(Err(failure)),
+            Call::SendCommand { .. } => Answer::CommandSent(Err(failure)),
+            Call::FetchOutput { .. } => Answer::Output(Err(failure)),
+            Call::Associate { .. } | Call::Disassociate { .. } => Answer::Registration(Err(failure)),
+            Call::AssociationStatus { .. } => Answer::Status(Err(failure)),
+            Call::CheckHealth { .. } => Answer::Health(Err(failure)),
+        }
+    }
+
+    pub fn count(&self, operation: &str) -> usize {
+        self.calls.iter().filter(|call| **call == operation).count()
+    }
+
+    /// The calls of some operations, in their order.
+    pub fn order_of(&self, operations: &[&str]) -> Vec<&'static str> {
+        self.calls.iter().copied().filter(|call| operations.contains(call)).collect()
+    }
+
+    pub fn outcomes(&self) -> Vec<Outcome> {
+        let ended = self.observations.iter().filter_map(|o| if let Observation::Ended(record) = o { Some(record.outcome) } else { None });
+        ended.collect()
+    }
+
+    pub fn queue_is_empty(&self) -> bool {
+        self.messages.is_empty()
+    }
+
+    pub fn visible(&self) -> usize {
+        self.messages.values().filter(|stored| stored.visible_at <= self.now).count()
+    }
+}
+
+fn good_key() -> KeyAnswer {
+    KeyAnswer::Found(KeyMaterial::new(zeroize::Zeroizing::new("a key".to_owned())))
+}

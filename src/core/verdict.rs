@@ -1,0 +1,91 @@
+//! What Auto Scaling's word about an instance means for the claim that a notification makes.
+
+use crate::event::{LifecycleAction, Transition};
+use crate::facts::{InstanceSeen, LifecycleState};
+
+/// What the claim is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It waits, as claimed.
+    Waits,
+    /// It is on its way back into the warm pool and waits there: it lives on, and keeps its association.
+    WaitsForPool,
+    /// It is about to wait, or has just stopped waiting: look again shortly.
+    Soon,
+    /// It lives, and nothing waits for us. For a launch that is the end; for a termination the claim is without proof.
+    Alive,
+    /// It is being terminated, and not (any more) waiting as claimed.
+    Leaving,
+    /// Auto Scaling does not list it, which proves nothing.
+    Absent,
+    /// It is in another group than the claim says.
+    OtherGroup,
+}
+
+/// Holds a claim against what was seen.
+pub(super) fn judge(claim: &LifecycleAction, seen: Option<&InstanceSeen>) -> Verdict {
+    use LifecycleState as S;
+    let Some(seen) = seen else { return Verdict::Absent };
+    if seen.group != claim.group {
+        return Verdict::OtherGroup;
+    }
+    match claim.transition {
+        Transition::Launching => match seen.state {
+            S::PendingWait | S::WarmedPendingWait => Verdict::Waits,
+            S::Pending | S::PendingProceed | S::Unknown => Verdict::Soon,
+            S::Living | S::Detached => Verdict::Alive,
+            S::Terminating | S::TerminatingWait | S::TerminatingProceed => Verdict::Leaving,
+        },
+        // The destination is a claim too, so the state decides: what really terminates is disassociated, whatever the message
+        // says; and what waits in the warm pool's own state lives on.
+        Transition::Terminating => match seen.state {
+            S::TerminatingWait => Verdict::Waits,
+            S::WarmedPendingWait => Verdict::WaitsForPool,
+            S::Terminating | S::Pending | S::PendingProceed | S::Unknown => Verdict::Soon,
+            S::TerminatingProceed => Verdict::Leaving,
+            S::Living | S::PendingWait | S::Detached => Verdict::Alive,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::samples;
+
+    #[test]
+    fn each_state_has_its_verdict_for_each_transition() {
+        use LifecycleState as S;
+        use Verdict as V;
+        for (state, launch, terminate) in [
+            (S::Pending, V::Soon, V::Soon),
+            (S::PendingWait, V::Waits, V::Alive),
+            (S::WarmedPendingWait, V::Waits, V::WaitsForPool),
+            (S::PendingProceed, V::Soon, V::Soon),
+            (S::Living, V::Alive, V::Alive),
+            (S::Detached, V::Alive, V::Alive),
+            (S::Terminating, V::Leaving, V::Soon),
+            (S::TerminatingWait, V::Leaving, V::Waits),
+            (S::TerminatingProceed, V::Leaving, V::Leaving),
+            (S::Unknown, V::Soon, V::Soon),
+        ] {
+            for (transition, expected) in [(Transition::Launching, launch), (Transition::Terminating, terminate)] {
+                let claim = samples::claim(transition, 1);
+                let seen = InstanceSeen { instance: claim.instance.clone(), group: claim.group.clone(), state };
+                assert_eq!(judge(&claim, Some(&seen)), expected, "{state:?} for {transition:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_instance_of_another_group_is_never_taken_for_the_claimed_one() {
+        let claim = samples::claim(Transition::Launching, 1);
+        let seen = InstanceSeen {
+            instance: claim.instance.clone(),
+            group: crate::names::GroupName::new("another").unwrap(),
+            state: LifecycleState::PendingWait,
+        };
+        assert_eq!(judge(&claim, Some(&seen)), Verdict::OtherGroup);
+        assert_eq!(judge(&claim, None), Verdict::Absent);
+    }
+}

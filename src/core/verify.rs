@@ -1,0 +1,265 @@
+//! An event is a claim, not a proof: nothing is done before Auto Scaling itself shows the instance waiting in the named group, and
+//! the group has the named hook.
+
+use super::action::{Ending, HookTimes, Stage};
+use super::admission::undeliverable;
+use super::lane::{LaneKey, Ticket, Who};
+use super::observation::{Outcome, Reason};
+use super::settings::DeleteKey;
+use super::time::ms;
+use super::verdict::{Verdict, judge};
+use super::{ActionId, Core, Timer};
+use crate::event::{Place, Transition};
+use crate::facts::{ActionResult, HookFacts, InstanceSeen, Whereabouts};
+use crate::names::GroupName;
+use crate::retry::{Failure, Schedule};
+
+/// A sighting older than this is renewed before the registrar is asked: no node is associated that was not seen waiting within
+/// the minute before, and the call itself takes time.
+pub(super) const SIGHTING_FRESH_MS: u64 = 45_000;
+/// A group's hooks are asked for again after this time, in milliseconds.
+const HOOKS_FRESH_MS: u64 = 600_000;
+/// A hook that is missing is believed to be missing only on an answer younger than this, in milliseconds.
+const MISSING_HOOK_FRESH_MS: u64 = 5_000;
+/// How soon an instance is looked at again that is about to wait.
+const LOOK_AGAIN: Schedule = Schedule::doubling(std::time::Duration::from_millis(500), std::time::Duration::from_secs(5));
+
+impl Core {
+    /// Asks Auto Scaling where the instance stands.
+    pub(super) fn begin_verify(&mut self, id: ActionId) {
+        self.set_stage(id, Stage::Verify);
+        let scope = self.scope_of(id);
+        self.ask(id, LaneKey::Instances(scope));
+    }
+
+    /// Another action of the same instance has come: something may have changed, so an action that only waits looks again.
+    pub(super) fn nudge(&mut self, id: ActionId) {
+        let Some(action) = self.actions.get_mut(&id) else { return };
+        if action.ending.is_some() {
+            return;
+        }
+        action.verified_at = None;
+        let waits_at_gate = action.stage == Stage::Associate && !self.is_sent(id);
+        if waits_at_gate || self.actions.get(&id).is_some_and(|action| matches!(action.stage, Stage::Key | Stage::Output(_))) {
+            self.begin_verify(id);
+        }
+    }
+
+    /// Whether a call of the action's present stage is in flight.
+    pub(super) fn is_sent(&self, id: ActionId) -> bool {
+        let Some(action) = self.actions.get(&id) else { return false };
+        let who = Who::Action(id, action.epoch);
+        self.flights.values().any(|flight| matches!(flight, super::Flight::Lane { tickets, .. } if tickets.iter().any(|t| t.who == who)))
+    }
+
+    /// What DescribeAutoScalingInstances showed, asked at `asked_at`.
+    pub(super) fn take_sighting(&mut self, id: ActionId, asked_at: u64, seen: Option<&InstanceSeen>) {
+        let Some(action) = self.actions.get_mut(&id) else { return };
+        let Some(claim) = action.claim.clone() else { return };
+        let verdict = judge(&claim, seen);
+        if let Stage::Confirm(result) = action.stage {
+            return self.confirm(id, result, verdict);
+        }
+        match verdict {
+            Verdict::Waits | Verdict::WaitsForPool => {
+                action.verified_at = Some(asked_at);
+                action.to_pool = verdict == Verdict::WaitsForPool;
+                action.looking.reset();
+                self.check_hook(id);
+            }
+            Verdict::Soon => self.look_again(id),
+            Verdict::Alive if claim.transition == Transition::Launching => {
+                let clean = self.cleans_after_success(id);
+                let reason = Reason::new("in_service", "the instance waits no longer, and lives");
+                self.end(id, Ending { clean, ..Ending::because(Outcome::Stale, reason) });
+            }
+            Verdict::Alive => self.doubt(id, "unproven", "Auto Scaling shows the instance alive, not terminating; its node stays"),
+            Verdict::Leaving => self.end_gone(id, "terminating", "the instance is being terminated, and waits no longer as the event says"),
+            Verdict::Absent => {
+                self.set_stage(id, Stage::Whereabouts);
+                let scope = self.scope_of(id);
+                self.ask(id, LaneKey::Whereabouts(scope));
+            }
+            Verdict::OtherGroup => {
+                let detail = format!("Auto Scaling shows the instance in another group than {}", claim.group);
+                self.end(id, undeliverable("wrong_group", detail));
+            }
+        }
+    }
+
+    /// What the group's activities prove about an instance that is not listed.
+    pub(super) fn take_whereabouts(&mut self, id: ActionId, whereabouts: Whereabouts) {
+        let Some(action) = self.actions.get(&id) else { return };
+        let launch = action.is_launch();
+        match whereabouts {
+            Whereabouts::Terminated => self.end_gone(id, "terminated", "the group's activities show that the instance was terminated"),
+            Whereabouts::Detached if launch => {
+                self.end(
+                    id,
+                    Ending::because(Outcome::Stale, Reason::new("detached", "the instance was detached from its group, and lives")),
+                );
+            }
+            Whereabouts::Detached => {
+                self.end(id, undeliverable("unproven", "the instance was detached from its group, and lives; its node stays".to_owned()));
+            }
+            Whereabouts::Unproven => {
+                self.doubt(id, "unproven", "Auto Scaling does not list the instance, and no activity of the group shows where it went");
+            }
+        }
+    }
+
+    /// What cannot be true as claimed may be about to become so: look again for the time of patience, then dead-letter it.
+    fn doubt(&mut self, id: ActionId, code: &str, detail: &str) {
+        let Some(action) = self.actions.get(&id) else { return };
+        if self.now.mono_ms.saturating_sub(action.taken_up.mono_ms) < ms(self.settings.patience) {
+            return self.look_again(id);
+        }
+        // A launch that enrolled its node, and whose instance then vanished without proof, owes a disassociation.
+        let owed = action.association > super::action::Association::None && action.is_launch();
+        self.end(id, Ending { owed, ..undeliverable(code, detail.to_owned()) });
+    }
+
+    fn look_again(&mut self, id: ActionId) {
+        let Some(action) = self.actions.get_mut(&id) else { return };
+        let delay = action.looking.next_delay(&LOOK_AGAIN, &mut self.rng);
+        self.set_stage(id, Stage::LookAgain);
+        self.wake_stage_at(id, self.now.mono_ms + ms(delay));
+    }
+
+    /// The instance is gone or going: its node must not stay behind.
+    pub(super) fn end_gone(&mut self, id: ActionId, code: &str, detail: &str) {
+        let ending = Ending { disassociate: true, clean: true, ..Ending::because(Outcome::Stale, Reason::new(code, detail)) };
+        self.end(id, ending);
+    }
+
+    /// Whether a launch that went into service has its parameter deleted. An instance that entered the warm pool will launch once
+    /// more, with the same key.
+    pub(super) fn cleans_after_success(&self, id: ActionId) -> bool {
+        let Some(action) = self.actions.get(&id) else { return false };
+        let Some(route) = action.route else { return false };
+        let to_pool = action.claim.as_ref().is_some_and(|claim| claim.destination == Some(Place::WarmPool));
+        self.settings.route(route).delete_key == DeleteKey::OnSuccess && !to_pool
+    }
+
+    /// Holds the named hook against those that the group has.
+    fn check_hook(&mut self, id: ActionId) {
+        let now = self.now.mono_ms;
+        let Some(action) = self.actions.get(&id) else { return };
+        let Some(claim) = action.claim.clone() else { return };
+        let place = (action.scope, claim.group.clone());
+        let launching = claim.transition == Transition::Launching;
+        let cache = self.hooks.entry(place.clone()).or_default();
+        let age = now.saturating_sub(cache.asked_at);
+        if cache.known && age < HOOKS_FRESH_MS {
+            if let Some(hook) = cache.hooks.iter().find(|hook| hook.name == claim.hook && hook.launching == launching) {
+                let times = HookTimes {
+                    heartbeat_ms: u64::from(hook.heartbeat_timeout_s) * 1000,
+                    global_ms: u64::from(hook.global_timeout_s) * 1000,
+                };
+                return self.hook_is_known(id, times);
+            }
+            if age < MISSING_HOOK_FRESH_MS {
+                let detail = format!("the group {} has no such hook {} for this transition", claim.group, claim.hook);
+                return self.doubt(id, "no_such_hook", &detail);
+            }
+        }
+        self.set_stage(id, Stage::Hooks);
+        let epoch = self.actions.get(&id).map_or(0, |action| action.epoch);
+        let Some(cache) = self.hooks.get_mut(&place) else { return };
+        cache.waiting.push((id, epoch));
+        if !cache.asking {
+            cache.asking = true;
+            self.lanes.entry(LaneKey::Hooks(place.0)).or_default().push(now, Ticket::new(Who::Group(place.1)));
+        }
+    }
+
+    /// What DescribeLifecycleHooks said of a group.
+    pub(super) fn take_hooks(&mut self, key: LaneKey, group: GroupName, asked_at: u64, answer: Result<Vec<HookFacts>, Failure>) {
+        let LaneKey::Hooks(scope) = key else { return };
+        let Some(cache) = self.hooks.get_mut(&(scope, group)) else { return };
+        cache.asking = false;
+        cache.known = true;
+        cache.asked_at = asked_at.max(1);
+        // A final failure says that there is no such group: then it has no hooks.
+        cache.hooks = answer.unwrap_or_default();
+        let waiting = std::mem::take(&mut cache.waiting);
+        for (id, epoch) in waiting {
+            if self.actions.get(&id).is_some_and(|action| action.epoch == epoch && action.stage == Stage::Hooks) {
+                self.check_hook(id);
+            }
+        }
+        // Groups come and go; what nobody has asked about for long is forgotten.
+        let now = self.now.mono_ms;
+        if self.hooks.len() > 1000 {
+            self.hooks.retain(|_, cache| cache.asking || now.saturating_sub(cache.asked_at) < HOOKS_FRESH_MS);
+        }
+    }
+
+    /// The claim is true: the action is kept open from here on, and its budget is known.
+    fn hook_is_known(&mut self, id: ActionId, times: HookTimes) {
+        let now = self.now;
+        let Some(action) = self.actions.get_mut(&id) else { return };
+        let first = action.hook.is_none();
+        action.hook = Some(times);
+        if first {
+            let began_wall = action.claim.as_ref().and_then(|claim| claim.time_ms).unwrap_or(now.wall_ms);
+            let first_beat = began_wall.saturating_add(jittered(times.heartbeat_ms / 2, &mut self.rng));
+            let beat_at = now.mono_of_wall(first_beat).max(now.mono_ms);
+            self.timers.set(Timer::Heartbeat(id), &mut action.beat_at, Some(beat_at));
+            if let Some(limit) = self.hook_limit(id) {
+                let deadline = self.actions.get(&id).and_then(|action| action.deadline_at);
+                self.set_deadline(id, deadline.map(|at| at.min(limit)));
+            }
+        }
+        self.proceed(id);
+    }
+
+    /// When the hook's global time-out ends the action whatever we do, less a margin to end it ourselves; none where that should
+    /// long have happened: then Auto Scaling, which still shows the instance waiting, is right, and the clock wrong.
+    pub(super) fn hook_limit(&self, id: ActionId) -> Option<u64> {
+        let action = self.actions.get(&id)?;
+        let times = action.hook?;
+        let began_wall = action.claim.as_ref()?.time_ms?;
+        let margin = (2 * self.call_ms()).min(times.global_ms / 4);
+        let limit_wall = began_wall.saturating_add(times.global_ms - margin);
+        (limit_wall > self.now.wall_ms).then(|| self.now.mono_of_wall(limit_wall))
+    }
+
+    /// Goes on with an action that was just seen waiting.
+    pub(super) fn proceed(&mut self, id: ActionId) {
+        let Some(action) = self.actions.get(&id) else { return };
+        let Some(claim) = action.claim.clone() else { return };
+        let place = (action.scope, claim.instance.clone());
+        if self.turns.get(&place).and_then(|turn| turn.front()) != Some(&id) {
+            return self.set_stage(id, Stage::Turn);
+        }
+        match claim.transition {
+            Transition::Launching if action.key.is_some() => self.begin_associate(id),
+            Transition::Launching => self.begin_key(id),
+            Transition::Terminating if action.to_pool => {
+                self.end(id, Ending { complete: Some(ActionResult::Continue), ..Ending::new(Outcome::Kept) });
+            }
+            Transition::Terminating => {
+                let ending =
+                    Ending { complete: Some(ActionResult::Continue), disassociate: true, clean: true, ..Ending::new(Outcome::Left) };
+                self.end(id, ending);
+            }
+        }
+    }
+
+    /// The timer of an action's stage has come.
+    pub(super) fn stage_is_due(&mut self, id: ActionId) {
+        let Some(action) = self.actions.get_mut(&id) else { return };
+        action.wake_at = None;
+        match action.stage {
+            Stage::LookAgain => self.begin_verify(id),
+            Stage::Status(..) => self.ask_status(id),
+            _ => {}
+        }
+    }
+}
+
+/// Up to a tenth less than `interval`, so that what began together does not stay together.
+pub(super) fn jittered(interval: u64, rng: &mut fastrand::Rng) -> u64 {
+    interval - rng.u64(0..=interval / 10)
+}

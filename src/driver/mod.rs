@@ -1,0 +1,167 @@
+//! Running the core: its calls, its answers, its timers, the signals. Nothing is decided here.
+
+mod clock;
+pub mod services;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
+use tokio::time::Instant;
+
+use crate::core::call::{Answer, Call, CallId};
+use crate::core::settings::Settings;
+use crate::core::{Core, Outbox};
+use crate::observe::{Health, Observer};
+use clock::Clock;
+use services::Services;
+
+/// How often the worker says that it is alive, and the longest it sleeps.
+const ALIVE_EVERY: Duration = Duration::from_secs(60);
+
+/// How a worker ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// Everything in hand ended or was given back.
+    InOrder,
+    /// It was told to stop a second time, and stopped where it stood: what was in hand comes back after the visibility time-out.
+    AtOnce,
+}
+
+/// One worker: the core, and what it takes to run it.
+#[derive(Debug)]
+pub struct Worker {
+    core: Core,
+    services: Arc<Services>,
+    observer: Observer,
+    health: Arc<Health>,
+    clock: Clock,
+    calls: JoinSet<Answer>,
+    /// What each task is for: needed where it panics, and has no answer of its own.
+    underway: HashMap<Id, Underway>,
+    aborts: HashMap<CallId, AbortHandle>,
+}
+
+/// A call in flight.
+#[derive(Debug)]
+struct Underway {
+    call: CallId,
+    operation: &'static str,
+    began: Instant,
+}
+
+impl Worker {
+    /// A worker that has done nothing yet. `seed` is where its randomness comes from.
+    #[must_use]
+    pub fn new(settings: Settings, services: Services, observer: Observer, health: Arc<Health>, seed: u64) -> Self {
+        let clock = Clock::start();
+        Self {
+            core: Core::new(settings, seed, clock.now()),
+            services: Arc::new(services),
+            observer,
+            health,
+            clock,
+            calls: JoinSet::new(),
+            underway: HashMap::new(),
+            aborts: HashMap::new(),
+        }
+    }
+
+    /// Works until it is told to stop through `stop`, in order; told a second time, at once.
+    pub async fn run(mut self, mut stop: mpsc::Receiver<()>) -> Ended {
+        let mut alive_at = Instant::now() + ALIVE_EVERY;
+        let mut stopping = false;
+        loop {
+            let now = self.clock.now();
+            let outbox = self.core.poll(now);
+            self.carry_out(now.wall_ms, outbox);
+            if self.core.is_done() {
+                self.health.ended();
+                return Ended::InOrder;
+            }
+            let wake = self.core.next_wake().map_or(alive_at, |at| self.clock.instant(at)).min(alive_at);
+            self.health.turned(wake.saturating_duration_since(Instant::now()));
+            tokio::select! {
+                biased;
+                told = stop.recv(), if !stop.is_closed() || !stop.is_empty() => match told {
+                    Some(()) if stopping => {
+                        self.health.ended();
+                        return Ended::AtOnce;
+                    }
+                    Some(()) => {
+                        stopping = true;
+                        self.core.shut_down(self.clock.now());
+                    }
+                    None => {}
+                },
+                Some(done) = self.calls.join_next_with_id() => {
+                    self.take(done);
+                    // Whatever else has come meanwhile is taken too, so that the core can batch what follows from it.
+                    while let Some(done) = self.calls.try_join_next_with_id() {
+                        self.take(done);
+                    }
+                }
+                () = tokio::time::sleep_until(wake) => {
+                    if Instant::now() >= alive_at {
+                        alive_at += ALIVE_EVERY;
+                        self.observer.alive(&self.core.gauges());
+                    }
+                }
+            }
+        }
+    }
+
+    fn carry_out(&mut self, wall_ms: u64, outbox: Outbox) {
+        for call in outbox.aborts {
+            if let Some(abort) = self.aborts.remove(&call) {
+                abort.abort();
+            }
+        }
+        for (id, call) in outbox.calls {
+            self.start(id, call);
+        }
+        for observation in &outbox.observations {
+            self.observer.observe(wall_ms, observation);
+        }
+        let gauges = self.core.gauges();
+        self.health.queue_answers(gauges.queue_answers);
+        self.observer.gauges(&gauges);
+    }
+
+    fn start(&mut self, id: CallId, call: Call) {
+        let services = Arc::clone(&self.services);
+        let operation = call.operation();
+        let can_be_dropped = matches!(call, Call::Receive { .. } | Call::DescribeQueue);
+        let task = self.calls.spawn(async move { services.perform(call).await });
+        self.underway.insert(task.id(), Underway { call: id, operation, began: Instant::now() });
+        if can_be_dropped {
+            self.aborts.insert(id, task);
+        }
+    }
+
+    fn take(&mut self, done: Result<(Id, Answer), JoinError>) {
+        let (task, answer) = match done {
+            Ok((task, answer)) => (task, answer),
+            Err(error) if error.is_cancelled() => {
+                self.underway.remove(&error.id());
+                return;
+            }
+            Err(error) => (error.id(), Answer::Panicked(panic_text(error))),
+        };
+        let Some(underway) = self.underway.remove(&task) else { return };
+        self.aborts.remove(&underway.call);
+        if let Some(credentials) = answer.shows_credentials() {
+            self.health.has_credentials(credentials);
+        }
+        self.observer.call_done(underway.operation, answer.outcome(), underway.began.elapsed());
+        self.core.answer(self.clock.now(), underway.call, answer);
+    }
+}
+
+fn panic_text(error: JoinError) -> String {
+    let payload = error.into_panic();
+    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without a text".to_owned())
+}

@@ -1,0 +1,254 @@
+//! What the services said: plain data that the rooms produce and the core reads.
+//!
+//! These types know no SDK and no decision. A room turns a service's answer into them; the core turns them into what is next.
+
+use std::fmt;
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use crate::names::{AccountId, GroupName, HookName, InstanceId, MessageId, ReceiptHandle, Region};
+
+/// A message as one receive brought it.
+#[derive(Debug, Clone)]
+pub struct ReceivedMessage {
+    /// The message's id: the same at each delivery.
+    pub id: MessageId,
+    /// This delivery's handle.
+    pub handle: ReceiptHandle,
+    /// The body, unchanged.
+    pub body: Arc<str>,
+    /// When it was sent, in Unix milliseconds (`SentTimestamp`).
+    pub sent_ms: Option<u64>,
+    /// How often it was received, this time included (`ApproximateReceiveCount`); 1 where SQS did not say.
+    pub receive_count: u32,
+}
+
+/// What the queue is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueFacts {
+    /// The account of the queue's ARN.
+    pub account: AccountId,
+    /// The region of the queue's ARN.
+    pub region: Region,
+    /// Where messages go that nobody can handle; none where the queue has no redrive policy and none is configured.
+    pub dead_letter_url: Option<String>,
+    /// After this many receives SQS itself moves a message to the dead-letter queue.
+    pub max_receive_count: Option<u32>,
+}
+
+/// Where an instance stands, as DescribeAutoScalingInstances shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InstanceSeen {
+    /// The instance.
+    pub instance: InstanceId,
+    /// The group it is in.
+    pub group: GroupName,
+    /// Its lifecycle state.
+    pub state: LifecycleState,
+}
+
+/// A lifecycle state, as far as enrolling and leaving care about it.
+///
+/// Source: the `LifecycleState` values of the Auto Scaling API; the warm-pool forms carry the prefix `Warmed:`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LifecycleState {
+    /// `Pending`, `Warmed:Pending`: on the way to the hook; look again shortly.
+    Pending,
+    /// `Pending:Wait`: a launch waits.
+    PendingWait,
+    /// `Warmed:Pending:Wait`: a launch into the warm pool waits, or an instance on its way back into it.
+    WarmedPendingWait,
+    /// `Pending:Proceed`, `Warmed:Pending:Proceed`: a launch's hooks are done; look again shortly.
+    PendingProceed,
+    /// `InService`, `Standby` and on the way into or out of it, and the warm pool's `Warmed:Stopped`, `Warmed:Running`,
+    /// `Warmed:Hibernated`: it lives, and nothing waits for us.
+    Living,
+    /// `Terminating`, `Warmed:Terminating`: on the way to the hook; look again shortly.
+    Terminating,
+    /// `Terminating:Wait`, `Warmed:Terminating:Wait`: a termination waits.
+    TerminatingWait,
+    /// `Terminating:Proceed`, `Terminated` and their warm-pool forms: past the hooks, and about to vanish.
+    TerminatingProceed,
+    /// `Detaching`, `Detached`: on its way out of the group, alive.
+    Detached,
+    /// A state this version does not know.
+    Unknown,
+}
+
+impl LifecycleState {
+    /// Reads the API's text.
+    #[must_use]
+    pub fn from_api(text: &str) -> Self {
+        match text {
+            "Pending" | "Warmed:Pending" => Self::Pending,
+            "Pending:Wait" => Self::PendingWait,
+            "Warmed:Pending:Wait" => Self::WarmedPendingWait,
+            "Pending:Proceed" | "Warmed:Pending:Proceed" => Self::PendingProceed,
+            "InService" | "Standby" | "EnteringStandby" | "Warmed:Stopped" | "Warmed:Running" | "Warmed:Hibernated" => Self::Living,
+            "Terminating" | "Warmed:Terminating" => Self::Terminating,
+            "Terminating:Wait" | "Warmed:Terminating:Wait" => Self::TerminatingWait,
+            "Terminating:Proceed" | "Warmed:Terminating:Proceed" | "Terminated" | "Warmed:Terminated" => Self::TerminatingProceed,
+            "Detaching" | "Detached" => Self::Detached,
+            _ => Self::Unknown,
+        }
+    }
+
+    /// Whether the instance is being terminated, at whatever point.
+    #[must_use]
+    pub fn is_terminating(self) -> bool {
+        matches!(self, Self::Terminating | Self::TerminatingWait | Self::TerminatingProceed)
+    }
+}
+
+/// A lifecycle hook of a group (DescribeLifecycleHooks).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HookFacts {
+    /// The hook's name.
+    pub name: HookName,
+    /// Whether it is a launch hook (`autoscaling:EC2_INSTANCE_LAUNCHING`).
+    pub launching: bool,
+    /// Seconds a heartbeat lasts.
+    pub heartbeat_timeout_s: u32,
+    /// Seconds the action can be kept open at all.
+    pub global_timeout_s: u32,
+}
+
+/// What the group's scaling activities prove about an instance that is not listed any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whereabouts {
+    /// An activity shows that it was terminated (or is being).
+    Terminated,
+    /// An activity shows that it was detached: it lives on.
+    Detached,
+    /// Nothing is proven.
+    Unproven,
+}
+
+/// What Auto Scaling said to a heartbeat or a completion.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ActionReply {
+    /// Recorded.
+    Accepted,
+    /// `No active Lifecycle Action found`: closed, by whomever; to be confirmed by the instance's state.
+    Closed,
+}
+
+/// How a lifecycle action is completed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ActionResult {
+    /// `CONTINUE`
+    Continue,
+    /// `ABANDON`
+    Abandon,
+}
+
+impl ActionResult {
+    /// The API's text.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Continue => "CONTINUE",
+            Self::Abandon => "ABANDON",
+        }
+    }
+}
+
+/// A node's public half: a PEM public key or a PEM certificate request, checked. Shown as redacted and wiped when dropped:
+/// it is public by design, but what a parameter really held is known only once it has been looked at.
+#[derive(Clone)]
+pub struct KeyMaterial(Arc<Zeroizing<String>>);
+
+impl KeyMaterial {
+    /// Takes a checked PEM text.
+    #[must_use]
+    pub fn new(pem: Zeroizing<String>) -> Self {
+        Self(Arc::new(pem))
+    }
+
+    /// The PEM text.
+    #[must_use]
+    pub fn pem(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for KeyMaterial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeyMaterial(redacted)")
+    }
+}
+
+/// What was found where a node's key material should be.
+#[derive(Debug, Clone)]
+pub enum KeyAnswer {
+    /// Not there yet.
+    Absent,
+    /// There, and usable.
+    Found(KeyMaterial),
+    /// There, and refused; the reason never repeats the value.
+    Refused {
+        /// A short word for metrics and dead letters, such as `private_key` or `not_pem`.
+        code: &'static str,
+        /// What was wrong, for a person.
+        reason: String,
+        /// Whether somebody should be woken: a leaked private key, a key of another's making.
+        security: bool,
+    },
+}
+
+/// The id of a Run Command invocation (`CommandId`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommandId(pub Arc<str>);
+
+/// What a Run Command invocation brought.
+#[derive(Debug, Clone)]
+pub enum CommandOutput {
+    /// It still runs, or is not known yet.
+    Running,
+    /// It ended, and its standard output was looked at.
+    Ended(KeyAnswer),
+    /// It failed on the instance.
+    Failed(String),
+}
+
+/// What a registrar said to an association or a disassociation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Registration {
+    /// Done at once.
+    Done,
+    /// Under way: ask with this token.
+    InProgress(StatusToken),
+}
+
+/// What a registrar gave to ask after an association with (`NodeAssociationStatusToken`).
+#[derive(Clone, PartialEq, Eq)]
+pub struct StatusToken(pub Arc<str>);
+
+impl fmt::Debug for StatusToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StatusToken(redacted)")
+    }
+}
+
+/// How an association or a disassociation stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RegistrationStatus {
+    /// Not decided yet.
+    InProgress,
+    /// Done.
+    Success,
+    /// It failed; what the registrar can say of why.
+    Failed(String),
+    /// The registrar does not know the token (any more).
+    UnknownToken,
+}
+
+/// Whether a registrar takes orders.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Health {
+    /// It does.
+    Ready,
+    /// It does not now; its own word for why, such as `UNDER_MAINTENANCE`.
+    NotReady(String),
+}

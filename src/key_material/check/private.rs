@@ -1,0 +1,84 @@
+//! Whether a text holds a private key, in any of the forms that tools write.
+
+use aws_smithy_types::base64;
+use zeroize::Zeroizing;
+
+use super::der::{INTEGER, OCTET_STRING, OID, SEQUENCE};
+
+/// Texts that stand in private keys alone: PEM labels of every kind (`PRIVATE KEY`, `RSA PRIVATE KEY`, `ENCRYPTED PRIVATE KEY`,
+/// `OPENSSH PRIVATE KEY`), PuTTY's files, and the base64 and the plain form of OpenSSH's magic.
+const SIGNS: [&str; 4] = ["PRIVATE KEY", "PuTTY-User-Key-File", "b3BlbnNzaC1rZXktdjE", "openssh-key-v1"];
+
+/// How much of a base64 word is decoded: the beginning of every private key fits.
+const HEAD: usize = 64;
+/// The shortest base64 word that is looked at.
+const SHORTEST_WORD: usize = 24;
+
+/// Whether a private key, encrypted or not, is seen anywhere in the text.
+pub(super) fn is_in(text: &str) -> bool {
+    SIGNS.iter().any(|sign| contains_ignoring_case(text, sign)) || is_private_jwk(text) || words(text).any(begins_private_key)
+}
+
+/// Whether DER bytes begin like a private key.
+pub(super) fn is_der(bytes: &[u8]) -> bool {
+    /// `1.2.840.113549.1.5` (PKCS#5) and `1.2.840.113549.1.12.1` (PKCS#12): how a private key is encrypted.
+    const ENCRYPTION: [&[u8]; 2] =
+        [&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x05], &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x0c, 0x01]];
+    let Some(body) = after_header(bytes, SEQUENCE) else { return false };
+    match body {
+        // Version 0: PKCS#8 (an algorithm follows), PKCS#1 and DSA (a number follows).
+        [INTEGER, 1, 0, SEQUENCE, rest @ ..] => starts_with_oid(rest),
+        [INTEGER, 1, 0, INTEGER, ..] => true,
+        // Version 1: SEC 1 (the scalar follows), PKCS#8 with its public key (an algorithm follows).
+        [INTEGER, 1, 1, OCTET_STRING, ..] => true,
+        [INTEGER, 1, 1, SEQUENCE, rest @ ..] => starts_with_oid(rest),
+        // Version 3: PKCS#12.
+        [INTEGER, 1, 3, SEQUENCE, ..] => true,
+        // EncryptedPrivateKeyInfo: the algorithm it is encrypted with comes first.
+        [SEQUENCE, ..] => after_header(body, SEQUENCE)
+            .and_then(|algorithm| after_header(algorithm, OID))
+            .is_some_and(|oid| ENCRYPTION.iter().any(|prefix| oid.starts_with(prefix))),
+        _ => false,
+    }
+}
+
+/// What follows the tag and the length of the first element; the length itself does not matter, since only the head is seen.
+fn after_header(bytes: &[u8], tag: u8) -> Option<&[u8]> {
+    let (&found, rest) = bytes.split_first()?;
+    let (&length, rest) = rest.split_first()?;
+    if found != tag {
+        return None;
+    }
+    if length > 0x80 { rest.get(usize::from(length & 0x7f)..) } else { Some(rest) }
+}
+
+/// Whether an element's length and an object identifier follow.
+fn starts_with_oid(rest: &[u8]) -> bool {
+    matches!(rest, [..=0x7f, OID, ..] | [0x81, _, OID, ..] | [0x82, _, _, OID, ..])
+}
+
+fn begins_private_key(word: &str) -> bool {
+    let head = &word[..word.len().min(HEAD) / 4 * 4];
+    base64::decode(head).map(Zeroizing::new).is_ok_and(|bytes| is_der(&bytes))
+}
+
+/// The words of base64 letters in a text, whatever stands between them; an escaped line break (`\n`) ends a word too.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '+' || c == '/' || c == '\\'))
+        .flat_map(|part| part.split('\\').enumerate().map(|(at, word)| if at == 0 { word } else { skip_one(word) }))
+        .filter(|word| word.len() >= SHORTEST_WORD)
+}
+
+/// Without the letter that a backslash escapes.
+fn skip_one(word: &str) -> &str {
+    word.strip_prefix(['n', 'r', 't']).unwrap_or(word)
+}
+
+/// A JSON Web Key with its private member.
+fn is_private_jwk(text: &str) -> bool {
+    text.contains("\"kty\"") && text.contains("\"d\"")
+}
+
+fn contains_ignoring_case(text: &str, sign: &str) -> bool {
+    text.as_bytes().windows(sign.len()).any(|window| window.eq_ignore_ascii_case(sign.as_bytes()))
+}

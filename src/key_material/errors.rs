@@ -1,0 +1,49 @@
+//! What SSM's error codes mean.
+
+use crate::aws::shared_class;
+use crate::retry::Class;
+
+/// The class of a failed call. Source: the errors of GetParameters, GetParameterHistory, DeleteParameters, SendCommand and
+/// GetCommandInvocation.
+pub(super) fn classify(code: &str, status: u16) -> Class {
+    match code {
+        // SendCommand fails as a whole until the agent of each instance has registered.
+        "InvalidInstanceId" => Class::NotReady,
+        "TooManyUpdates" => Class::Throttled,
+        // The command's document, which the route names.
+        "InvalidDocument"
+        | "InvalidDocumentVersion"
+        | "InvalidParameters"
+        | "InvalidRole"
+        | "InvalidOutputFolder"
+        | "InvalidNotificationConfig"
+        | "MaxDocumentSizeExceeded"
+        | "UnsupportedPlatformType" => Class::RouteFault,
+        // InvalidKeyId: what this one parameter is encrypted with cannot be used.
+        "ValidationException" | "InvalidKeyId" | "ParameterNotFound" | "DuplicateInstanceId" | "InvalidCommandId" => Class::Final,
+        _ => shared_class(code, status),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_code_has_its_class() {
+        for (code, status, class) in [
+            ("InvalidInstanceId", 400, Class::NotReady),
+            ("ThrottlingException", 400, Class::Throttled),
+            ("TooManyUpdates", 400, Class::Throttled),
+            ("InternalServerError", 500, Class::Transient),
+            ("InvalidDocument", 400, Class::RouteFault),
+            ("AccessDeniedException", 400, Class::RouteFault),
+            ("UnrecognizedClientException", 400, Class::RouteFault),
+            ("ExpiredTokenException", 400, Class::RouteFault),
+            ("ValidationException", 400, Class::Final),
+            ("InvalidKeyId", 400, Class::Final),
+        ] {
+            assert_eq!(classify(code, status), class, "{code}");
+        }
+    }
+}

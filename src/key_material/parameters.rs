@@ -1,0 +1,142 @@
+//! SSM's Parameter Store: reading key material, with or without a proof of who wrote it, and cleaning up.
+
+use std::collections::HashMap;
+
+use aws_sdk_ssm::Client;
+use aws_sdk_ssm::types::ParameterHistory;
+use zeroize::Zeroizing;
+
+use super::check::{self, Engine};
+use super::errors::classify;
+use super::owner::OwnerRole;
+use crate::aws::from_sdk;
+use crate::core::call::{BatchAnswer, KeyWanted};
+use crate::facts::KeyAnswer;
+use crate::names::ParameterName;
+use crate::retry::{Class, Failure};
+
+/// GetParameterHistory's pages hold up to 50 of at most 100 versions; the rest is room for pages that are not full.
+const MOST_PAGES: usize = 10;
+/// Versions a page (the API's limit).
+const PAGE: i32 = 50;
+
+/// Reads parameters with GetParameters.
+pub(super) async fn fetch(client: &Client, engine: &Engine, wanted: &[KeyWanted]) -> BatchAnswer<KeyAnswer> {
+    let mut names: Vec<&str> = wanted.iter().filter_map(|one| one.parameter.as_ref()).map(ParameterName::as_str).collect();
+    // A name that is asked for twice in one call is an error.
+    names.sort_unstable();
+    names.dedup();
+    if names.is_empty() {
+        return Ok(wanted.iter().map(|_| Err(without_parameter())).collect());
+    }
+    let names = names.into_iter().map(str::to_owned).collect();
+    let request = client.get_parameters().set_names(Some(names)).with_decryption(true);
+    let output = request.send().await.map_err(|error| from_sdk(&error, classify))?;
+    let values: HashMap<String, Zeroizing<String>> = output
+        .parameters
+        .unwrap_or_default()
+        .into_iter()
+        .filter_map(|parameter| Some((parameter.name?, Zeroizing::new(parameter.value?))))
+        .collect();
+    Ok(wanted.iter().map(|one| answer(engine, one, &values)).collect())
+}
+
+/// A name that was not found stands in `InvalidParameters`, together with malformed ones, which cannot be here: it is absent.
+fn answer(engine: &Engine, one: &KeyWanted, values: &HashMap<String, Zeroizing<String>>) -> Result<KeyAnswer, Failure> {
+    let name = one.parameter.as_ref().ok_or_else(without_parameter)?;
+    Ok(match values.get(name.as_str()) {
+        Some(value) => check::check(engine, &one.node, value.clone()),
+        None => KeyAnswer::Absent,
+    })
+}
+
+/// Reads a parameter's newest version together with who wrote it: GetParameterHistory gives both in one answer.
+pub(super) async fn fetch_owned(client: &Client, engine: &Engine, owner: &OwnerRole, one: &KeyWanted) -> Result<KeyAnswer, Failure> {
+    let name = one.parameter.as_ref().ok_or_else(without_parameter)?;
+    let mut newest: Option<Version> = None;
+    let mut next_token = None;
+    for _ in 0..MOST_PAGES {
+        let request = client.get_parameter_history().name(name.as_str()).with_decryption(true).max_results(PAGE);
+        let output = match request.set_next_token(next_token).send().await {
+            Ok(output) => output,
+            Err(error) if error.as_service_error().is_some_and(|error| error.is_parameter_not_found()) => return Ok(KeyAnswer::Absent),
+            Err(error) => return Err(from_sdk(&error, classify)),
+        };
+        for version in output.parameters.unwrap_or_default().into_iter().map(Version::from) {
+            if newest.as_ref().is_none_or(|newest| newest.number < version.number) {
+                newest = Some(version);
+            }
+        }
+        next_token = output.next_token.filter(|token| !token.is_empty());
+        if next_token.is_none() {
+            return Ok(newest.map_or(KeyAnswer::Absent, |newest| owned(engine, owner, one, newest)));
+        }
+    }
+    // The newest version may be on a page that was not read.
+    Err(Failure::new(Class::Transient, "endless_pages", "GetParameterHistory had more pages than a parameter has versions"))
+}
+
+/// One version of a parameter; its value is wiped when dropped, and cannot be shown.
+struct Version {
+    number: i64,
+    user: String,
+    value: Option<Zeroizing<String>>,
+}
+
+impl From<ParameterHistory> for Version {
+    fn from(history: ParameterHistory) -> Self {
+        Self { number: history.version, user: history.last_modified_user.unwrap_or_default(), value: history.value.map(Zeroizing::new) }
+    }
+}
+
+fn owned(engine: &Engine, owner: &OwnerRole, one: &KeyWanted, newest: Version) -> KeyAnswer {
+    if !owner.is_session_of(&newest.user, &one.instance) {
+        let reason = format!(
+            "version {} of its parameter was written by {}, not by the instance {} in its role",
+            newest.number,
+            crate::names::shown(&newest.user),
+            one.instance
+        );
+        return KeyAnswer::Refused { code: "foreign_key", reason, security: true };
+    }
+    newest.value.map_or(KeyAnswer::Absent, |value| check::check(engine, &one.node, value))
+}
+
+fn without_parameter() -> Failure {
+    Failure::new(Class::Final, "no_parameter", "the node has no parameter")
+}
+
+/// The parameters of one scope, to be cleaned up.
+#[derive(Debug, Clone)]
+pub struct Parameters {
+    client: Client,
+}
+
+impl Parameters {
+    /// The parameters of a scope.
+    #[must_use]
+    pub fn new(config: &aws_config::SdkConfig) -> Self {
+        Self { client: Client::new(config) }
+    }
+
+    /// Deletes up to ten parameters. One that was not there is gone, which is what was wanted.
+    ///
+    /// # Errors
+    /// By this room's table.
+    pub async fn delete(&self, parameters: &[ParameterName]) -> BatchAnswer<()> {
+        let mut names: Vec<String> = parameters.iter().map(|name| name.as_str().to_owned()).collect();
+        names.sort_unstable();
+        names.dedup();
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        let request = self.client.delete_parameters().set_names(Some(names));
+        let output = request.send().await.map_err(|error| from_sdk(&error, classify))?;
+        let gone = |name: &ParameterName| {
+            let lists = [output.deleted_parameters(), output.invalid_parameters()];
+            lists.iter().any(|list| list.iter().any(|listed| listed == name.as_str()))
+        };
+        let unanswered = || Failure::new(Class::Transient, "unanswered", "the answer does not mention this parameter");
+        Ok(parameters.iter().map(|name| if gone(name) { Ok(()) } else { Err(unanswered()) }).collect())
+    }
+}

@@ -1,0 +1,132 @@
+//! What a group's scaling activities prove about instances that Auto Scaling does not list any more.
+//!
+//! Absence proves nothing: an instance that was detached is not listed either, and lives on.
+
+use aws_sdk_autoscaling::types::{Activity, ScalingActivityStatusCode};
+
+use super::Lifecycle;
+use super::errors::classify;
+use crate::aws::from_sdk;
+use crate::facts::Whereabouts;
+use crate::names::{GroupName, InstanceId};
+use crate::retry::Failure;
+
+/// How far back one call reads: ten pages of a hundred activities. What happened before that is left unproven.
+const MOST_PAGES: usize = 10;
+/// Activities a page (the API's limit).
+const PAGE: i32 = 100;
+
+impl Lifecycle {
+    /// What the group's activities prove of instances, in the order asked. Reads the newest first, and no more than it takes.
+    /// Groups that were deleted since are read too.
+    ///
+    /// # Errors
+    /// By this room's table.
+    pub async fn whereabouts(&self, group: &GroupName, instances: &[InstanceId]) -> Result<Vec<Whereabouts>, Failure> {
+        let mut found: Vec<Option<Whereabouts>> = vec![None; instances.len()];
+        let mut next_token = None;
+        for _ in 0..MOST_PAGES {
+            if found.iter().all(Option::is_some) {
+                break;
+            }
+            let output = self
+                .client
+                .describe_scaling_activities()
+                .auto_scaling_group_name(group.as_str())
+                .include_deleted_groups(true)
+                .max_records(PAGE)
+                .set_next_token(next_token)
+                .send()
+                .await
+                .map_err(|error| from_sdk(&error, classify))?;
+            for activity in output.activities.unwrap_or_default() {
+                note(&activity, instances, &mut found);
+            }
+            next_token = output.next_token.filter(|token| !token.is_empty());
+            if next_token.is_none() {
+                break;
+            }
+        }
+        Ok(found.into_iter().map(|whereabouts| whereabouts.unwrap_or(Whereabouts::Unproven)).collect())
+    }
+}
+
+/// Takes down what an activity proves, unless a newer one proved something of the same instance already.
+fn note(activity: &Activity, instances: &[InstanceId], found: &mut [Option<Whereabouts>]) {
+    let Some((id, proves)) = proof(activity) else { return };
+    for (instance, slot) in instances.iter().zip(found) {
+        if instance.as_str() == id && slot.is_none() {
+            *slot = Some(proves);
+        }
+    }
+}
+
+/// The descriptions that Auto Scaling gives to the end of an instance's membership. An activity that failed or was cancelled
+/// proves nothing.
+fn proof(activity: &Activity) -> Option<(&str, Whereabouts)> {
+    let counts = matches!(
+        activity.status_code(),
+        Some(ScalingActivityStatusCode::Successful | ScalingActivityStatusCode::InProgress | ScalingActivityStatusCode::MidLifecycleAction)
+    );
+    if !counts {
+        return None;
+    }
+    let (what, id) = activity.description()?.split_once(": ")?;
+    match what {
+        "Terminating EC2 instance" | "Terminating EC2 instance from warm pool" => Some((id, Whereabouts::Terminated)),
+        "Detaching EC2 instance" => Some((id, Whereabouts::Detached)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn activity(description: &str, status: &str) -> Activity {
+        Activity::builder().description(description).status_code(status.into()).build()
+    }
+
+    fn of(activities: &[Activity], instance: &str) -> Option<Whereabouts> {
+        let mut found = [None];
+        for activity in activities {
+            note(activity, &[InstanceId::new(instance).unwrap()], &mut found);
+        }
+        found[0]
+    }
+
+    #[test]
+    fn a_termination_that_happens_or_happened_is_a_proof() {
+        for status in ["Successful", "InProgress", "MidLifecycleAction"] {
+            let activities = [activity("Terminating EC2 instance: i-0a1b2c3d", status)];
+            assert_eq!(of(&activities, "i-0a1b2c3d"), Some(Whereabouts::Terminated), "{status}");
+        }
+        let pool = [activity("Terminating EC2 instance from warm pool: i-0a1b2c3d", "Successful")];
+        assert_eq!(of(&pool, "i-0a1b2c3d"), Some(Whereabouts::Terminated));
+    }
+
+    #[test]
+    fn a_termination_that_failed_proves_nothing() {
+        for status in ["Failed", "Cancelled", "PreInService", "SomethingNew"] {
+            assert_eq!(of(&[activity("Terminating EC2 instance: i-0a1b2c3d", status)], "i-0a1b2c3d"), None, "{status}");
+        }
+    }
+
+    #[test]
+    fn the_newest_activity_wins() {
+        let detached = activity("Detaching EC2 instance: i-0a1b2c3d", "Successful");
+        let terminated = activity("Terminating EC2 instance: i-0a1b2c3d", "Successful");
+        assert_eq!(of(&[detached.clone(), terminated.clone()], "i-0a1b2c3d"), Some(Whereabouts::Detached));
+        assert_eq!(of(&[terminated, detached], "i-0a1b2c3d"), Some(Whereabouts::Terminated));
+    }
+
+    #[test]
+    fn another_instance_whose_id_begins_alike_proves_nothing() {
+        let activities = [
+            activity("Terminating EC2 instance: i-0a1b2c3d4e5f60718", "Successful"),
+            activity("Launching a new EC2 instance: i-0a1b2c3d", "Successful"),
+            activity("Terminating EC2 instance: i-0a1b2c3d and more", "Successful"),
+        ];
+        assert_eq!(of(&activities, "i-0a1b2c3d"), None);
+    }
+}

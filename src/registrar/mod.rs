@@ -1,0 +1,75 @@
+//! The servers that nodes are enrolled with: one trait, one file per kind of server.
+
+mod opsworks_cm;
+
+pub use opsworks_cm::{CmEngine, CmSettings, OpsWorksCm};
+
+use std::fmt::Debug;
+use std::future::Future;
+use std::pin::Pin;
+
+use crate::core::call::NodeOrder;
+use crate::facts::{Health, KeyMaterial, Registration, RegistrationStatus, StatusToken};
+use crate::retry::Failure;
+
+/// What a registrar's method returns: a future that is boxed, so that routes can hold registrars of any kind.
+pub type Reply<'a, T> = Pin<Box<dyn Future<Output = Result<T, Failure>> + Send + 'a>>;
+
+/// A server that nodes are enrolled with.
+///
+/// Every method can be called twice for the same node, by two workers at once: a second association with the same key is a
+/// success, and so is the disassociation of a node that is not there. Each implementation says in one place what its errors
+/// mean; none retries by itself, and none waits longer than its configured time-out.
+pub trait Registrar: Debug + Send + Sync {
+    /// Associates a node with its key.
+    fn associate<'a>(&'a self, order: &'a NodeOrder, key: &'a KeyMaterial) -> Reply<'a, Registration>;
+
+    /// How an association or disassociation stands.
+    fn status<'a>(&'a self, order: &'a NodeOrder, token: &'a StatusToken) -> Reply<'a, RegistrationStatus>;
+
+    /// Takes a node off the server.
+    fn disassociate<'a>(&'a self, order: &'a NodeOrder) -> Reply<'a, Registration>;
+
+    /// Whether the server takes orders.
+    fn health(&self) -> Reply<'_, Health>;
+}
+
+/// How many characters of a key in a row show that a message repeats it.
+const TELLING: usize = 24;
+
+/// A failure whose detail repeats no part of the key: services like to quote the value that they find invalid.
+#[must_use]
+pub fn without_key(failure: Failure, key: &KeyMaterial) -> Failure {
+    let body: Vec<u8> = key.pem().lines().filter(|line| !line.starts_with("-----")).flat_map(str::bytes).collect();
+    // A quoted key can have its line breaks, escaped ones, or none.
+    let detail: Vec<u8> = failure.detail.replace("\\n", "").bytes().filter(u8::is_ascii_graphic).collect();
+    let repeats = detail.windows(TELLING).any(|part| body.windows(TELLING).any(|of_key| of_key == part));
+    if repeats || failure.detail.contains("-----BEGIN") {
+        Failure { detail: "the message repeats the key material and is left out".into(), ..failure }
+    } else {
+        failure
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::retry::Class;
+    use zeroize::Zeroizing;
+
+    #[test]
+    fn a_message_that_quotes_the_key_is_left_out() {
+        let body = "MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAu1SU1LfVLPHCozMxH2Mo\n4lgOEePzNm0tRgeLezV6ffAt0gunVTLw7onLRnrq0/IzW7yWR7QkrmBL7jTKEn5u";
+        let key = KeyMaterial::new(Zeroizing::new(format!("-----BEGIN PUBLIC KEY-----\n{body}\n-----END PUBLIC KEY-----\n")));
+        let shown = |detail: &str| without_key(Failure::new(Class::Final, "ValidationException", detail), &key).detail;
+        for quoted in [
+            format!("Value '{}' is invalid", key.pem()),
+            format!("Value '{}' is invalid", key.pem().replace('\n', "\\n")),
+            format!("invalid: {}", &body[10..40]),
+            format!("invalid: {}", body[50..100].replace('\n', "\\n")),
+        ] {
+            assert!(!shown(&quoted).contains("QEFAA") && !shown(&quoted).contains("MxH2Mo"), "{quoted}");
+        }
+        assert_eq!(shown("the node name is not valid"), "the node name is not valid");
+    }
+}

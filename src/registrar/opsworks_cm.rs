@@ -1,0 +1,170 @@
+//! AWS OpsWorks CM: managed Chef Automate and Puppet Enterprise servers.
+//!
+//! AWS ended the service in 2024; what speaks its API is served all the same.
+
+use aws_sdk_opsworkscm::Client;
+use aws_sdk_opsworkscm::types::{EngineAttribute, NodeAssociationStatus, ServerStatus};
+
+use super::{Registrar, Reply, without_key};
+use crate::aws::{detail, from_sdk, shared_class};
+use crate::core::call::NodeOrder;
+use crate::facts::{Health, KeyMaterial, Registration, RegistrationStatus, StatusToken};
+use crate::retry::{Class, Failure};
+
+/// What a server manages nodes with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CmEngine {
+    /// Chef, with the organization that nodes join (usually `default`).
+    Chef {
+        /// `CHEF_ORGANIZATION`
+        organization: String,
+    },
+    /// Puppet.
+    Puppet,
+}
+
+/// Which server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CmSettings {
+    /// The server's name.
+    pub server: String,
+    /// What it manages nodes with.
+    pub engine: CmEngine,
+}
+
+/// A server of OpsWorks CM.
+#[derive(Debug, Clone)]
+pub struct OpsWorksCm {
+    client: Client,
+    settings: CmSettings,
+}
+
+/// The class of a failed call. Source: the errors of the API version 2016-11-01, all of them HTTP 400.
+fn classify(code: &str, status: u16) -> Class {
+    match code {
+        // The server is not HEALTHY: its weekly maintenance, its daily backup, or worse.
+        "InvalidStateException" => Class::NotReady,
+        // No such server, or access denied.
+        "ResourceNotFoundException" => Class::RouteFault,
+        "ValidationException" => Class::Final,
+        _ => shared_class(code, status),
+    }
+}
+
+impl OpsWorksCm {
+    /// A server with a scope's configuration.
+    #[must_use]
+    pub fn new(config: &aws_config::SdkConfig, settings: CmSettings) -> Self {
+        Self { client: Client::new(config), settings }
+    }
+
+    /// The attributes that both an association and a disassociation carry.
+    fn organization(&self) -> Option<EngineAttribute> {
+        match &self.settings.engine {
+            CmEngine::Chef { organization } => Some(attribute("CHEF_ORGANIZATION", organization)),
+            CmEngine::Puppet => None,
+        }
+    }
+
+    fn key_attribute(&self, key: &KeyMaterial) -> EngineAttribute {
+        match &self.settings.engine {
+            CmEngine::Chef { .. } => attribute("CHEF_NODE_PUBLIC_KEY", key.pem()),
+            CmEngine::Puppet => attribute("PUPPET_NODE_CSR", key.pem()),
+        }
+    }
+
+    async fn associate_node(&self, order: &NodeOrder, key: &KeyMaterial) -> Result<Registration, Failure> {
+        let mut request = self.client.associate_node().server_name(&self.settings.server).node_name(order.node.as_str());
+        request = request.engine_attributes(self.key_attribute(key));
+        if let Some(organization) = self.organization() {
+            request = request.engine_attributes(organization);
+        }
+        let output = request.send().await.map_err(|error| without_key(from_sdk(&error, classify), key))?;
+        Ok(registration(output.node_association_status_token))
+    }
+
+    async fn association_status(&self, token: &StatusToken) -> Result<RegistrationStatus, Failure> {
+        let request = self.client.describe_node_association_status().server_name(&self.settings.server);
+        let output = match request.node_association_status_token(token.0.as_ref()).send().await {
+            Ok(output) => output,
+            // The token is not recent. That the server is gone has the same code; the next association tells.
+            Err(error) if error.as_service_error().is_some_and(|error| error.is_resource_not_found_exception()) => {
+                return Ok(RegistrationStatus::UnknownToken);
+            }
+            Err(error) => return Err(from_sdk(&error, classify)),
+        };
+        Ok(match output.node_association_status {
+            Some(NodeAssociationStatus::Success) => RegistrationStatus::Success,
+            // The service gives no reason.
+            Some(NodeAssociationStatus::Failed) => RegistrationStatus::Failed("the server reported FAILED, without a reason".into()),
+            Some(NodeAssociationStatus::InProgress) => RegistrationStatus::InProgress,
+            other => {
+                let shown = other.as_ref().map_or("no status", NodeAssociationStatus::as_str);
+                return Err(Failure::new(Class::Transient, "unknown_status", detail(shown)));
+            }
+        })
+    }
+
+    async fn disassociate_node(&self, order: &NodeOrder) -> Result<Registration, Failure> {
+        let mut request = self.client.disassociate_node().server_name(&self.settings.server).node_name(order.node.as_str());
+        if let Some(organization) = self.organization() {
+            request = request.engine_attributes(organization);
+        }
+        match request.send().await {
+            Ok(output) => Ok(registration(output.node_association_status_token)),
+            // The code says that the server or the node is not there, and not which. Where the server is, the node is not, and
+            // one missing node must not be taken for a fault that stops everybody's.
+            Err(error) if error.as_service_error().is_some_and(|error| error.is_resource_not_found_exception()) => {
+                let failure = from_sdk(&error, classify);
+                match self.server_health().await {
+                    Ok(Health::Ready) => Ok(Registration::Done),
+                    Ok(Health::NotReady(state)) => Err(Failure::new(Class::NotReady, failure.code, format!("the server is {state}"))),
+                    Err(_) => Err(failure),
+                }
+            }
+            Err(error) => Err(from_sdk(&error, classify)),
+        }
+    }
+
+    async fn server_health(&self) -> Result<Health, Failure> {
+        let request = self.client.describe_servers().server_name(&self.settings.server);
+        let output = request.send().await.map_err(|error| from_sdk(&error, classify))?;
+        let server = output.servers.unwrap_or_default().into_iter().next();
+        let server = server.ok_or_else(|| Failure::new(Class::RouteFault, "no_server", "DescribeServers lists no such server"))?;
+        Ok(match server.status {
+            Some(ServerStatus::Healthy) => Health::Ready,
+            Some(other) => Health::NotReady(detail(other.as_str())),
+            None => Health::NotReady("no status".into()),
+        })
+    }
+}
+
+impl Registrar for OpsWorksCm {
+    fn associate<'a>(&'a self, order: &'a NodeOrder, key: &'a KeyMaterial) -> Reply<'a, Registration> {
+        Box::pin(self.associate_node(order, key))
+    }
+
+    fn status<'a>(&'a self, _order: &'a NodeOrder, token: &'a StatusToken) -> Reply<'a, RegistrationStatus> {
+        Box::pin(self.association_status(token))
+    }
+
+    fn disassociate<'a>(&'a self, order: &'a NodeOrder) -> Reply<'a, Registration> {
+        Box::pin(self.disassociate_node(order))
+    }
+
+    fn health(&self) -> Reply<'_, Health> {
+        Box::pin(self.server_health())
+    }
+}
+
+fn attribute(name: &str, value: &str) -> EngineAttribute {
+    EngineAttribute::builder().name(name).value(value).build()
+}
+
+/// Without a token there is nothing to ask after.
+fn registration(token: Option<String>) -> Registration {
+    match token.filter(|token| !token.is_empty()) {
+        Some(token) => Registration::InProgress(StatusToken(token.into())),
+        None => Registration::Done,
+    }
+}

@@ -1,0 +1,4 @@
+//! The samples in this folder, and what holds for any notification: what goes into an envelope comes out of it.
+
+mod properties;
+mod samples;

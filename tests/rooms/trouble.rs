@@ -1,0 +1,65 @@
+//! What goes wrong below the services.
+
+use std::time::{Duration, Instant};
+
+use enrolld::core::call::{Answer, Call, RouteId};
+use enrolld::retry::{Class, Failure};
+
+use crate::canned::{Canned, Reply};
+
+async fn failure_of(reply: Reply) -> (Failure, usize) {
+    let server = Canned::serve([reply]).await;
+    let Answer::Health(Err(failure)) = server.services.perform(Call::CheckHealth { route: RouteId(0) }).await else { panic!() };
+    (failure, server.asked().len())
+}
+
+#[tokio::test]
+async fn nothing_is_retried_behind_the_cores_back() {
+    for reply in [Reply::Http(503, String::new()), Reply::json_error(400, "ThrottlingException", ""), Reply::HangUp] {
+        let (_, asked) = failure_of(reply.clone()).await;
+        assert_eq!(asked, 1, "{reply:?}");
+    }
+}
+
+#[tokio::test]
+async fn broken_answers_and_connections_may_work_next_time() {
+    for (reply, code) in [
+        (Reply::HangUp, "connection"),
+        (Reply::Http(503, String::new()), "http_503"),
+        (Reply::Http(502, "<html>Bad Gateway</html>".into()), "http_502"),
+        (Reply::json_error(500, "InternalFailure", ""), "InternalFailure"),
+        (Reply::ok("{\"Servers\":["), "response"),
+    ] {
+        let (failure, _) = failure_of(reply).await;
+        assert_eq!((failure.class, failure.code.as_str()), (Class::Transient, code), "{failure}");
+    }
+}
+
+#[tokio::test]
+async fn a_silent_service_is_given_up_after_its_time_out() {
+    let began = Instant::now();
+    let (failure, _) = failure_of(Reply::Silence).await;
+    assert_eq!((failure.class, failure.code.as_str()), (Class::Transient, "timeout"), "{failure}");
+    assert!(began.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test]
+async fn a_long_poll_outlasts_the_time_out_of_other_calls() {
+    let server = Canned::serve([Reply::Late(Duration::from_millis(1200), "{}".into())]).await;
+    let call = Call::Receive { max: 1, wait: Duration::from_secs(20), visibility: Duration::from_secs(90) };
+    assert!(matches!(server.services.perform(call).await, Answer::Received(Ok(_))));
+}
+
+#[tokio::test]
+async fn our_own_credentials_are_a_fault_of_the_route() {
+    for code in ["ExpiredTokenException", "UnrecognizedClientException", "InvalidSignatureException", "AccessDeniedException"] {
+        let (failure, _) = failure_of(Reply::json_error(400, code, "")).await;
+        assert_eq!((failure.class, failure.code.as_str()), (Class::RouteFault, code));
+    }
+}
+
+#[tokio::test]
+async fn a_proxys_page_is_a_fault_of_the_route() {
+    let (failure, _) = failure_of(Reply::Http(403, "<html>blocked</html>".into())).await;
+    assert_eq!((failure.class, failure.code.as_str()), (Class::RouteFault, "http_403"), "{failure}");
+}
