@@ -4,6 +4,7 @@ use aws_config::SdkConfig;
 use aws_types::service_config::ServiceConfigKey;
 use hyper::Uri;
 
+use super::http::is_loopback;
 use crate::names::shown;
 
 /// The services that are asked, by the id that the SDK's environment and profiles name them with.
@@ -65,15 +66,31 @@ pub fn check_endpoint(service: &str, endpoint: &str, allow_plain_http: bool) -> 
     }
 }
 
-/// Only addresses that cannot leave the machine, and `localhost`, which by RFC 6761 may not either.
-fn is_loopback(host: &str) -> bool {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    host.eq_ignore_ascii_case("localhost") || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use aws_types::service_config::LoadServiceConfig;
+
+    /// An environment that names an endpoint for one service.
+    #[derive(Debug)]
+    struct Names(&'static str, &'static str);
+
+    impl LoadServiceConfig for Names {
+        fn load_config(&self, key: ServiceConfigKey<'_>) -> Option<String> {
+            (key.service_id() == self.0).then(|| self.1.to_owned())
+        }
+    }
+
+    #[test]
+    fn every_service_that_is_asked_is_checked() {
+        for service in SERVICES {
+            let config = SdkConfig::builder().service_config(Names(service, "http://10.0.0.7")).build();
+            assert!(check_all(&config, false).unwrap_err().to_string().contains(service));
+            assert_eq!(check_all(&config, true), Ok(()));
+        }
+        assert!(check_all(&SdkConfig::builder().endpoint_url("http://10.0.0.7").build(), false).is_err());
+        assert_eq!(check_all(&SdkConfig::builder().build(), false), Ok(()));
+    }
 
     #[test]
     fn https_and_this_machine_are_allowed() {

@@ -173,6 +173,9 @@ pub(super) fn from_credentials(error: &CredentialsError) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use aws_config::BehaviorVersion;
+    use aws_config::retry::RetryConfig;
+    use aws_credential_types::provider::{ProvideCredentials, future};
 
     #[test]
     fn throttles_outages_and_refusals_are_told_apart() {
@@ -211,5 +214,31 @@ mod tests {
         assert!(shown.starts_with(r"a\nb\u{1b}[31m\u{202e}xx"), "{shown}");
         assert!(shown.chars().count() < 340);
         assert!(shown.ends_with('…'));
+    }
+
+    #[derive(Debug)]
+    struct NoCredentials;
+
+    impl ProvideCredentials for NoCredentials {
+        fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+        where
+            Self: 'a,
+        {
+            future::ProvideCredentials::ready(Err(CredentialsError::not_loaded("none here")))
+        }
+    }
+
+    #[tokio::test]
+    async fn credentials_that_cannot_be_had_are_a_fault_of_the_route() {
+        let config = aws_config::defaults(BehaviorVersion::v2026_01_12())
+            .region("eu-central-1")
+            .endpoint_url("http://127.0.0.1:1")
+            .retry_config(RetryConfig::disabled())
+            .credentials_provider(NoCredentials)
+            .load()
+            .await;
+        let error = aws_sdk_sqs::Client::new(&config).list_queues().send().await.unwrap_err();
+        let failure = from_sdk(&error, shared_class);
+        assert_eq!((failure.class, failure.code.as_str()), (Class::RouteFault, "credentials"), "{failure}");
     }
 }

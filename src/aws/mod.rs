@@ -102,19 +102,6 @@ impl Aws {
         Ok(Self { scopes, attempt_timeout: settings.attempt_timeout, call_timeout: settings.call_timeout })
     }
 
-    /// Takes ready configurations instead, one for each scope: for whoever makes them, such as tests against a server of
-    /// their own. Time-outs of the settings are laid over them; nothing else is.
-    ///
-    /// # Panics
-    /// Where there is none.
-    #[must_use]
-    pub fn from_configs(settings: &AwsSettings, scopes: Vec<SdkConfig>) -> Self {
-        assert!(!scopes.is_empty(), "there is at least the worker's own scope");
-        let timeouts = timeouts(settings.connect_timeout, settings.attempt_timeout, settings.call_timeout);
-        let scopes = scopes.into_iter().map(|scope| scope.into_builder().timeout_config(timeouts.clone()).build()).collect();
-        Self { scopes, attempt_timeout: settings.attempt_timeout, call_timeout: settings.call_timeout }
-    }
-
     /// The configuration of a scope.
     ///
     /// # Panics

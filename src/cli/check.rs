@@ -100,11 +100,12 @@ async fn ask(config: &Config, report: &mut Report) {
             return;
         }
     };
-    if !scopes::check(config, &aws, report).await {
+    let Some(accounts) = scopes::check(config, &aws, report).await else {
         // Every other call would fail for the same reason and hide it.
         report.not_tested("AWS", "nothing else was asked without credentials");
         return;
-    }
+    };
+    scopes::compare(config, &settings, &accounts, report);
     let queue_arn = queue::check(config, &aws, &services.queue, report).await;
     groups::check(config, &settings, &aws, &services.scopes, queue_arn.as_deref(), report).await;
     servers::check(config, &settings, &services, report).await;

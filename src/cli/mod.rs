@@ -7,6 +7,7 @@ pub mod demo;
 pub mod health;
 mod rooms;
 pub mod run;
+pub mod simulate;
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -49,6 +50,7 @@ pub enum Command {
     Run(run::RunArgs),
     Check(check::CheckArgs),
     DeadLetters(dead_letters::DeadLettersArgs),
+    Simulate(simulate::SimulateArgs),
     Demo(demo::DemoArgs),
     Health(health::HealthArgs),
 }
@@ -67,6 +69,7 @@ impl Cli {
                 Command::Run(args) => run::run(args).await,
                 Command::Check(args) => check::run(args).await,
                 Command::DeadLetters(args) => dead_letters::run(args).await,
+                Command::Simulate(args) => simulate::run(args).await.map(|()| ExitCode::SUCCESS).map_err(CommandError::failed),
                 Command::Demo(args) => demo::run(args).await,
                 Command::Health(args) => health::run(args).await,
             }

@@ -144,8 +144,8 @@ pub const TOP: &[Key] = &[
 pub const ROUTE: &[Key] = &[
     required("name", TEXT, "The route's unique name, of a-z 0-9 and single hyphens. It stands in logs, metrics and environment variables."),
     required("groups", TEXTS, "Auto Scaling groups by name or glob (`*`, `?`). The first route that matches a group serves it."),
-    required("registrar", "table", "The server that nodes are enrolled with: see below."),
-    required("key", "table", "Where nodes publish their key material: see below."),
+    required("registrar", "table", "The server that nodes are enrolled with."),
+    required("key", "table", "Where nodes publish their key material."),
     usual("node_name", TEMPLATE, "{instance_id}", "The node's name on the server. It must name the instance."),
     optional("region", TEXT, "the worker's own", "The region of the groups, their parameters and their server."),
     optional("role_arn", TEXT, "the worker's own credentials", "The role to assume for this route's Auto Scaling, SSM and registrar."),

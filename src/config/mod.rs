@@ -9,6 +9,7 @@ mod overrides;
 mod problem;
 mod reader;
 mod route;
+mod route_tables;
 mod rules;
 mod sense;
 mod settings;
@@ -158,5 +159,7 @@ pub fn environment() -> Environment {
         .collect()
 }
 
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod tests;

@@ -113,7 +113,7 @@ impl<'s, 'a> Section<'s, 'a> {
             (None, Default::Is(text)) => Given::Text(text),
             (None, Default::Required | Default::Absent(_)) => {
                 let key = self.key(name);
-                let right = format!("write {name} = … ({}): {}", key.kind, lower_first(key.about));
+                let right = format!("write {name} = … ({}): {}", key.kind, first_sentence(key.about));
                 self.refuse(name, Refusal::new("it is missing", right));
                 return None;
             }
@@ -259,10 +259,8 @@ fn split(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim).filter(|entry| !entry.is_empty())
 }
 
-fn lower_first(text: &str) -> String {
-    let mut chars = text.chars();
-    let text = chars.next().map(|first| first.to_lowercase().chain(chars).collect::<String>()).unwrap_or_default();
-    text.trim_end_matches('.').to_owned()
+fn first_sentence(text: &str) -> &str {
+    text.split_once(". ").map_or_else(|| text.trim_end_matches('.'), |(first, _)| first)
 }
 
 /// What a value is, with its text where that is short, as a person would say it.

@@ -5,8 +5,8 @@ use wildmatch::WildMatch;
 use super::Config;
 use super::problem::Refusal;
 use super::reader::Section;
-use super::route::{KeySource, Route};
-use super::tables::ReadRoute;
+use super::route::{KeySource, Owner, Route};
+use super::route_tables::ReadRoute;
 use super::values::show;
 use crate::core::settings::DeleteKey;
 use crate::names::shown;
@@ -60,6 +60,12 @@ pub(super) fn of_route(section: &Section<'_, '_>, route: &Route) {
                 section.refuse("delete_key", Refusal::new(wrong, "leave it out"));
             }
         }
+    }
+    if let (Some(role), KeySource::Parameter { owner: Owner::Role(owner), .. }) = (&route.scope.role, &route.key)
+        && role.account() != owner.account()
+    {
+        let wrong = format!("owner_role is in account {}, and role_arn in {}", owner.account(), role.account());
+        section.refuse("key", Refusal::new(wrong, "name the role that the instances have in the account where their parameters are"));
     }
     if !route.allow_extensions.is_empty() && !route.registrar.takes_certificate_requests() {
         let wrong = "only Puppet's certificate requests have extensions";

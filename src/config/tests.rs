@@ -4,14 +4,12 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use proptest::prelude::*;
-
 use super::keys::{self, Key};
 use super::*;
 use crate::core::call::{ScopeId, ServerId};
 use crate::names::GroupName;
 
-const GOOD: &str = r#"
+pub(super) const GOOD: &str = r#"
 queue_url = "https://sqs.eu-central-1.amazonaws.com/123456789012/enrolld"
 worker = "worker-1"
 
@@ -29,7 +27,7 @@ parameter = "/enrolld/{instance_id}/public-key"
 owner_role = "arn:aws:iam::123456789012:role/web-instances"
 "#;
 
-fn read(text: &str) -> Result<Config, Problems> {
+pub(super) fn read(text: &str) -> Result<Config, Problems> {
     parse(text, "enrolld.toml", &Environment::new())
 }
 
@@ -38,12 +36,12 @@ fn with(text: &str, variables: &[(&str, &str)]) -> Result<Config, Problems> {
 }
 
 /// What is said of a text, all of it.
-fn refusal(text: &str) -> String {
+pub(super) fn refusal(text: &str) -> String {
     read(text).expect_err(text).to_string()
 }
 
 /// The good file with a line at its top.
-fn top(line: &str) -> String {
+pub(super) fn top(line: &str) -> String {
     format!("{line}\n{GOOD}")
 }
 
@@ -76,7 +74,7 @@ fn the_example_file_is_good() {
 }
 
 /// For each key: its table, its name, and a value other than the default.
-const OTHER_VALUES: &[(&str, &str, &str)] = &[
+pub(super) const OTHER_VALUES: &[(&str, &str, &str)] = &[
     ("top", "queue_url", r#""https://sqs.eu-central-1.amazonaws.com/123456789012/other""#),
     ("top", "dead_letter_queue_url", r#""https://sqs.eu-central-1.amazonaws.com/123456789012/dead""#),
     ("top", "region", r#""eu-west-1""#),
@@ -151,7 +149,7 @@ fn companions(table: &str, key: &str) -> &'static [(&'static str, &'static str, 
 }
 
 /// A file of the given lines over those of the good one; an empty value leaves a key out.
-fn file_of(lines: &[(&str, &str, &str)]) -> String {
+pub(super) fn file_of(lines: &[(&str, &str, &str)]) -> String {
     let mut all: Vec<(&str, &str, &str)> = vec![
         ("top", "queue_url", r#""https://sqs.eu-central-1.amazonaws.com/123456789012/enrolld""#),
         ("top", "worker", r#""worker-1""#),
@@ -316,6 +314,10 @@ fn combinations_that_cannot_work_are_refused() {
         (top("dead_letter_queue_url = \"https://sqs.eu-central-1.amazonaws.com/123456789012/enrolld\""), "it is the queue itself"),
         (in_route("external_id = \"xyz\""), "external_id: there is no role that takes it"),
         (in_route("role_arn = \"arn:aws:iam::210987654321:role/enrolld\""), "add \"210987654321\" to accounts"),
+        (
+            in_route("role_arn = \"arn:aws:iam::210987654321:role/enrolld\""),
+            "owner_role is in account 123456789012, and role_arn in 210987654321",
+        ),
         (in_route("region = \"us-east-1\""), "add \"us-east-1\" to regions"),
         (in_route("key_poll = \"10m\"\ntimeout = \"5m\""), "key_poll: 10m is not shorter than timeout (5m)"),
         (in_route("allow_extensions = [{ oid = \"1.2.3\", pattern = \"*\" }]"), "only Puppet's certificate requests have extensions"),
@@ -398,102 +400,5 @@ fn the_documentation_has_every_key_as_the_code_has_it() {
     for (heading, keys) in keys::TABLES {
         let section = format!("## {heading}\n\n{}", keys::markdown(keys));
         assert!(documentation.contains(&section), "docs/configuration.md should hold this as it is:\n\n{section}");
-    }
-}
-
-/// Text that is nearly a configuration: pieces of good ones, put together at random.
-fn nearly() -> impl Strategy<Value = String> {
-    let piece = prop_oneof![
-        prop::sample::select(keys::TABLES).prop_flat_map(|(_, keys)| prop::sample::select(keys).prop_map(|key| key.name.to_owned())),
-        prop::sample::select(vec![
-            "=",
-            " = ",
-            "\n",
-            "[",
-            "]",
-            "[[route]]\n",
-            "[route.key]\n",
-            "{",
-            "}",
-            ",",
-            "\"",
-            "'",
-            "\"\"\"",
-            ".",
-            "#",
-            "0",
-            "-1",
-            "1e9",
-            "true",
-            "\"5s\"",
-            "\"{instance_id}\"",
-            "\"off\"",
-            "[[",
-            "]]",
-            "\"\\u0000\"",
-            "é",
-            "[a.b]\n",
-            "[[a]]\n",
-            "a.b = 1\n",
-            "a = 1\n",
-        ])
-        .prop_map(str::to_owned),
-        ".{0,12}",
-    ];
-    prop::collection::vec(piece, 0..40).prop_map(|pieces| pieces.concat())
-}
-
-#[test]
-fn odd_toml_is_refused_without_a_panic() {
-    for text in [
-        "a.b = 1\n[[a]]",
-        "[[a]]\n[a]",
-        "[a]\n[[a]]",
-        "route.name = 1\n[[route]]",
-        "[[route]]\n[route.key]\n[route.key]",
-        "[[route]]\nkey.a.b = 1\n[[route.key]]",
-    ] {
-        refusal(text);
-    }
-}
-
-proptest! {
-    #[test]
-    fn no_text_makes_the_reader_panic(text in ".*", variable in "ENROLLD_[A-Za-z_]{0,30}", value in ".*") {
-        let environment = Environment::from([(variable, value)]);
-        let _ = parse(&text, "f", &environment);
-        let _ = parse(GOOD, "f", &environment);
-    }
-
-    #[test]
-    fn nothing_that_is_nearly_a_configuration_makes_the_reader_panic(text in nearly()) {
-        let _ = parse(&text, "f", &Environment::new());
-        let _ = parse(&format!("{GOOD}\n{text}"), "f", &Environment::new());
-    }
-
-    #[test]
-    fn a_value_of_any_kind_under_any_key_is_read_or_refused(
-        which in prop::sample::select(OTHER_VALUES),
-        value in prop::sample::select(vec!["0", "-1", "1.5", "nan", "\"\"", "\"x\"", "\"-5s\"", "[]", "[[]]", "{}", "[{}]", "false", "9223372036854775807", "\"9999999999999999h\"", "\"\\u0000\""]),
-    ) {
-        let (table, key, _) = which;
-        let _ = read(&file_of(&[(table, key, value)]));
-    }
-
-    #[test]
-    fn an_extension_that_the_reader_takes_is_one_that_requests_can_be_checked_for(oid in "[0-3](\\.[0-9]{1,6}){1,6}|2\\.5\\.29\\.[0-9]{1,2}|1\\.3\\.6\\.1\\.4\\.1\\.34380\\.1\\.[0-9]\\.[0-9]{1,2}") {
-        if rules::oid(&oid).is_ok() {
-            let rules = crate::key_material::CsrRules::new([(oid.as_str(), "*")]);
-            prop_assert!(rules.is_ok(), "{:?}", rules.err());
-        }
-    }
-
-    #[test]
-    fn whatever_is_read_can_be_told_to_the_core(value in 1_u32..100_000, wait in 0_u64..20) {
-        if let Ok(config) = read(&top(&format!("max_open = {value}\npoll_wait = \"{wait}s\""))) {
-            let settings = config.core_settings();
-            prop_assert_eq!(settings.max_open, value as usize);
-            prop_assert_eq!(settings.poll_wait.as_secs(), wait);
-        }
     }
 }

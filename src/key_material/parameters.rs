@@ -76,8 +76,7 @@ pub(super) async fn fetch_owned(client: &Client, engine: &Engine, owner: &OwnerR
     Err(Failure::new(Class::Transient, "endless_pages", "GetParameterHistory had more pages than a parameter has versions"))
 }
 
-/// One version of a parameter; its value is wiped when dropped.
-#[derive(Debug)]
+/// One version of a parameter; its value is wiped when dropped, and cannot be shown.
 struct Version {
     number: i64,
     user: String,

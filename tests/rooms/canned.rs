@@ -4,10 +4,6 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use aws_credential_types::Credentials;
-use aws_credential_types::provider::error::CredentialsError;
-use aws_credential_types::provider::future::ProvideCredentials as ProvideCredentialsFuture;
-use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use bytes::Bytes;
 use enrolld::aws::{Aws, AwsSettings};
 use enrolld::driver::services::{ScopeServices, Services};
@@ -60,18 +56,6 @@ impl Reply {
     }
 }
 
-#[derive(Debug)]
-struct NoCredentials;
-
-impl ProvideCredentials for NoCredentials {
-    fn provide_credentials<'a>(&'a self) -> ProvideCredentialsFuture<'a>
-    where
-        Self: 'a,
-    {
-        ProvideCredentialsFuture::ready(Err(CredentialsError::not_loaded("none here")))
-    }
-}
-
 /// The server; it stops with the test's runtime.
 pub struct Canned {
     asked: Arc<Mutex<Vec<Asked>>>,
@@ -83,16 +67,6 @@ impl Canned {
     ///
     /// Route 0 is Chef by parameter, route 1 Chef by parameter with an owner, route 2 Puppet by Run Command.
     pub async fn serve(replies: impl IntoIterator<Item = Reply>) -> Self {
-        let keys = Credentials::new("AKIDEXAMPLE", "an-example-and-no-secret", None, None, "test");
-        Self::serve_with(replies, SharedCredentialsProvider::new(keys)).await
-    }
-
-    /// Services whose credentials cannot be had.
-    pub async fn without_credentials() -> Self {
-        Self::serve_with([], SharedCredentialsProvider::new(NoCredentials)).await
-    }
-
-    async fn serve_with(replies: impl IntoIterator<Item = Reply>, credentials: SharedCredentialsProvider) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let replies: Arc<Mutex<VecDeque<Reply>>> = Arc::new(Mutex::new(replies.into_iter().collect()));
@@ -107,7 +81,7 @@ impl Canned {
                 }
             }
         });
-        Self { asked, services: services(&url, credentials).await }
+        Self { asked, services: services(&url) }
     }
 
     /// What was asked so far.
@@ -155,7 +129,7 @@ async fn answer(
     }
 }
 
-async fn services(url: &str, credentials: SharedCredentialsProvider) -> Services {
+fn services(url: &str) -> Services {
     let settings = AwsSettings {
         region: Some("eu-central-1".into()),
         connect_timeout: Duration::from_secs(2),
@@ -164,9 +138,7 @@ async fn services(url: &str, credentials: SharedCredentialsProvider) -> Services
         worker: "test".into(),
         scopes: Vec::new(),
     };
-    let loaded = Aws::load(&settings).await.unwrap();
-    let config = loaded.own().to_builder().endpoint_url(url).credentials_provider(credentials).build();
-    let aws = Aws::from_configs(&settings, vec![config]);
+    let aws = Aws::fixed(&settings, url, "AKIDEXAMPLE").unwrap();
     let config = aws.own();
     let document = Document { name: "enrolld-csr".into(), version: None, commands: Vec::new() };
     let chef = CmSettings { server: "chef".into(), engine: CmEngine::Chef { organization: "default".into() } };

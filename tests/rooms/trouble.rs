@@ -63,11 +63,3 @@ async fn a_proxys_page_is_a_fault_of_the_route() {
     let (failure, _) = failure_of(Reply::Http(403, "<html>blocked</html>".into())).await;
     assert_eq!((failure.class, failure.code.as_str()), (Class::RouteFault, "http_403"), "{failure}");
 }
-
-#[tokio::test]
-async fn credentials_that_cannot_be_had_are_named() {
-    let server = Canned::without_credentials().await;
-    let Answer::Health(Err(failure)) = server.services.perform(Call::CheckHealth { route: RouteId(0) }).await else { panic!() };
-    assert_eq!((failure.class, failure.code.as_str()), (Class::RouteFault, "credentials"), "{failure}");
-    assert!(server.asked().is_empty());
-}

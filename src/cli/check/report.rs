@@ -101,6 +101,11 @@ impl Report {
             self.fail(about, found, format!("allow {action} to whom enrolld runs as"));
             return;
         }
+        // An answer without a code of the service's own did not come from the service.
+        if failure.code.starts_with("http_4") {
+            self.fail(about, found, "look at AWS_ENDPOINT_URL and at proxies: something else answered");
+            return;
+        }
         match failure.class {
             Class::Throttled => self.warn(about, found, "ask again in a moment, and look at what else uses this API"),
             Class::Transient => self.fail(about, found, "look at the network between here and AWS, and at AWS_ENDPOINT_URL"),
@@ -153,7 +158,7 @@ impl fmt::Display for Report {
         }
         let [ok, not_tested, warnings, failures] =
             [Verdict::Ok, Verdict::NotTested, Verdict::Warn, Verdict::Fail].map(|verdict| self.count(verdict));
-        write!(f, "{ok} ok, {not_tested} not tested, {warnings} to look at, {failures} failed")
+        write!(f, "{ok} ok, {not_tested} not tested, {warnings} warnings, {failures} failed")
     }
 }
 
@@ -176,7 +181,7 @@ mod tests {
         assert_eq!(
             text,
             "ok          queue: it is a standard queue\nFAIL        queue: it has no redrive policy; give it one\n\
-             1 ok, 0 not tested, 0 to look at, 1 failed"
+             1 ok, 0 not tested, 0 warnings, 1 failed"
         );
         assert!(!report.passed());
     }

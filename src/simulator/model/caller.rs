@@ -1,0 +1,105 @@
+//! Who calls: access key ids stand for principals.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::error::ApiError;
+use super::operation::{Operation, Service};
+
+/// Who makes a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The account, twelve digits.
+    pub account: Arc<str>,
+    /// The principal; it becomes `LastModifiedUser` and stands in the association log.
+    pub arn: Arc<str>,
+}
+
+impl Caller {
+    /// A caller by account and ARN.
+    #[must_use]
+    pub fn new(account: &str, arn: &str) -> Self {
+        Self { account: account.into(), arn: arn.into() }
+    }
+
+    /// The role session that an EC2 instance is: the session name is the instance id.
+    #[must_use]
+    pub fn instance(account: &str, role: &str, instance: &str) -> Self {
+        Self::new(account, &format!("arn:aws:sts::{account}:assumed-role/{role}/{instance}"))
+    }
+}
+
+/// A principal behind an access key id.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Principal {
+    /// The access key id that selects it.
+    pub access_key_id: String,
+    /// Its ARN.
+    pub arn: String,
+    /// Its account; the simulator's own when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// Operations that are refused to it (`ssm:GetParameters`, `sqs:*`, `*`).
+    #[serde(default)]
+    pub denied: Vec<String>,
+}
+
+/// All principals, and the one that every unknown access key id stands for.
+#[derive(Debug)]
+pub struct Principals {
+    default: Caller,
+    known: HashMap<String, (Caller, Vec<String>)>,
+}
+
+impl Principals {
+    pub(crate) fn new(account: &str) -> Self {
+        let default = Caller::new(account, &format!("arn:aws:iam::{account}:root"));
+        Self { default, known: HashMap::new() }
+    }
+
+    /// Makes an access key id stand for a principal, from now on.
+    pub fn set(&mut self, principal: Principal) {
+        let account = principal.account.as_deref().unwrap_or(&self.default.account);
+        let caller = Caller::new(account, &principal.arn);
+        self.known.insert(principal.access_key_id, (caller, principal.denied));
+    }
+
+    /// The caller that an access key id stands for.
+    #[must_use]
+    pub fn caller(&self, access_key_id: &str) -> Caller {
+        self.known.get(access_key_id).map_or_else(|| self.default.clone(), |(caller, _)| caller.clone())
+    }
+
+    /// Whether the operation is refused to this access key id.
+    ///
+    /// # Errors
+    /// The access error of the operation's service.
+    pub fn authorise(&self, access_key_id: &str, operation: Operation) -> Result<(), ApiError> {
+        match self.known.get(access_key_id) {
+            Some((caller, denied)) if denied.iter().any(|pattern| operation.matches(pattern)) => Err(denial(caller, operation, None)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The access error that a service answers, in its own form.
+#[must_use]
+pub fn denial(caller: &Caller, operation: Operation, resource: Option<&str>) -> ApiError {
+    let on = resource.map(|resource| format!(" on resource: {resource}")).unwrap_or_default();
+    let message = format!(
+        "User: {} is not authorized to perform: {operation}{on} because no identity-based policy allows the {operation} action",
+        caller.arn
+    );
+    match operation.service() {
+        Service::Sqs => ApiError {
+            query_code: Some("AccessDenied"),
+            namespace: Some("com.amazon.coral.service#"),
+            ..ApiError::new(403, "AccessDeniedException", Some(message))
+        },
+        Service::Ssm | Service::OpsworksCm => ApiError::client("AccessDeniedException", message),
+        Service::AutoScaling | Service::Sts => ApiError::new(403, "AccessDenied", Some(message)),
+    }
+}

@@ -1,0 +1,99 @@
+//! The command line as a person meets it: what it prints, and how it exits.
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+fn enrolld(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_enrolld"));
+    command.args(arguments).env_clear().envs(variables.iter().copied());
+    command.output().expect("the binary was built for this test")
+}
+
+fn example() -> String {
+    format!("{}/deploy/enrolld.example.toml", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A file of its own for each test, in the build's own folder for such things.
+fn file(name: &str, text: &str) -> String {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::write(&path, text).expect("the folder is there to be written to");
+    path.to_str().expect("the path is text").to_owned()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn the_example_passes_the_offline_check_and_aws_is_said_to_be_not_tested() {
+    let output = enrolld(&["check", "--offline", "--config", &example()], &[]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(stdout(&output).contains("not tested  AWS"), "{}", stdout(&output));
+}
+
+#[test]
+fn a_bad_file_exits_with_2_and_a_line_for_each_mistake() {
+    let path = file("bad.toml", "queue_url = 5\nmax_open = \"many\"\ncolour = \"red\"\n");
+    for command in ["check", "run"] {
+        let output = enrolld(&[command, "--config", &path], &[]);
+        assert_eq!(output.status.code(), Some(2));
+        let said = stderr(&output);
+        for place in [":1:13: queue_url: ", ":2:13: max_open: ", ":3:1: colour: ", ":1:1: route: "] {
+            assert!(said.lines().any(|line| line.starts_with(&format!("{path}{place}"))), "{command}: {place} in\n{said}");
+        }
+        assert_eq!(stdout(&output), "");
+    }
+}
+
+#[test]
+fn a_bad_file_is_json_where_json_is_asked_for() {
+    let path = file("bad-json.toml", "queue_url = 5\n");
+    let output = enrolld(&["check", "--config", &path, "--output", "json"], &[]);
+    assert_eq!(output.status.code(), Some(2));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).expect("it is JSON");
+    assert_eq!(report["passed"], false);
+    assert_eq!(report["failures"], 2);
+    assert_eq!(report["findings"][0]["result"], "FAIL");
+}
+
+#[test]
+fn the_file_can_be_named_by_a_variable_and_a_misspelt_variable_is_refused() {
+    let example = example();
+    let named = ("ENROLLD_CONFIG", example.as_str());
+    assert_eq!(enrolld(&["check", "--offline"], &[named]).status.code(), Some(0));
+    let output = enrolld(&["check", "--offline"], &[named, ("ENROLLD_MAXOPEN", "5")]);
+    assert_eq!(output.status.code(), Some(2));
+    assert_eq!(stderr(&output).trim(), "ENROLLD_MAXOPEN: no key is set by this variable; did you mean ENROLLD_MAX_OPEN?");
+}
+
+#[test]
+fn bad_usage_exits_with_2_and_says_how_to_get_help() {
+    for arguments in [&["check"][..], &["fly"], &["demo", "--nodes", "0"], &["run", "--configuration", "x"]] {
+        let output = enrolld(arguments, &[]);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(stderr(&output).contains("--help"), "{arguments:?}: {}", stderr(&output));
+    }
+}
+
+#[test]
+fn without_credentials_the_check_fails_at_once_and_says_what_is_missing() {
+    // No metadata service is asked, so nothing leaves this machine.
+    let variables = [("AWS_EC2_METADATA_DISABLED", "true"), ("AWS_ENDPOINT_URL", "http://127.0.0.1:9")];
+    let output = enrolld(&["check", "--config", &example()], &variables);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    let said = stdout(&output);
+    assert!(said.contains("FAIL        credentials: "), "{said}");
+    assert!(said.contains("nothing else was asked without credentials"), "{said}");
+}
+
+#[test]
+fn an_endpoint_without_tls_elsewhere_is_refused_before_anything_is_sent() {
+    let variables = [("AWS_ACCESS_KEY_ID", "a"), ("AWS_SECRET_ACCESS_KEY", "b"), ("AWS_ENDPOINT_URL_SQS", "http://203.0.113.1")];
+    let output = enrolld(&["check", "--config", &example()], &variables);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stdout(&output).contains("FAIL        AWS: the endpoint"), "{}", stdout(&output));
+}

@@ -1,0 +1,104 @@
+"""Starts and stops the real processes of a test, on free ports of the loopback."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from pathlib import Path
+
+BINARY = os.environ.get("ENROLLD_BIN", "target/debug/enrolld")
+REGION = "eu-central-1"
+ACCOUNT = "123456789012"
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def eventually(check, what: str, seconds: float = 30.0):
+    """Returns the first true answer of `check`; fails with its last one where there is none in time."""
+    end = time.monotonic() + seconds
+    while True:
+        answer = check()
+        if answer:
+            return answer
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {seconds:g} s: {what} (last: {answer!r})")
+        time.sleep(0.05)
+
+
+def answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(url, timeout=2) as response:
+            return response.status == 200
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+@contextmanager
+def process(name: str, command: list[str], folder: Path, environment: dict[str, str], ready_url: str):
+    """Runs a command until the end of the block; yields once `ready_url` answers 200. What it prints stands in `name`.log."""
+    log = folder / f"{name}.log"
+    # Nothing of the caller's own AWS may leak in: profiles, credentials, proxies.
+    clean = {key: os.environ[key] for key in ("PATH", "LANG", "TMPDIR") if key in os.environ}
+    with log.open("wb") as output:
+        running = subprocess.Popen(
+            command, cwd=folder, env=clean | {"HOME": str(folder)} | environment, stdout=output, stderr=subprocess.STDOUT
+        )
+    try:
+
+        def ready():
+            if running.poll() is not None:
+                raise AssertionError(f"{name} ended at once with {running.returncode}:\n{log.read_text(errors='replace')}")
+            return answers(ready_url)
+
+        eventually(ready, f"{name} answers at {ready_url}")
+        yield running
+    finally:
+        running.send_signal(signal.SIGTERM)
+        try:
+            running.wait(40)
+        except subprocess.TimeoutExpired:
+            running.kill()
+            running.wait()
+
+
+@contextmanager
+def ministack(folder: Path):
+    port = free_port()
+    environment = {
+        "GATEWAY_PORT": str(port),
+        "BIND_HOST": "127.0.0.1",
+        "MINISTACK_ACCOUNT_ID": ACCOUNT,
+        "MINISTACK_REGION": REGION,
+        "SERVICES": "sqs,sns,events,ssm,sts",
+    }
+    command = [str(Path(sys.executable).with_name("ministack"))]
+    url = f"http://127.0.0.1:{port}"
+    with process("ministack", command, folder, environment, f"{url}/_ministack/health"):
+        yield url
+
+
+@contextmanager
+def simulator(folder: Path):
+    port = free_port()
+    command = [str(Path(BINARY).resolve()), "simulate", "--listen", f"127.0.0.1:{port}"]
+    url = f"http://127.0.0.1:{port}"
+    with process("simulate", command, folder, {}, f"{url}/_sim/state?summary=1"):
+        yield url
+
+
+@contextmanager
+def worker(folder: Path, configuration: str, environment: dict[str, str]):
+    port = free_port()
+    (folder / "enrolld.toml").write_text(f'listen = "127.0.0.1:{port}"\n{configuration}')
+    command = [str(Path(BINARY).resolve()), "run", "--config", "enrolld.toml"]
+    with process("worker", command, folder, environment, f"http://127.0.0.1:{port}/readyz") as running:
+        yield running
