@@ -84,11 +84,14 @@ impl Letter {
         // SQS says where it moved a message from; not everything that speaks its protocol does, but the count then shows it. By
         // itself the count proves little, since looks at the letters count too.
         let moved = stored.moved_from.is_some() || max_receive_count.is_some_and(|most| message.receive_count > most);
-        let times = message.receive_count;
         let (reason, detail) = match attribute("EnrolldReason") {
             Some(reason) => (reason, attribute("EnrolldDetail").unwrap_or("no detail was given").to_owned()),
-            None if moved => (MOVED_BY_SQS, format!("moved by SQS: received {times} times")),
-            None => (NOT_OURS, format!("nothing says why, and no worker wrote it: received {times} times")),
+            None if moved => {
+                // The count may begin anew in the dead-letter queue; but SQS moved it only after so many.
+                let received = message.receive_count.max(max_receive_count.unwrap_or(0));
+                (MOVED_BY_SQS, format!("moved by SQS: received {}", times(received)))
+            }
+            None => (NOT_OURS, format!("nothing says why, and no worker wrote it: received {}", times(message.receive_count))),
         };
         Self {
             id: message.id.clone(),
@@ -172,6 +175,10 @@ impl Letter {
         }
         value
     }
+}
+
+fn times(count: u32) -> String {
+    if count == 1 { "once".to_owned() } else { format!("{count} times") }
 }
 
 impl Owed {
@@ -275,6 +282,8 @@ pub(super) mod tests {
         let letter = Letter::read(&moved, None);
         assert_eq!((letter.reason.as_str(), letter.detail.as_str()), (MOVED_BY_SQS, "moved by SQS: received 101 times"));
         assert_eq!(letter.when().as_deref(), Some("2023-11-14T22:13:20Z"), "the time of sending stands in");
+        moved.message.receive_count = 1;
+        assert_eq!(Letter::read(&moved, Some(100)).detail.as_str(), "moved by SQS: received 100 times", "the count began anew");
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub const VISIBILITY: Duration = Duration::from_secs(60);
 const LONGEST_LOOK: Duration = Duration::from_secs(40);
 /// How long one receive waits: a receive that waits asks all of SQS's servers, one that does not asks a few.
 const WAIT: Duration = Duration::from_secs(1);
-/// So many receives that bring nothing new show that there is nothing more.
+/// So many receives that bring nothing new show that there is nothing more; one where as many are in hand as SQS counted.
 const EMPTY_RECEIVES: u32 = 2;
 /// How many bytes of bodies are held at most: one may be 1 MiB.
 const MOST_BYTES: usize = 64 << 20;
@@ -111,7 +111,8 @@ pub async fn take(queues: &Queues, limit: usize, stop: &watch::Receiver<bool>) -
             held.push(Held { letter: Letter::read(&stored, queues.facts.max_receive_count), hand, body: stored.message.body });
         }
         without_news = if held.len() == before { without_news + 1 } else { 0 };
-        if without_news >= EMPTY_RECEIVES {
+        let as_counted = depth.is_some_and(|depth| held.len() as u64 >= depth.waiting);
+        if without_news >= EMPTY_RECEIVES || (without_news > 0 && as_counted) {
             break End::Everything;
         }
     };
