@@ -92,7 +92,7 @@ pub struct RedriveArgs {
     pub filter: Filter,
 
     /// Every letter: needed where no filter is given
-    #[arg(long, conflicts_with_all = ["reasons", "instances"])]
+    #[arg(long, required_unless_present_any = ["reasons", "instances"], conflicts_with_all = ["reasons", "instances"])]
     pub all: bool,
 
     /// Only say what would be done
@@ -189,9 +189,6 @@ async fn list(args: ListArgs) -> Result<ExitCode, CommandError> {
 
 async fn redrive(args: RedriveArgs) -> Result<ExitCode, CommandError> {
     let selection = args.filter.selection();
-    if selection.is_everything() && !args.all {
-        return Err(CommandError::failed("say which letters: --reason CODE, --instance ID, or --all"));
-    }
     let config = args.config.load()?;
     let Opened { queues, services, settings, stop } = Opened::open(&config).await?;
     let url = queues.letters_url.clone();

@@ -13,12 +13,6 @@ pub struct Selection {
 }
 
 impl Selection {
-    /// Whether no filter was given.
-    #[must_use]
-    pub fn is_everything(&self) -> bool {
-        self.reasons.is_empty() && self.instances.is_empty()
-    }
-
     /// Whether a letter is meant.
     #[must_use]
     pub fn takes(&self, letter: &Letter) -> bool {

@@ -1,11 +1,9 @@
 //! Looking: what is shown, and that nothing is lost by it.
 
-use std::time::Duration;
-
 use enrolld::simulator::model::faults::Effect;
 use enrolld::simulator::model::sqs::wire::{MessageAttributes, ReceiveMessage};
 
-use crate::{Bench, LETTERS, MAIN, Ran, instance, termination};
+use crate::{Bench, LETTERS, MAIN, Ran, instance, signal, termination};
 
 /// A letter as the worker writes it, one that SQS moved, one of somebody's, and a hostile one.
 async fn four_letters(name: &str) -> Bench {
@@ -127,14 +125,12 @@ async fn what_was_seen_before_an_error_is_shown_and_given_back() {
     for number in 0..25 {
         bench.letter(&[("EnrolldReason", "deadline")], &termination(&instance(number)));
     }
-    // The first receive takes its time; the later ones are denied.
-    bench.fault("sqs:ReceiveMessage", Effect::Latency { ms: 1000, jitter_ms: 0 }, Some(1));
+    // Slow enough that the receives after the first two are denied.
+    bench.fault("sqs:ReceiveMessage", Effect::Latency { ms: 500, jitter_ms: 0 }, None);
     let denied = Effect::Error { status: 403, code: Some("AccessDenied".into()), message: Some("not any more".into()) };
     let run = bench.list(&[]);
     let deny = async {
-        while bench.queue(LETTERS).counts.received == 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        bench.until(|bench| bench.queue(LETTERS).counts.received > 0).await;
         bench.fault("sqs:ReceiveMessage", denied, None);
     };
     let (ran, ()) = tokio::join!(run, deny);
@@ -153,10 +149,8 @@ async fn an_interrupted_look_gives_everything_back() {
     let child = bench.command(&["dead-letters", "list"]).spawn().expect("the binary was built for this test");
     let id = child.id();
     let ended = tokio::task::spawn_blocking(move || child.wait_with_output());
-    while bench.queue(LETTERS).counts.received < 20 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    std::process::Command::new("kill").args(["-INT", &id.to_string()]).status().expect("there is a kill");
+    bench.until(|bench| bench.queue(LETTERS).counts.received >= 20).await;
+    signal("INT", id);
     let ran = Ran::of(&ended.await.expect("waiting does not panic").expect("it ends"));
     ran.must_exit(1);
     assert!(ran.stdout.contains("looking was interrupted"), "{}", ran.stdout);

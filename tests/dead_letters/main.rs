@@ -6,6 +6,7 @@ mod redrive;
 
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use enrolld::simulator::model::faults::{Effect, Fault};
 use enrolld::simulator::model::fixture::Fixture;
@@ -97,6 +98,16 @@ impl Bench {
         self.simulator.state(true).queues.remove(name).expect("the queue is there")
     }
 
+    /// Waits for something to happen in the simulator.
+    async fn until(&self, happened: impl Fn(&Self) -> bool) {
+        let waiting = async {
+            while !happened(self) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("it happens within a minute");
+    }
+
     fn bodies(&self, name: &str) -> Vec<String> {
         let mut bodies: Vec<String> = self.queue(name).messages.into_iter().map(|message| message.body).collect();
         bodies.sort();
@@ -137,6 +148,12 @@ status_poll_initial = "100ms"
 status_poll_max = "200ms"
 "#
     )
+}
+
+/// Sends a signal to a process of ours.
+fn signal(name: &str, process: u32) {
+    let sent = Command::new("kill").args([format!("-{name}"), process.to_string()]).status();
+    assert!(sent.expect("there is a kill").success());
 }
 
 /// The notification of a termination.

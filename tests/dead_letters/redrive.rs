@@ -1,11 +1,9 @@
 //! Sending back: what goes, what stays, and that nothing is lost on the way.
 
-use std::time::Duration;
-
 use enrolld::simulator::model::autoscaling::{LifecycleState, Place};
 use enrolld::simulator::model::faults::Effect;
 
-use crate::{Bench, GROUP, LETTERS, MAIN, configuration, instance, termination};
+use crate::{Bench, GROUP, LETTERS, MAIN, configuration, instance, signal, termination};
 
 async fn with_letters(name: &str, count: usize) -> Bench {
     let bench = Bench::start(name, |_| {}).await;
@@ -20,7 +18,7 @@ async fn with_letters(name: &str, count: usize) -> Bench {
 async fn without_a_filter_all_must_be_said() {
     let bench = with_letters("all", 2).await;
     let ran = bench.redrive(&[]).await;
-    assert!(ran.must_exit(1).stderr.contains("--all"), "{}", ran.stderr);
+    assert!(ran.must_exit(2).stderr.contains("--all"), "{}", ran.stderr);
     bench.redrive(&["--all", "--reason", "x"]).await.must_exit(2);
     bench.letters_must_be(2);
     assert_eq!(bench.queue(LETTERS).counts.received, 0);
@@ -94,10 +92,8 @@ async fn an_interrupt_sends_nothing_more_and_gives_the_rest_back() {
     let child = bench.command(&["dead-letters", "redrive", "--all"]).spawn().expect("the binary was built for this test");
     let id = child.id();
     let ended = tokio::task::spawn_blocking(move || child.wait_with_output());
-    while bench.queue(MAIN).counts.sent == 0 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    std::process::Command::new("kill").args(["-INT", &id.to_string()]).status().expect("there is a kill");
+    bench.until(|bench| bench.queue(MAIN).counts.sent > 0).await;
+    signal("INT", id);
     let ran = crate::Ran::of(&ended.await.expect("waiting does not panic").expect("it ends"));
     assert!(ran.must_exit(1).stdout.contains("not reached"), "{}", ran.stdout);
     let sent = bench.queue(MAIN).visible;
@@ -111,10 +107,10 @@ async fn a_launch_that_had_no_route_is_enrolled_once_it_has_one_and_was_sent_bac
     let good = configuration(&bench.simulator.endpoint(), "web-*");
     let worker = || {
         let child = bench.command(&["run"]).spawn().expect("the binary was built for this test");
-        let id = child.id().to_string();
+        let id = child.id();
         let ended = tokio::task::spawn_blocking(move || child.wait_with_output());
         async move {
-            std::process::Command::new("kill").args(["-TERM", &id]).status().expect("there is a kill");
+            signal("TERM", id);
             ended.await.expect("waiting does not panic").expect("it ends");
         }
     };
@@ -122,9 +118,7 @@ async fn a_launch_that_had_no_route_is_enrolled_once_it_has_one_and_was_sent_bac
     let launched = bench.simulator.with(|world, now| world.launch(now, GROUP, 1, Place::AutoScalingGroup, None)).expect("there is room");
     let id = launched[0].to_string();
     let stop = worker();
-    while bench.queue(LETTERS).visible == 0 {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    bench.until(|bench| bench.queue(LETTERS).visible > 0).await;
     stop.await;
     let report = bench.list(&["--output", "json", "--reason", "no_route"]).await.must_exit(0).json();
     assert_eq!((&report["letters"][0]["instance"], &report["letters"][0]["outcome"]), (&id.as_str().into(), &"dead_lettered".into()));
@@ -133,9 +127,7 @@ async fn a_launch_that_had_no_route_is_enrolled_once_it_has_one_and_was_sent_bac
     bench.redrive(&["--instance", &id]).await.must_exit(0);
     bench.letters_must_be(0);
     let stop = worker();
-    while bench.simulator.with(|world, _| world.lifecycle_state(&id)) != Some(LifecycleState::InService) {
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
+    bench.until(|bench| bench.simulator.with(|world, _| world.lifecycle_state(&id)) == Some(LifecycleState::InService)).await;
     stop.await;
     assert!(bench.simulator.state(true).servers[crate::SERVER].nodes.contains_key(&id));
 }
