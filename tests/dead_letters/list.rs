@@ -1,7 +1,6 @@
 //! Looking: what is shown, and that nothing is lost by it.
 
 use enrolld::simulator::model::faults::Effect;
-use enrolld::simulator::model::sqs::wire::{MessageAttributes, ReceiveMessage};
 
 use crate::{Bench, LETTERS, MAIN, Ran, instance, signal, termination};
 
@@ -22,19 +21,7 @@ async fn four_letters(name: &str) -> Bench {
         ],
         &termination(&instance(1)),
     );
-    bench.simulator.with(|world, now| {
-        world.deliver(now, MAIN, &termination(&instance(2)), &MessageAttributes::new(), 1).expect("the queue is there");
-        let root = world.root();
-        let request = ReceiveMessage {
-            queue_url: format!("http://x/123456789012/{MAIN}"),
-            visibility_timeout: Some(0),
-            wait_time_seconds: Some(0),
-            ..ReceiveMessage::default()
-        };
-        for _ in 0..3 {
-            world.receive_message(now, &root, &request).expect("the queue is there");
-        }
-    });
+    bench.moved_by_sqs(MAIN, &termination(&instance(2)));
     bench.letter(&[], "hello?");
     bench.letter(&[("EnrolldReason", "not_json\u{1b}[2J\r\nFORGED")], "\u{1b}]0;title\u{7}-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBg");
     bench.letters_must_be(4);

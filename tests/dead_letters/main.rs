@@ -11,7 +11,7 @@ use std::time::Duration;
 use enrolld::simulator::model::faults::{Effect, Fault};
 use enrolld::simulator::model::fixture::Fixture;
 use enrolld::simulator::model::sqs::QueueState;
-use enrolld::simulator::model::sqs::wire::{MessageAttribute, MessageAttributes};
+use enrolld::simulator::model::sqs::wire::{MessageAttribute, MessageAttributes, ReceiveMessage};
 use enrolld::simulator::{Options, Simulator};
 use serde_json::{Value, json};
 
@@ -92,6 +92,23 @@ impl Bench {
         let attributes: MessageAttributes = attributes.iter().map(|(name, value)| ((*name).to_owned(), text(value))).collect();
         let ids = self.simulator.with(|world, now| world.deliver(now, LETTERS, body, &attributes, 1)).expect("the queue is there");
         ids[0].to_string()
+    }
+
+    /// Puts a body into a queue and receives it until SQS itself moves it, as the queue's redrive policy says after two receives.
+    fn moved_by_sqs(&self, queue: &str, body: &str) {
+        self.simulator.with(|world, now| {
+            world.deliver(now, queue, body, &MessageAttributes::new(), 1).expect("the queue is there");
+            let root = world.root();
+            let request = ReceiveMessage {
+                queue_url: format!("http://x/123456789012/{queue}"),
+                visibility_timeout: Some(0),
+                wait_time_seconds: Some(0),
+                ..ReceiveMessage::default()
+            };
+            for _ in 0..3 {
+                world.receive_message(now, &root, &request).expect("the queue is there");
+            }
+        });
     }
 
     fn queue(&self, name: &str) -> QueueState {

@@ -42,6 +42,23 @@ async fn the_chosen_ones_go_back_with_their_bodies_unchanged_and_the_others_stay
 }
 
 #[tokio::test]
+async fn what_sqs_moved_goes_back_unless_it_came_from_another_queue() {
+    let bench = Bench::start("shared", |fixture| {
+        fixture.queues[1].dead_letters.as_mut().expect("the standard queue has one").max_receive_count = 2;
+        let mut other = fixture.queues[1].clone();
+        other.name = "orders".into();
+        fixture.queues.push(other);
+    })
+    .await;
+    bench.moved_by_sqs(MAIN, "ours");
+    bench.moved_by_sqs("orders", "another's");
+    let ran = bench.redrive(&["--reason", "moved_by_sqs"]).await;
+    assert!(ran.must_exit(1).stdout.contains("from another queue"), "{}", ran.stdout);
+    assert_eq!((bench.bodies(MAIN), bench.bodies(LETTERS)), (vec!["ours".to_owned()], vec!["another's".to_owned()]));
+    bench.letters_must_be(1);
+}
+
+#[tokio::test]
 async fn a_dry_run_says_what_would_be_done_and_does_nothing() {
     let bench = with_letters("dry", 3).await;
     let report = bench.redrive(&["--all", "--dry-run", "--output", "json"]).await.must_exit(0).json();
