@@ -175,9 +175,7 @@ impl Faults {
         self.by_operation = Operation::ALL
             .iter()
             .map(|operation| {
-                let about = |(number, planned): (usize, &Planned)| {
-                    operation.matches(&planned.fault.operation).then_some(number)
-                };
+                let about = |(number, planned): (usize, &Planned)| operation.matches(&planned.fault.operation).then_some(number);
                 self.planned.iter().enumerate().filter_map(about).collect()
             })
             .collect();
@@ -185,7 +183,9 @@ impl Faults {
 
     pub(crate) fn decide(&mut self, cx: &mut Context, operation: Operation) -> Admission {
         let mut admission = Admission { delay_ms: 0, fate: Fate::Process };
-        let Some(about) = self.by_operation.get(operation.index()) else { return admission };
+        let Some(about) = self.by_operation.get(operation.index()) else {
+            return admission;
+        };
         for &number in about {
             let planned = &mut self.planned[number];
             if cx.now < planned.begins || cx.now >= planned.ends {

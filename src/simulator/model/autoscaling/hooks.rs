@@ -6,9 +6,7 @@ use super::instance::Kind;
 use super::notify::Form;
 use super::options::{NewGroup, NewHook};
 use super::state::Closing;
-use super::wire::{
-    CompleteLifecycleAction, DeleteLifecycleHook, NamedAction, PutLifecycleHook, RecordLifecycleActionHeartbeat,
-};
+use super::wire::{CompleteLifecycleAction, DeleteLifecycleHook, NamedAction, PutLifecycleHook, RecordLifecycleActionHeartbeat};
 use super::{AutoScaling, Group, Hook, required, validation};
 use crate::simulator::model::caller::Caller;
 use crate::simulator::model::context::Context;
@@ -87,12 +85,7 @@ impl AutoScaling {
         Ok(())
     }
 
-    pub(crate) fn put_lifecycle_hook(
-        &mut self,
-        cx: &mut Context,
-        queues: &Sqs,
-        request: &PutLifecycleHook,
-    ) -> Answer<()> {
+    pub(crate) fn put_lifecycle_hook(&mut self, cx: &mut Context, queues: &Sqs, request: &PutLifecycleHook) -> Answer<()> {
         let name = required(&request.lifecycle_hook_name, "lifecycleHookName")?;
         let group = self.group(required(&request.auto_scaling_group_name, "autoScalingGroupName")?)?;
         let characters = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_/".contains(&byte));
@@ -113,7 +106,9 @@ impl AutoScaling {
         };
         let heartbeat_ms = match (request.heartbeat_timeout, old) {
             (Some(seconds @ 30..=7200), _) => seconds.unsigned_abs() * 1000,
-            (Some(_), _) => return Err(validation("Heartbeat Timeout must be between 30 and 7200 seconds, both inclusive")),
+            (Some(_), _) => {
+                return Err(validation("Heartbeat Timeout must be between 30 and 7200 seconds, both inclusive"));
+            }
             (None, Some(old)) => old.heartbeat_ms,
             (None, None) => 3_600_000,
         };
@@ -180,7 +175,9 @@ impl AutoScaling {
         }
         let members: Vec<Arc<str>> = group.members.iter().cloned().collect();
         for id in members {
-            let Some(transition) = self.instances.get(&id).and_then(|instance| instance.transition.as_ref()) else { continue };
+            let Some(transition) = self.instances.get(&id).and_then(|instance| instance.transition.as_ref()) else {
+                continue;
+            };
             let of_hook = transition.open.iter().copied().find(|open| *self.actions[*open].hook == *name);
             if let Some(number) = of_hook {
                 let continues = self.actions[number].kind == Kind::Terminating;
@@ -213,12 +210,7 @@ impl AutoScaling {
         }
     }
 
-    pub(crate) fn complete_lifecycle_action(
-        &mut self,
-        cx: &mut Context,
-        _: &Caller,
-        request: &CompleteLifecycleAction,
-    ) -> Answer<()> {
+    pub(crate) fn complete_lifecycle_action(&mut self, cx: &mut Context, _: &Caller, request: &CompleteLifecycleAction) -> Answer<()> {
         let continues = is_continue(required(&request.lifecycle_action_result, "lifecycleActionResult")?, "lifecycleActionResult")?;
         match self.find_action(&request.action)? {
             Ok(number) => {
@@ -281,9 +273,7 @@ fn is_continue(result: &str, member: &str) -> Answer<bool> {
     match result {
         "CONTINUE" => Ok(true),
         "ABANDON" => Ok(false),
-        other => Err(validation(format!(
-            "Invalid {member}: {other}. Lifecycle action result must be one of [CONTINUE, ABANDON]"
-        ))),
+        other => Err(validation(format!("Invalid {member}: {other}. Lifecycle action result must be one of [CONTINUE, ABANDON]"))),
     }
 }
 
@@ -295,9 +285,8 @@ fn no_such_hook(name: &str) -> ApiError {
 fn not_active(named: &NamedAction) -> ApiError {
     match named.lifecycle_action_token.as_deref().filter(|token| !token.is_empty()) {
         Some(token) => validation(format!("No active Lifecycle Action found with token {token}")),
-        None => validation(format!(
-            "No active Lifecycle Action found with instance ID {}",
-            named.instance_id.as_deref().unwrap_or_default()
-        )),
+        None => {
+            validation(format!("No active Lifecycle Action found with instance ID {}", named.instance_id.as_deref().unwrap_or_default()))
+        }
     }
 }

@@ -92,14 +92,15 @@ struct Sns<'a> {
 impl AutoScaling {
     /// Sends the notification of an action that has just begun.
     pub(super) fn notify(&self, cx: &mut Context, group: &Group, hook: &Hook, action: &Action) {
-        let Some((queue, form)) = &hook.delivery else { return };
+        let Some((queue, form)) = &hook.delivery else {
+            return;
+        };
         let body = match form {
             Form::Direct | Form::SnsRaw => direct(cx, group, hook, action),
             Form::Sns => {
                 let message = direct(cx, group, hook, action);
                 let what = action.kind.name().rsplit('_').next().unwrap_or_default();
-                let subject =
-                    format!("Auto Scaling:  Lifecycle action '{what}' for instance {} in progress.", action.instance);
+                let subject = format!("Auto Scaling:  Lifecycle action '{what}' for instance {} in progress.", action.instance);
                 sns(cx, hook, subject, message)
             }
             Form::EventBridge => event_bridge(cx, group, hook, action),
@@ -114,7 +115,9 @@ impl AutoScaling {
 
     /// Sends what a new target gets first.
     pub(super) fn notify_test(cx: &mut Context, group: &Group, hook: &Hook) {
-        let Some((queue, form)) = &hook.delivery else { return };
+        let Some((queue, form)) = &hook.delivery else {
+            return;
+        };
         let message = json!({
             "AccountId": cx.settings.account,
             "RequestId": cx.uuid(),

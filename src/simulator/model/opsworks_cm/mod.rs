@@ -214,7 +214,9 @@ impl OpsworksCm {
 
     /// Puts a server into a state; with `for_ms` it becomes HEALTHY again by itself.
     pub(crate) fn set_status(&mut self, cx: &Context, name: &str, status: ServerStatus, for_ms: Option<u64>) -> bool {
-        let Some(server) = self.servers.get_mut(name) else { return false };
+        let Some(server) = self.servers.get_mut(name) else {
+            return false;
+        };
         server.status = status;
         server.then = for_ms.map(|length| (cx.now + length, ServerStatus::Healthy));
         true
@@ -252,9 +254,8 @@ impl OpsworksCm {
     pub(crate) fn state(&self, now: u64, with_nodes: bool) -> BTreeMap<String, ServerState> {
         let show = |(name, server): (&Arc<str>, &Server)| {
             let nodes = server.nodes.iter().filter(|_| with_nodes);
-            let node = |(name, node): (&String, &Node)| {
-                (name.clone(), NodeState { fingerprint: node.fingerprint.clone(), since_ms: node.since })
-            };
+            let node =
+                |(name, node): (&String, &Node)| (name.clone(), NodeState { fingerprint: node.fingerprint.clone(), since_ms: node.since });
             let state = ServerState {
                 engine: server.engine,
                 status: server.status_at(now),

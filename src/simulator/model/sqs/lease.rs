@@ -1,10 +1,7 @@
 //! What a receipt handle can do: delete its message, and change how long the message stays invisible.
 
 use super::batch::check_entries;
-use super::wire::{
-    Batch, ChangeMessageVisibility, ChangeMessageVisibilityBatch, DeleteMessage, DeleteMessageBatch, Done, Failed,
-    Nothing,
-};
+use super::wire::{Batch, ChangeMessageVisibility, ChangeMessageVisibilityBatch, DeleteMessage, DeleteMessageBatch, Done, Failed, Nothing};
 use super::{ExpiredHandles, Place, Sqs, errors};
 use crate::simulator::model::caller::Caller;
 use crate::simulator::model::context::{Context, Event};
@@ -32,12 +29,7 @@ impl Sqs {
         self.delete(queue, request.receipt_handle.as_deref())
     }
 
-    pub(crate) fn delete_message_batch(
-        &mut self,
-        cx: &mut Context,
-        _: &Caller,
-        request: &DeleteMessageBatch,
-    ) -> Answer<Batch<Done>> {
+    pub(crate) fn delete_message_batch(&mut self, cx: &mut Context, _: &Caller, request: &DeleteMessageBatch) -> Answer<Batch<Done>> {
         let queue = self.find(cx, &request.queue_url)?;
         check_entries("DeleteMessageBatchRequestEntry", request.entries.iter().map(|entry| entry.id.as_str()))?;
         let mut batch = Batch { successful: Vec::new(), failed: Vec::new() };
@@ -50,12 +42,7 @@ impl Sqs {
         Ok(batch)
     }
 
-    pub(crate) fn change_message_visibility(
-        &mut self,
-        cx: &mut Context,
-        _: &Caller,
-        request: &ChangeMessageVisibility,
-    ) -> Answer<Nothing> {
+    pub(crate) fn change_message_visibility(&mut self, cx: &mut Context, _: &Caller, request: &ChangeMessageVisibility) -> Answer<Nothing> {
         let queue = self.find(cx, &request.queue_url)?;
         self.change(cx, queue, request.receipt_handle.as_deref(), request.visibility_timeout)
     }
@@ -83,7 +70,9 @@ impl Sqs {
     fn delete(&mut self, queue: usize, handle: Option<&str>) -> Answer<Nothing> {
         let (id, nonce) = checked(queue, handle)?;
         let queue = &mut self.queues[queue];
-        let Some(message) = queue.messages.get(&id) else { return Ok(Nothing {}) };
+        let Some(message) = queue.messages.get(&id) else {
+            return Ok(Nothing {});
+        };
         if matches!(message.place, Place::InFlight { nonce: held, .. } if held == nonce) {
             queue.remove(id);
             queue.counts.deleted += 1;
@@ -97,11 +86,7 @@ impl Sqs {
         let (id, nonce) = checked(number, text)?;
         let seconds = seconds.ok_or_else(|| errors::missing("VisibilityTimeout"))?;
         if !(0..=43_200).contains(&seconds) {
-            return Err(errors::parameter_value(
-                seconds,
-                "VisibilityTimeout",
-                "VisibilityTimeout must be an integer between 0 and 43200",
-            ));
+            return Err(errors::parameter_value(seconds, "VisibilityTimeout", "VisibilityTimeout must be an integer between 0 and 43200"));
         }
         let queue = &mut self.queues[number];
         let kind = queue.options.expired_handles;
@@ -120,7 +105,9 @@ impl Sqs {
                 ExpiredHandles::Error => Err(errors::not_in_flight()),
             };
         };
-        let Place::InFlight { received, .. } = message.place else { return Ok(Nothing {}) };
+        let Place::InFlight { received, .. } = message.place else {
+            return Ok(Nothing {});
+        };
         let until = cx.now + seconds.unsigned_abs() * 1000;
         if until > received + LONGEST_LEASE_MS {
             return Err(errors::parameter_value(

@@ -39,22 +39,13 @@ impl Sqs {
     }
 
     /// One look at the queue; the wait of a long poll is the caller's.
-    pub(crate) fn receive_message(
-        &mut self,
-        cx: &mut Context,
-        _: &Caller,
-        request: &ReceiveMessage,
-    ) -> Answer<Received> {
+    pub(crate) fn receive_message(&mut self, cx: &mut Context, _: &Caller, request: &ReceiveMessage) -> Answer<Received> {
         let (number, wait) = self.wait_ms(cx, request)?;
         let most = match request.max_number_of_messages {
             None => 1,
             Some(most @ 1..=10) => usize::try_from(most).unwrap_or(1),
             Some(other) => {
-                return Err(errors::parameter_value(
-                    other,
-                    "MaxNumberOfMessages",
-                    "Must be between 1 and 10, if provided.",
-                ));
+                return Err(errors::parameter_value(other, "MaxNumberOfMessages", "Must be between 1 and 10, if provided."));
             }
         };
         let lease_ms = match request.visibility_timeout {
@@ -73,10 +64,20 @@ impl Sqs {
             return Ok(Received::default());
         }
         let mut received = Received::default();
+        let mut handed = Vec::new();
         while received.messages.len() < most {
-            let Some(id) = self.queues[number].take_ready(cx) else { break };
+            let Some(id) = self.queues[number].take_ready(cx) else {
+                break;
+            };
             if let Some(message) = self.hand_out(cx, number, id, lease_ms, &asked) {
                 received.messages.push(message);
+                handed.push(id);
+            }
+        }
+        if lease_ms == 0 {
+            // Received and visible at once, for the next receive; this one has each message once.
+            for id in handed {
+                self.queues[number].show(cx, number, id);
             }
         }
         Ok(received)
@@ -107,10 +108,7 @@ impl Sqs {
         queue.visible -= 1;
         queue.counts.received += 1;
         let out = message.received(cx, handle(number, id, nonce), asked);
-        if lease_ms == 0 {
-            // Received and visible at once: the next receive takes it again.
-            queue.show(cx, number, id);
-        } else {
+        if lease_ms > 0 {
             message.looked_at = until;
             cx.at(until, Event::MessageDue { queue: number, message: id });
         }
@@ -127,8 +125,7 @@ impl Queue {
                 self.ready.swap(0, cx.rng.usize(0..window));
             }
             let (id, epoch) = self.ready.pop_front()?;
-            let current =
-                self.messages.get(&id).is_some_and(|message| message.epoch == epoch && message.place == Place::Visible);
+            let current = self.messages.get(&id).is_some_and(|message| message.epoch == epoch && message.place == Place::Visible);
             if current {
                 return Some(id);
             }
@@ -159,10 +156,7 @@ impl Asked {
 
     fn wants(&self, name: &str) -> bool {
         self.message.iter().any(|asked| {
-            asked == "All"
-                || asked == ".*"
-                || asked == name
-                || asked.strip_suffix(".*").is_some_and(|prefix| name.starts_with(prefix))
+            asked == "All" || asked == ".*" || asked == name || asked.strip_suffix(".*").is_some_and(|prefix| name.starts_with(prefix))
         })
     }
 }
