@@ -41,6 +41,11 @@ impl Core {
                 if let Some(lane) = self.lanes.get_mut(&key) {
                     lane.in_flight = lane.in_flight.saturating_sub(1);
                 }
+                if let (LaneKey::Server(_), Some(Ticket { who: Who::Action(id, _), .. })) = (key, tickets.first())
+                    && let Some(action) = self.actions.get_mut(id)
+                {
+                    action.ordering = false;
+                }
                 self.take_lane_answer(key, tickets, began, answer);
             }
         }

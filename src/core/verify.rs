@@ -39,8 +39,7 @@ impl Core {
             return;
         }
         action.verified_at = None;
-        let waits_at_gate = action.stage == Stage::Associate && !self.is_sent(id);
-        if waits_at_gate || self.actions.get(&id).is_some_and(|action| matches!(action.stage, Stage::Key | Stage::Output(_))) {
+        if matches!(action.stage, Stage::Key | Stage::Output(_)) || (action.stage == Stage::Associate && !action.ordering) {
             self.begin_verify(id);
         }
     }

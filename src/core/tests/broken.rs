@@ -239,3 +239,67 @@ fn trouble_that_is_over_holds_no_launch_and_is_no_reason() {
     bench.run_for(20 * 60_000);
     assert_eq!(bench.completions, [(1, ActionResult::Abandon)]);
 }
+
+#[test]
+fn a_failure_after_a_lost_answer_of_our_own_is_tried_once_more_from_the_start() {
+    let mut bench = Bench::new(settings());
+    bench.in_progress = true;
+    bench.statuses = vec![RegistrationStatus::Success, RegistrationStatus::Success, RegistrationStatus::Failed("exists".into())];
+    bench.lost_answers.insert("Associate", 1);
+    bench.launch(1);
+    bench.run_for(30_000);
+    assert_eq!(bench.order_of(&["Associate", "Disassociate"]), ["Associate", "Associate", "Disassociate", "Associate"]);
+    assert_eq!(bench.outcomes(), [Outcome::Enrolled]);
+}
+
+#[test]
+fn a_disassociation_never_overtakes_the_association_that_is_still_on_its_way() {
+    let mut settings = settings();
+    settings.routes[0].timeout = std::time::Duration::from_secs(20);
+    let mut bench = Bench::new(settings);
+    bench.slow.insert("Associate", 14_000);
+    bench.keys.insert(1, KeyAnswer::Absent);
+    bench.launch(1);
+    bench.run_for(8_000);
+    bench.keys.clear();
+    bench.run_for(60_000);
+    assert_eq!(bench.completions, [(1, ActionResult::Abandon)]);
+    assert!(bench.nodes.is_empty(), "the node is left on the server");
+    assert_eq!(bench.outcomes(), [Outcome::Abandoned]);
+    bench.assert_nothing_is_left();
+}
+
+#[test]
+fn a_node_that_must_be_taken_off_is_not_waited_for_without_end_after_an_outage_of_auto_scaling() {
+    let mut settings = settings();
+    settings.routes[0].timeout = std::time::Duration::from_secs(600);
+    let mut bench = Bench::new(settings);
+    bench.in_progress = true;
+    bench.statuses = vec![RegistrationStatus::Failed("no reason".into())];
+    bench.faults.insert("CompleteLifecycleAction", timeout());
+    bench.launch(1);
+    bench.run_for(20 * 60_000);
+    bench.faults.clear();
+    bench.server = Err(not_ready());
+    bench.run_for(20 * 60_000);
+    assert_eq!(bench.outcomes(), [Outcome::Abandoned]);
+    assert!(bench.letters[0].attributes.iter().any(|(name, _)| *name == "EnrolldOwed"), "{:?}", bench.letters);
+}
+
+#[test]
+fn of_thousands_of_launches_at_their_deadline_for_a_fault_of_their_route_a_few_are_abandoned_and_the_rest_held() {
+    let mut settings = settings();
+    settings.routes[0].timeout = std::time::Duration::from_secs(600);
+    let mut bench = Bench::new(settings);
+    bench.server = Err(denied());
+    for n in 1..=3_000 {
+        bench.launch(n);
+    }
+    bench.run_for(14 * 60_000);
+    assert_eq!(bench.completions.len(), 5);
+    assert_eq!(bench.open(), 2_995);
+    bench.server = Ok(());
+    bench.run_for(30 * 60_000);
+    assert_eq!(bench.completions.len(), 3_000);
+    bench.assert_nothing_is_left();
+}
