@@ -303,3 +303,68 @@ fn of_thousands_of_launches_at_their_deadline_for_a_fault_of_their_route_a_few_a
     assert_eq!(bench.completions.len(), 3_000);
     bench.assert_nothing_is_left();
 }
+
+#[test]
+fn a_node_that_is_always_refused_is_not_the_only_one_to_try_whether_the_server_is_back() {
+    let mut bench = Bench::new(settings());
+    bench.refused_node = Some((1, denied()));
+    for n in 1..=20 {
+        bench.launch(n);
+    }
+    bench.run_for(20 * 60_000);
+    assert_eq!(bench.outcomes(), [Outcome::Enrolled; 19]);
+}
+
+#[test]
+fn a_server_that_does_not_answer_its_trial_is_probed_and_not_asked_by_everybody() {
+    let mut bench = Bench::new(settings());
+    bench.server = Err(not_ready());
+    for n in 1..=200 {
+        bench.launch(n);
+    }
+    bench.run_for(5_000);
+    bench.server = Ok(());
+    bench.faults.insert("Associate", Failure::new(Class::Transient, "connection", "refused"));
+    let before = bench.count("Associate");
+    bench.run_for(60_000);
+    let asked = bench.count("Associate") - before;
+    assert!(asked <= 30, "{asked} orders in a minute");
+    bench.faults.clear();
+    bench.run_for(60_000);
+    assert_eq!(bench.outcomes(), [Outcome::Enrolled; 200]);
+}
+
+#[test]
+fn a_server_that_nothing_reaches_costs_one_probe_like_one_that_says_it_is_not_ready() {
+    let mut bench = Bench::new(settings());
+    bench.faults.insert("Associate", Failure::new(Class::Transient, "connection", "refused"));
+    bench.faults.insert("CheckHealth", Failure::new(Class::Transient, "connection", "refused"));
+    for n in 1..=500 {
+        bench.launch(n);
+    }
+    bench.run_for(60_000);
+    let before = bench.count("Associate") + bench.count("CheckHealth");
+    bench.run_for(60_000);
+    let asked = bench.count("Associate") + bench.count("CheckHealth") - before;
+    assert!(asked <= 30, "{asked} calls in a minute");
+    bench.faults.clear();
+    bench.run_for(120_000);
+    assert_eq!(bench.outcomes(), [Outcome::Enrolled; 500]);
+}
+
+#[test]
+fn an_abandoned_launch_that_is_given_back_says_why_it_was_abandoned() {
+    let mut bench = Bench::new(settings());
+    bench.in_progress = true;
+    bench.statuses = vec![RegistrationStatus::Failed("no reason".into())];
+    bench.launch(1);
+    bench.run_for(500);
+    bench.server = Err(not_ready());
+    bench.run_for(5_000);
+    assert_eq!(bench.completions, [(1, ActionResult::Abandon)]);
+    bench.shut_down();
+    bench.run_for(25_000);
+    assert_eq!(bench.reasons(), [(Outcome::Released, "registrar_failed".to_owned())]);
+    assert!(bench.is_done());
+    assert_eq!(bench.visible(), 1);
+}
