@@ -366,7 +366,7 @@ impl Core {
         }
     }
 
-    fn guard(&mut self, id: ActionId, work: impl FnOnce(&mut Self)) {
+    pub(super) fn guard(&mut self, id: ActionId, work: impl FnOnce(&mut Self)) {
         if guarded(|| work(self)) {
             self.internal_error(id, "a step panicked");
         }

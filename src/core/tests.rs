@@ -2,6 +2,7 @@
 
 mod bench;
 mod broken;
+mod chaos;
 
 use std::time::Duration;
 

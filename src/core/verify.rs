@@ -194,7 +194,7 @@ impl Core {
         let waiting = std::mem::take(&mut cache.waiting);
         for (id, epoch) in waiting {
             if self.actions.get(&id).is_some_and(|action| action.epoch == epoch && action.stage == Stage::Hooks) {
-                self.check_hook(id);
+                self.guard(id, |core| core.check_hook(id));
             }
         }
         // Groups come and go; what nobody has asked about for long is forgotten.

@@ -368,3 +368,130 @@ fn an_abandoned_launch_that_is_given_back_says_why_it_was_abandoned() {
     assert!(bench.is_done());
     assert_eq!(bench.visible(), 1);
 }
+
+#[test]
+fn with_one_call_at_a_time_everything_still_ends() {
+    let mut settings = settings();
+    settings.max_calls = 1;
+    settings.max_open = 7;
+    let mut bench = Bench::new(settings);
+    bench.heartbeat_timeout_s = 60;
+    bench.latency_ms = 20;
+    for n in 1..=60 {
+        bench.launch(n);
+    }
+    bench.send("garbage");
+    bench.run_for(30 * 60_000);
+    assert_eq!(bench.outcomes().len(), 61);
+    assert_eq!(bench.completions.len(), 60);
+    assert!(bench.queue_is_empty());
+    bench.assert_nothing_is_left();
+}
+
+#[test]
+fn on_the_last_receive_that_the_queue_allows_nothing_is_given_back() {
+    let mut bench = Bench::new(settings());
+    bench.max_receive_count = Some(3);
+    bench.keys.insert(1, KeyAnswer::Absent);
+    bench.launch_received(1, 3);
+    bench.run_for(10_000);
+    bench.shut_down();
+    bench.run_for(25_000);
+    assert_eq!(bench.outcomes(), [Outcome::DeadLettered]);
+    assert_eq!(bench.letters[0].attributes[0].1, "deliveries_exhausted");
+    assert!(bench.is_done() && bench.queue_is_empty());
+}
+
+#[test]
+fn an_outage_of_auto_scaling_for_hours_loses_nothing() {
+    let mut bench = Bench::new(settings());
+    for n in 1..=20 {
+        bench.launch(n);
+        bench.terminate(100 + n);
+    }
+    bench.run_for(3);
+    for operation in ["DescribeAutoScalingInstances", "DescribeLifecycleHooks", "RecordLifecycleActionHeartbeat", "CompleteLifecycleAction"]
+    {
+        bench.faults.insert(operation, timeout());
+    }
+    bench.run_for(3 * 3_600_000);
+    bench.faults.clear();
+    bench.run_for(10 * 60_000);
+    assert_eq!(bench.completions.len(), 40);
+    assert!(bench.queue_is_empty());
+    bench.assert_nothing_is_left();
+}
+
+#[test]
+fn a_message_redelivered_while_its_deletion_is_under_way_ends_once() {
+    let mut bench = Bench::new(settings());
+    bench.faults.insert("ChangeMessageVisibilityBatch", timeout());
+    bench.slow.insert("DeleteMessageBatch", 130_000);
+    bench.launch(1);
+    bench.run_for(125_000);
+    bench.slow.clear();
+    bench.run_for(600_000);
+    assert_eq!(bench.completions.len(), 1);
+    assert_eq!(bench.count("Associate"), 1);
+    assert!(bench.queue_is_empty());
+    bench.assert_nothing_is_left();
+}
+
+#[test]
+fn a_lease_that_is_lost_under_an_association_does_no_harm() {
+    let mut bench = Bench::new(settings());
+    bench.slow.insert("Associate", 200_000);
+    bench.faults.insert("ChangeMessageVisibilityBatch", timeout());
+    bench.launch(1);
+    bench.run_for(130_000);
+    bench.slow.clear();
+    bench.faults.clear();
+    bench.run_for(300_000);
+    assert_eq!(bench.outcomes(), [Outcome::LeaseLost, Outcome::Enrolled]);
+    assert_eq!(bench.completions, [(1, ActionResult::Continue)]);
+    bench.assert_nothing_is_left();
+}
+
+#[test]
+fn held_launches_end_before_their_hook_does_spread_over_the_window() {
+    let mut settings = settings();
+    settings.routes[0].timeout = std::time::Duration::from_secs(600);
+    let mut bench = Bench::new(settings);
+    bench.heartbeat_timeout_s = 60;
+    bench.server = Err(denied());
+    for n in 1..=50 {
+        bench.launch(n);
+    }
+    bench.run_for(80 * 60_000);
+    assert_eq!(bench.completions.len(), 5);
+    bench.run_for(15 * 60_000);
+    let half = bench.completions.len();
+    assert!((10..=45).contains(&half), "{half} after half of the window");
+    bench.run_for(5 * 60_000 - 30_000);
+    assert_eq!(bench.completions.len(), 50, "all of them before the hundred minutes are over");
+    bench.run_for(60_000);
+    bench.assert_nothing_is_left();
+}
+
+#[test]
+fn a_route_whose_server_is_away_does_not_hold_up_another_route() {
+    let mut settings = settings();
+    let mut other = settings.routes[0].clone();
+    other.name = "other".into();
+    other.server = crate::core::call::ServerId(1);
+    other.groups = vec![wildmatch::WildMatch::new("other")];
+    settings.routes.push(other.clone());
+    // And a third that shares the second's server.
+    settings.routes.push(crate::core::settings::Route { name: "third".into(), groups: vec![wildmatch::WildMatch::new("third")], ..other });
+    let mut bench = Bench::new(settings);
+    bench.away = Some(crate::core::call::RouteId(0));
+    for n in 1..=300 {
+        bench.launch_in(n, ["web", "other", "third"][n as usize % 3]);
+    }
+    bench.run_for(60_000);
+    assert_eq!(bench.outcomes(), [Outcome::Enrolled; 200]);
+    bench.away = None;
+    bench.run_for(60_000);
+    assert_eq!(bench.outcomes(), [Outcome::Enrolled; 300]);
+    bench.assert_nothing_is_left();
+}
