@@ -12,6 +12,8 @@ mod action;
 mod admission;
 mod answers;
 pub mod call;
+mod confirm;
+mod deadline;
 mod dispatch;
 mod ending;
 mod enrol;
