@@ -9,7 +9,7 @@ use super::observation::Outcome;
 use super::time::ms;
 use super::verdict::Verdict;
 use super::verify::LOOK_AGAIN;
-use super::{ActionId, Core};
+use super::{ActionId, Core, Timer};
 use crate::facts::{ActionReply, ActionResult, Whereabouts};
 use crate::retry::{Failure, Schedule};
 
@@ -47,6 +47,11 @@ impl Core {
         match verdict {
             Verdict::Waits | Verdict::WaitsForPool => {
                 let delay = action.looking.next_delay(&COMPLETE_AGAIN, &mut self.rng);
+                // It may have been out of sight for a while, and taken for completed.
+                if let Some(ending) = action.ending.as_mut().filter(|ending| ending.complete.is_none()) {
+                    ending.complete = Some(result);
+                    self.timers.set(Timer::Heartbeat(id), &mut action.beat_at, Some(self.now.mono_ms));
+                }
                 self.set_stage(id, Stage::Complete(result));
                 let scope = self.scope_of(id);
                 self.ask_at(id, LaneKey::Complete(scope), self.now.mono_ms + ms(delay));
@@ -74,7 +79,8 @@ impl Core {
         }
     }
 
-    fn confirm_later(&mut self, id: ActionId, result: ActionResult) {
+    /// Looks again shortly where the instance stands.
+    pub(super) fn confirm_later(&mut self, id: ActionId, result: ActionResult) {
         let Some(action) = self.actions.get_mut(&id) else { return };
         let delay = action.looking.next_delay(&LOOK_AGAIN, &mut self.rng);
         self.set_stage(id, Stage::Confirm(result));

@@ -104,6 +104,8 @@ impl Core {
             Whereabouts::Detached => {
                 self.end(id, undeliverable("unproven", "the instance was detached from its group, and lives; its node stays".to_owned()));
             }
+            // It was completed already, and has nothing left to begin anew.
+            Whereabouts::Unproven if action.ending.is_some() && self.is_patient(id) => self.confirm_later(id, ActionResult::Continue),
             Whereabouts::Unproven => {
                 self.doubt(id, "unproven", "Auto Scaling does not list the instance, and no activity of the group shows where it went");
             }

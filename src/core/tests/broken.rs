@@ -302,3 +302,21 @@ fn a_lease_that_is_lost_under_an_association_does_no_harm() {
     assert_eq!(bench.completions, [(1, ActionResult::Continue)]);
     bench.assert_nothing_is_left();
 }
+
+#[test]
+fn a_completed_launch_that_is_out_of_sight_for_a_moment_and_waits_again_is_completed() {
+    let mut bench = Bench::new(settings());
+    bench.faults.insert("CompleteLifecycleAction", Failure::new(Class::Final, "ValidationError", "some other trouble"));
+    bench.launch(1);
+    bench.run_for(5_000);
+    bench.set_state(1, None);
+    bench.run_for(40_000);
+    bench.set_state(1, Some(LifecycleState::PendingWait));
+    bench.run_for(40_000);
+    bench.faults.clear();
+    bench.run_for(60_000);
+    assert_eq!(bench.outcomes(), [Outcome::Enrolled]);
+    assert_eq!(bench.completions, [(1, ActionResult::Continue)]);
+    assert_eq!(bench.count("Associate"), 1);
+    bench.assert_nothing_is_left();
+}
