@@ -27,6 +27,7 @@ queue_url = "{base}/{account}/{queue}"
 listen = "off"
 log_format = "json"
 visibility_timeout = "{visibility}s"
+poll_wait = "5s"
 connect_timeout = "1s"
 attempt_timeout = "4s"
 call_timeout = "5s"
@@ -155,7 +156,7 @@ def main():
     parser.add_argument("--kill-every", type=float, default=0.2, help="seconds")
     parser.add_argument("--rolling", action="store_true", help="restart in order in the place of kills")
     parser.add_argument("--seed", type=int, default=random.randrange(2**32))
-    parser.add_argument("--longest", type=float, default=900, help="seconds")
+    parser.add_argument("--longest", type=float, default=300, help="seconds")
     args = parser.parse_args()
     dice = random.Random(args.seed)
     began = time.monotonic()
