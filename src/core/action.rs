@@ -157,6 +157,8 @@ pub(super) struct Action {
     pub association: Association,
     /// The same before the order that was sent last: it is this again if the order was plainly refused.
     pub association_before: Association,
+    /// An order for its node is on its way to the server: no other is sent before that one is answered.
+    pub ordering: bool,
     /// The second chance of a redelivered action was taken: disassociated and associated once more.
     pub second_chance: bool,
     /// An unknown status token was answered by giving the order again.
@@ -201,6 +203,7 @@ impl Action {
             key: None,
             association: Association::None,
             association_before: Association::None,
+            ordering: false,
             second_chance: false,
             reordered: false,
             ordered_at: 0,

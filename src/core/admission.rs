@@ -164,10 +164,10 @@ impl Core {
         action.queued = received.sent_ms.map(|sent| Duration::from_millis(self.now.wall_ms.saturating_sub(sent)));
         let ending = ending.or_else(|| self.place(&mut action, received.sent_ms));
         self.actions.insert(id, action);
-        match ending {
-            Some(ending) => self.end(id, ending),
-            None => self.open(id),
-        }
+        self.guard(id, |core| match ending {
+            Some(ending) => core.end(id, ending),
+            None => core.open(id),
+        });
         if self.shutdown.is_some() {
             self.release(id, Duration::ZERO);
         }

@@ -13,18 +13,13 @@ use super::lane::{LaneKey, Ticket, Who};
 use super::observation::{Observation, Outcome, Reason, Record};
 use super::settings::{KeySource, OnFailure};
 use super::time::ms;
-use super::verdict::Verdict;
-use super::verify::{LOOK_AGAIN, jittered};
+use super::verify::jittered;
 use super::{ActionId, Core, Timer};
-use crate::facts::{ActionReply, ActionResult, Whereabouts};
-use crate::retry::{Class, Failure, Schedule};
+use crate::facts::ActionResult;
+use crate::retry::Failure;
 
 /// How long deleting a parameter may hold up an action, in milliseconds: what is left behind is found by `check`.
 const CLEAN_UP_MS: u64 = 60_000;
-/// No lifecycle action can be kept open for longer (Auto Scaling: 48 h), in milliseconds.
-const LONGEST_ACTION_MS: u64 = 48 * 3600 * 1000;
-/// How often a completion that Auto Scaling calls closed is tried again while the instance still waits.
-const COMPLETE_AGAIN: Schedule = Schedule::doubling(Duration::from_secs(1), Duration::from_secs(30));
 /// A message may be hidden for at most 12 h; one that nobody can handle and that has nowhere to go stays hidden for nearly that.
 const HIDE: Duration = Duration::from_secs(11 * 3600);
 
@@ -107,101 +102,7 @@ impl Core {
         self.ask(id, LaneKey::Complete(scope));
     }
 
-    /// What Auto Scaling said to the completion.
-    pub(super) fn take_completion(&mut self, id: ActionId, answer: Result<ActionReply, Failure>) {
-        let Some(action) = self.actions.get_mut(&id) else { return };
-        let Stage::Complete(result) = action.stage else { return };
-        match answer {
-            Ok(ActionReply::Accepted) => self.completed(id),
-            // Closed by a time-out, by a lost answer of our own, or by somebody else; or refused for a reason that only the
-            // instance's state can confirm. It counts as completed once the instance is out of its waiting state.
-            Ok(ActionReply::Closed) => self.begin_confirm(id, result),
-            Err(failure) => {
-                action.cause = Some(Box::new(failure));
-                self.begin_confirm(id, result);
-            }
-        }
-    }
-
-    fn begin_confirm(&mut self, id: ActionId, result: ActionResult) {
-        self.set_stage(id, Stage::Confirm(result));
-        let scope = self.scope_of(id);
-        self.ask(id, LaneKey::Instances(scope));
-    }
-
-    /// Where the instance of an action stands that Auto Scaling calls closed.
-    pub(super) fn confirm(&mut self, id: ActionId, result: ActionResult, verdict: Verdict) {
-        let Some(action) = self.actions.get_mut(&id) else { return };
-        let launch = action.is_launch();
-        let takes_off = action.ending.as_ref().is_some_and(|ending| ending.disassociate);
-        match verdict {
-            Verdict::Waits | Verdict::WaitsForPool => {
-                let delay = action.looking.next_delay(&COMPLETE_AGAIN, &mut self.rng);
-                self.set_stage(id, Stage::Complete(result));
-                let scope = self.scope_of(id);
-                self.ask_at(id, LaneKey::Complete(scope), self.now.mono_ms + ms(delay));
-                // What it waits for may be a later action of ours, which waits for its turn.
-                self.pass_turn(id);
-            }
-            // Past the hooks, and not yet to be seen which way.
-            Verdict::Soon if launch && self.is_patient(id) => self.confirm_later(id, result),
-            // It was enrolled, and its launch ended otherwise: its node must not stay behind.
-            Verdict::Leaving if launch && result == ActionResult::Continue => {
-                self.stop_heartbeats(id);
-                self.end_gone(id, "closed", "the launch was ended by something else after the node had been enrolled");
-            }
-            Verdict::Alive | Verdict::OtherGroup if launch && result == ActionResult::Abandon => self.end_kept_alive(id),
-            Verdict::Absent if launch && (result == ActionResult::Continue || takes_off) => {
-                if let Some(ending) = self.actions.get_mut(&id).and_then(|action| action.ending.as_mut()) {
-                    ending.complete = None;
-                }
-                self.stop_heartbeats(id);
-                self.set_stage(id, Stage::Whereabouts);
-                let scope = self.scope_of(id);
-                self.ask(id, LaneKey::Whereabouts(scope));
-            }
-            _ => self.completed(id),
-        }
-    }
-
-    fn confirm_later(&mut self, id: ActionId, result: ActionResult) {
-        let Some(action) = self.actions.get_mut(&id) else { return };
-        let delay = action.looking.next_delay(&LOOK_AGAIN, &mut self.rng);
-        self.set_stage(id, Stage::Confirm(result));
-        let scope = self.scope_of(id);
-        self.ask_at(id, LaneKey::Instances(scope), self.now.mono_ms + ms(delay));
-    }
-
-    /// A launch that failed, and whose instance lives all the same: somebody else let it continue. Its node is not ours to remove.
-    fn end_kept_alive(&mut self, id: ActionId) {
-        self.stop_heartbeats(id);
-        if let Some(ending) = self.actions.get_mut(&id).and_then(|action| action.ending.as_mut()) {
-            ending.outcome = Outcome::Continued;
-            ending.complete = None;
-            ending.disassociate = false;
-            ending.clean = false;
-        }
-        self.go_on_ending(id);
-    }
-
-    /// Where the instance of an abandoned launch went that is not listed any more: its node is removed on proof only.
-    pub(super) fn abandoned_whereabouts(&mut self, id: ActionId, whereabouts: Whereabouts) {
-        match whereabouts {
-            Whereabouts::Terminated => self.go_on_ending(id),
-            Whereabouts::Detached => self.end_kept_alive(id),
-            Whereabouts::Unproven if self.is_patient(id) => self.confirm_later(id, ActionResult::Abandon),
-            Whereabouts::Unproven => {
-                if let Some(ending) = self.actions.get_mut(&id).and_then(|action| action.ending.as_mut()) {
-                    ending.disassociate = false;
-                    ending.clean = false;
-                    ending.owed = true;
-                }
-                self.go_on_ending(id);
-            }
-        }
-    }
-
-    fn completed(&mut self, id: ActionId) {
+    pub(super) fn completed(&mut self, id: ActionId) {
         self.stop_heartbeats(id);
         let Some(ending) = self.actions.get_mut(&id).and_then(|action| action.ending.as_mut()) else { return };
         ending.complete = None;
@@ -377,7 +278,7 @@ impl Core {
     }
 
     /// Lets the next action of the same instance act.
-    fn pass_turn(&mut self, id: ActionId) {
+    pub(super) fn pass_turn(&mut self, id: ActionId) {
         let Some(action) = self.actions.get(&id) else { return };
         let Some(claim) = &action.claim else { return };
         let place = (action.scope, claim.instance.clone());
@@ -395,109 +296,6 @@ impl Core {
             // What it was shown while it waited is no longer so.
             self.begin_verify(next);
         }
-    }
-
-    /// An action's budget is over.
-    pub(super) fn deadline_is_over(&mut self, id: ActionId) {
-        let Some(action) = self.actions.get_mut(&id) else { return };
-        action.deadline_at = None;
-        if action.ending.is_some() {
-            return match action.stage {
-                Stage::Disassociate | Stage::Status(..) => {
-                    let reason = self.deadline_reason(id, "the node could not be taken off its server in time");
-                    self.disassociation_failed(id, reason);
-                }
-                Stage::CleanUp => self.cleaned_up(id),
-                _ => {}
-            };
-        }
-        if action.verified_at.is_none() && action.hook.is_none() && self.trouble_of(id).is_none() {
-            let detail = "Auto Scaling never showed the instance waiting for the hook".to_owned();
-            return self.end(id, super::admission::undeliverable("not_waiting", detail));
-        }
-        let reason = self.deadline_reason(id, "the launch's time was over");
-        if !self.hold_rather_than_abandon(id, &reason) {
-            self.fail(id, reason);
-        }
-    }
-
-    /// Why the time was over: what an action last failed with, or what its server last said.
-    fn deadline_reason(&self, id: ActionId, otherwise: &str) -> Reason {
-        match (self.trouble_of(id), self.actions.get(&id)) {
-            (Some(failure), _) => Reason::new("deadline", format!("{otherwise}; the last trouble was {failure}")),
-            (None, Some(action)) => Reason::new("deadline", format!("{otherwise}, in the step {}", action.stage.step().as_str())),
-            (None, None) => Reason::new("deadline", otherwise),
-        }
-    }
-
-    /// What an action waits for that is in trouble: its server, as long as that takes no orders; the operation that it waits for, where
-    /// that fails for everybody; what it failed with itself; or, where it has not even been its turn to ask, what others failed with.
-    fn trouble_of(&self, id: ActionId) -> Option<&Failure> {
-        let action = self.actions.get(&id)?;
-        let at_gate = matches!(action.stage, Stage::Associate | Stage::Disassociate) || action.renewing;
-        let gate = action.route.and_then(|route| self.gates.get(&self.settings.route(route).server)).filter(|_| at_gate);
-        let lane = self.lane_of(action).and_then(|key| self.lanes.get(&key)).and_then(|lane| lane.trouble.as_ref());
-        let everybodys = lane.filter(|failure| failure.concerns_everybody());
-        gate.and_then(|gate| gate.failure.as_ref()).or(everybodys).or(action.cause.as_deref()).or(lane)
-    }
-
-    /// The lane that an action's present stage waits in.
-    fn lane_of(&self, action: &Action) -> Option<LaneKey> {
-        let server = || action.route.map(|route| self.settings.route(route).server);
-        Some(match action.stage {
-            Stage::Verify | Stage::Confirm(_) => LaneKey::Instances(action.scope),
-            Stage::Hooks => LaneKey::Hooks(action.scope),
-            Stage::Whereabouts => LaneKey::Whereabouts(action.scope),
-            Stage::Key => match self.settings.route(action.route?).key {
-                KeySource::Parameter { .. } => LaneKey::Keys(action.route?),
-                KeySource::RunCommand => LaneKey::Commands(action.route?),
-            },
-            Stage::Output(_) => LaneKey::Outputs(action.route?),
-            Stage::Associate | Stage::Disassociate => LaneKey::Server(server()?),
-            Stage::Status(..) => LaneKey::Status(server()?),
-            Stage::Complete(_) => LaneKey::Complete(action.scope),
-            Stage::CleanUp => LaneKey::DeleteParameters(action.scope),
-            Stage::DeadLetter => LaneKey::DeadLetter,
-            Stage::Delete => LaneKey::Delete,
-            Stage::LookAgain | Stage::Turn => return None,
-        })
-    }
-
-    /// An abandoned launch is launched again, and fails the same way if the fault is the route's: so, past a few, they are held to
-    /// the hook's own limit instead, and go on by themselves when the cause is mended.
-    fn hold_rather_than_abandon(&mut self, id: ActionId, reason: &Reason) -> bool {
-        let now = self.now.mono_ms;
-        let Some(action) = self.actions.get(&id) else { return false };
-        let Some(route_id) = action.route else { return false };
-        let route = self.settings.route(route_id);
-        let routes_fault = self.trouble_of(id).is_some_and(|failure| failure.class == Class::RouteFault);
-        if !routes_fault || !action.is_launch() || route.on_failure != OnFailure::Abandon {
-            return false;
-        }
-        let held = action.held;
-        let window = ms(route.abandon_window);
-        let allowed = usize::try_from(route.max_abandons).unwrap_or(usize::MAX);
-        // Where the hook was never learned, its limit is the longest that there is.
-        let limit = if action.hook.is_some() { self.hook_limit(id) } else { Some(action.taken_up.mono_ms + LONGEST_ACTION_MS) };
-        // Counted when it is decided: those that are being abandoned now count too.
-        let recent = self.abandons.entry(route_id).or_default();
-        while recent.front().is_some_and(|at| *at < now.saturating_sub(window)) {
-            recent.pop_front();
-        }
-        let Some(limit) = limit.filter(|limit| !held && *limit > now && recent.len() >= allowed) else {
-            recent.push_back(now);
-            return false;
-        };
-        let spread = self.rng.u64(0..=window.min((limit - now) / 2));
-        self.set_deadline(id, Some(limit - spread));
-        if let Some(action) = self.actions.get_mut(&id) {
-            action.held = true;
-            self.held += 1;
-            if let Some(subject) = action.subject() {
-                self.observe(Observation::LaunchHeld { subject, reason: reason.clone() });
-            }
-        }
-        true
     }
 
     /// Our own mistake: a call or a step panicked. The message is given back with a growing delay; after too many such runs, or on

@@ -116,7 +116,11 @@ impl Core {
         let messages = std::mem::take(&mut action.messages);
         match &mut action.ending {
             Some(ending) if left => ending.complete = None,
-            ending => *ending = Some(Box::new(Ending::new(Outcome::Released))),
+            // What was decided is taken up anew; why, is said here, since the next run may find it done.
+            ending => {
+                let reason = ending.take().and_then(|ending| ending.reason);
+                *ending = Some(Box::new(Ending { reason, ..Ending::new(Outcome::Released) }));
+            }
         }
         for key in messages {
             let Some(message) = self.messages.get_mut(&key) else { continue };

@@ -2,6 +2,8 @@
 
 mod bench;
 mod broken;
+mod chaos;
+mod outages;
 
 use std::time::Duration;
 
@@ -14,6 +16,18 @@ use bench::{Bench, settings};
 
 fn not_ready() -> Failure {
     Failure::new(Class::NotReady, "InvalidStateException", "the server is UNDER_MAINTENANCE")
+}
+
+fn denied() -> Failure {
+    Failure::new(Class::RouteFault, "AccessDenied", "not you")
+}
+
+fn expired() -> Failure {
+    Failure::new(Class::RouteFault, "ExpiredToken", "the token is expired")
+}
+
+fn timeout() -> Failure {
+    Failure::new(Class::Transient, "timeout", "no answer")
 }
 
 #[test]

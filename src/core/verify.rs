@@ -39,8 +39,7 @@ impl Core {
             return;
         }
         action.verified_at = None;
-        let waits_at_gate = action.stage == Stage::Associate && !self.is_sent(id);
-        if waits_at_gate || self.actions.get(&id).is_some_and(|action| matches!(action.stage, Stage::Key | Stage::Output(_))) {
+        if matches!(action.stage, Stage::Key | Stage::Output(_)) || (action.stage == Stage::Associate && !action.ordering) {
             self.begin_verify(id);
         }
     }
@@ -105,6 +104,8 @@ impl Core {
             Whereabouts::Detached => {
                 self.end(id, undeliverable("unproven", "the instance was detached from its group, and lives; its node stays".to_owned()));
             }
+            // It was completed already, and has nothing left to begin anew.
+            Whereabouts::Unproven if action.ending.is_some() && self.is_patient(id) => self.confirm_later(id, ActionResult::Continue),
             Whereabouts::Unproven => {
                 self.doubt(id, "unproven", "Auto Scaling does not list the instance, and no activity of the group shows where it went");
             }
@@ -195,7 +196,7 @@ impl Core {
         let waiting = std::mem::take(&mut cache.waiting);
         for (id, epoch) in waiting {
             if self.actions.get(&id).is_some_and(|action| action.epoch == epoch && action.stage == Stage::Hooks) {
-                self.check_hook(id);
+                self.guard(id, |core| core.check_hook(id));
             }
         }
         // Groups come and go; what nobody has asked about for long is forgotten.

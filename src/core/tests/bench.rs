@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use wildmatch::WildMatch;
 
-use crate::core::call::{Answer, Call, CallId, DeadLetter, ScopeId, ServerId};
+use crate::core::call::{Answer, Call, CallId, DeadLetter, RouteId, ScopeId, ServerId};
 use crate::core::observation::{Observation, Outcome};
 use crate::core::settings::{DeleteKey, KeySource, OnFailure, Route, Settings, Unmatched};
 use crate::core::{Core, Flight, Moment, Timer, samples};
@@ -15,7 +15,7 @@ use crate::facts::{
     ActionReply, ActionResult, Health, HookFacts, InstanceSeen, KeyAnswer, KeyMaterial, LifecycleState, QueueFacts, ReceivedMessage,
     Registration, RegistrationStatus, StatusToken, Whereabouts,
 };
-use crate::names::{AccountId, HookName, InstanceId, LifecycleActionToken, MessageId, ReceiptHandle, Region, Template};
+use crate::names::{AccountId, GroupName, HookName, InstanceId, LifecycleActionToken, MessageId, ReceiptHandle, Region, Template};
 use crate::retry::{Class, Failure, Schedule};
 
 const WALL_MS: u64 = 1_700_000_000_000;
@@ -111,6 +111,9 @@ pub(super) struct Bench {
     pub beats: Vec<(u32, u64)>,
     /// A node whose orders are refused, and with what.
     pub refused_node: Option<(u32, Failure)>,
+    /// A route whose server times out, after ten seconds.
+    pub away: Option<RouteId>,
+    groups: HashMap<InstanceId, GroupName>,
     /// Breaks calls at random while there is one, with this chance.
     pub chaos: Option<(fastrand::Rng, f64)>,
 }
@@ -157,6 +160,8 @@ impl Bench {
             nodes: BTreeSet::new(),
             beats: Vec::new(),
             refused_node: None,
+            away: None,
+            groups: HashMap::new(),
             chaos: None,
         }
     }
@@ -197,6 +202,15 @@ impl Bench {
         let claim = samples::claim(Transition::Launching, n);
         self.states.insert(claim.instance.clone(), LifecycleState::PendingWait);
         self.send_claim(&claim, ago_ms);
+    }
+
+    /// A launch in another group.
+    pub fn launch_in(&mut self, n: u32, group: &str) {
+        let mut claim = samples::claim(Transition::Launching, n);
+        claim.group = GroupName::new(group).unwrap();
+        self.groups.insert(claim.instance.clone(), claim.group.clone());
+        self.states.insert(claim.instance.clone(), LifecycleState::PendingWait);
+        self.send_claim(&claim, 0);
     }
 
     /// A launch whose event bears a time that is still to come.
@@ -266,7 +280,8 @@ impl Bench {
                 if let Call::Receive { wait, visibility, .. } = call {
                     self.polls.push((id, self.now + wait.as_millis() as u64, visibility.as_millis() as u64));
                 } else {
-                    let takes = self.slow.get(call.operation()).copied().unwrap_or(self.latency_ms);
+                    let away = matches!(call, Call::Associate { route, .. } if self.away == Some(route));
+                    let takes = if away { 10_000 } else { self.slow.get(call.operation()).copied().unwrap_or(self.latency_ms) };
                     self.in_flight.insert((self.now + takes, id.0), (id, call));
                 }
             }
@@ -352,6 +367,11 @@ impl Bench {
         if self.no_credentials {
             return refuse(&call, Failure::new(Class::RouteFault, "credentials", "there are none"));
         }
+        if let Call::Associate { route, .. } | Call::CheckHealth { route } = call
+            && self.away == Some(route)
+        {
+            return refuse(&call, Failure::new(Class::Transient, "timeout", "no answer"));
+        }
         if let Some(failure) = self.faults.get(operation) {
             return refuse(&call, failure.clone());
         }
@@ -423,7 +443,8 @@ impl Bench {
             Call::DescribeInstances { instances, .. } => {
                 let seen = instances.into_iter().map(|instance| {
                     let state = *self.states.get(&instance)?;
-                    Some(InstanceSeen { group: samples::claim(Transition::Launching, 1).group, instance, state })
+                    let group = self.groups.get(&instance).cloned().unwrap_or_else(|| samples::claim(Transition::Launching, 1).group);
+                    Some(InstanceSeen { group, instance, state })
                 });
                 Answer::Instances(Ok(seen.collect()))
             }

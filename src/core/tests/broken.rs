@@ -1,22 +1,10 @@
 //! Sequences that somebody who wants to break the core would try.
 
 use super::bench::{Bench, settings};
-use super::not_ready;
+use super::{not_ready, timeout};
 use crate::core::observation::Outcome;
 use crate::facts::{ActionResult, KeyAnswer, LifecycleState, RegistrationStatus, Whereabouts};
 use crate::retry::{Class, Failure};
-
-fn denied() -> Failure {
-    Failure::new(Class::RouteFault, "AccessDenied", "not you")
-}
-
-fn expired() -> Failure {
-    Failure::new(Class::RouteFault, "ExpiredToken", "the token is expired")
-}
-
-fn timeout() -> Failure {
-    Failure::new(Class::Transient, "timeout", "no answer")
-}
 
 #[test]
 fn a_dead_letter_whose_queue_is_taken_away_meanwhile_is_not_waited_for_without_end() {
@@ -42,20 +30,6 @@ fn a_dead_letter_whose_call_panicked_is_written_again() {
     bench.run_for(120_000);
     assert_eq!(bench.outcomes(), [Outcome::DeadLettered]);
     assert_eq!(bench.letters.len(), 1);
-    bench.assert_nothing_is_left();
-}
-
-#[test]
-fn a_letter_that_cannot_be_written_for_twelve_hours_lets_its_message_go_and_is_written_later() {
-    let mut bench = Bench::new(settings());
-    bench.faults.insert("SendMessage", denied());
-    bench.send("garbage");
-    bench.run_for(25 * 3_600_000);
-    assert_eq!(bench.outcomes(), [Outcome::LeaseLost; 2], "once in each twelve hours");
-    bench.faults.clear();
-    bench.run_for(120_000);
-    assert_eq!(bench.letters.len(), 1);
-    assert!(bench.queue_is_empty());
     bench.assert_nothing_is_left();
 }
 
@@ -201,41 +175,148 @@ fn a_failed_launch_whose_instance_vanished_is_taken_off_on_proof_only() {
 }
 
 #[test]
-fn credentials_that_are_missing_past_every_deadline_abandon_few_wherever_the_launches_wait() {
-    let operations = ["GetParameters", "Associate", "DescribeAutoScalingInstances", "DescribeLifecycleHooks", "AssociationStatus"];
-    for (operation, fault) in operations.iter().flat_map(|operation| [(*operation, expired()), (*operation, denied())]) {
-        let mut settings = settings();
-        settings.routes[0].timeout = std::time::Duration::from_secs(600);
-        let mut bench = Bench::new(settings);
-        bench.in_progress = true;
-        bench.faults.insert(operation, fault.clone());
-        for n in 1..=100 {
-            bench.launch(n);
-        }
-        bench.run_for(30 * 60_000);
-        let abandoned = bench.completions.len();
-        assert!(abandoned <= 15, "{abandoned} were abandoned within thirty minutes at {operation}: {}", fault.code);
-        bench.faults.clear();
-        bench.run_for(10 * 60_000);
-        let enrolled = bench.completions.iter().filter(|(_, result)| *result == ActionResult::Continue).count();
-        assert!(enrolled >= 85, "{enrolled} were enrolled after {operation}: {:?}", fault.code);
-        assert!(bench.queue_is_empty());
-        bench.assert_nothing_is_left();
-    }
+fn a_failure_after_a_lost_answer_of_our_own_is_tried_once_more_from_the_start() {
+    let mut bench = Bench::new(settings());
+    bench.in_progress = true;
+    bench.statuses = vec![RegistrationStatus::Success, RegistrationStatus::Success, RegistrationStatus::Failed("exists".into())];
+    bench.lost_answers.insert("Associate", 1);
+    bench.launch(1);
+    bench.run_for(30_000);
+    assert_eq!(bench.order_of(&["Associate", "Disassociate"]), ["Associate", "Associate", "Disassociate", "Associate"]);
+    assert_eq!(bench.outcomes(), [Outcome::Enrolled]);
 }
 
 #[test]
-fn trouble_that_is_over_holds_no_launch_and_is_no_reason() {
+fn a_disassociation_never_overtakes_the_association_that_is_still_on_its_way() {
     let mut settings = settings();
-    settings.routes[0].timeout = std::time::Duration::from_secs(600);
-    settings.routes[0].max_abandons = 0;
+    settings.routes[0].timeout = std::time::Duration::from_secs(20);
     let mut bench = Bench::new(settings);
-    bench.in_progress = true;
-    bench.statuses = vec![RegistrationStatus::InProgress; 2_000];
-    bench.faults.insert("AssociationStatus", denied());
+    bench.slow.insert("Associate", 14_000);
+    bench.keys.insert(1, KeyAnswer::Absent);
     bench.launch(1);
+    bench.run_for(8_000);
+    bench.keys.clear();
     bench.run_for(60_000);
-    bench.faults.clear();
-    bench.run_for(20 * 60_000);
     assert_eq!(bench.completions, [(1, ActionResult::Abandon)]);
+    assert!(bench.nodes.is_empty(), "the node is left on the server");
+    assert_eq!(bench.outcomes(), [Outcome::Abandoned]);
+    bench.assert_nothing_is_left();
+}
+
+#[test]
+fn an_abandoned_launch_that_is_given_back_says_why_it_was_abandoned() {
+    let mut bench = Bench::new(settings());
+    bench.in_progress = true;
+    bench.statuses = vec![RegistrationStatus::Failed("no reason".into())];
+    bench.launch(1);
+    bench.run_for(500);
+    bench.server = Err(not_ready());
+    bench.run_for(5_000);
+    assert_eq!(bench.completions, [(1, ActionResult::Abandon)]);
+    bench.shut_down();
+    bench.run_for(25_000);
+    assert_eq!(bench.reasons(), [(Outcome::Released, "registrar_failed".to_owned())]);
+    assert!(bench.is_done());
+    assert_eq!(bench.visible(), 1);
+}
+
+#[test]
+fn with_one_call_at_a_time_everything_still_ends() {
+    let mut settings = settings();
+    settings.max_calls = 1;
+    settings.max_open = 7;
+    let mut bench = Bench::new(settings);
+    bench.heartbeat_timeout_s = 60;
+    bench.latency_ms = 20;
+    for n in 1..=60 {
+        bench.launch(n);
+    }
+    bench.send("garbage");
+    bench.run_for(30 * 60_000);
+    assert_eq!(bench.outcomes().len(), 61);
+    assert_eq!(bench.completions.len(), 60);
+    assert!(bench.queue_is_empty());
+    bench.assert_nothing_is_left();
+}
+
+#[test]
+fn on_the_last_receive_that_the_queue_allows_nothing_is_given_back() {
+    let mut bench = Bench::new(settings());
+    bench.max_receive_count = Some(3);
+    bench.keys.insert(1, KeyAnswer::Absent);
+    bench.launch_received(1, 3);
+    bench.run_for(10_000);
+    bench.shut_down();
+    bench.run_for(25_000);
+    assert_eq!(bench.outcomes(), [Outcome::DeadLettered]);
+    assert_eq!(bench.letters[0].attributes[0].1, "deliveries_exhausted");
+    assert!(bench.is_done() && bench.queue_is_empty());
+}
+
+#[test]
+fn an_outage_of_auto_scaling_for_hours_loses_nothing() {
+    let mut bench = Bench::new(settings());
+    for n in 1..=20 {
+        bench.launch(n);
+        bench.terminate(100 + n);
+    }
+    bench.run_for(3);
+    for operation in ["DescribeAutoScalingInstances", "DescribeLifecycleHooks", "RecordLifecycleActionHeartbeat", "CompleteLifecycleAction"]
+    {
+        bench.faults.insert(operation, timeout());
+    }
+    bench.run_for(3 * 3_600_000);
+    bench.faults.clear();
+    bench.run_for(10 * 60_000);
+    assert_eq!(bench.completions.len(), 40);
+    assert!(bench.queue_is_empty());
+    bench.assert_nothing_is_left();
+}
+
+#[test]
+fn a_message_redelivered_while_its_deletion_is_under_way_ends_once() {
+    let mut bench = Bench::new(settings());
+    bench.faults.insert("ChangeMessageVisibilityBatch", timeout());
+    bench.slow.insert("DeleteMessageBatch", 130_000);
+    bench.launch(1);
+    bench.run_for(125_000);
+    bench.slow.clear();
+    bench.run_for(600_000);
+    assert_eq!(bench.completions.len(), 1);
+    assert_eq!(bench.count("Associate"), 1);
+    assert!(bench.queue_is_empty());
+    bench.assert_nothing_is_left();
+}
+
+#[test]
+fn a_lease_that_is_lost_under_an_association_does_no_harm() {
+    let mut bench = Bench::new(settings());
+    bench.slow.insert("Associate", 200_000);
+    bench.faults.insert("ChangeMessageVisibilityBatch", timeout());
+    bench.launch(1);
+    bench.run_for(130_000);
+    bench.slow.clear();
+    bench.faults.clear();
+    bench.run_for(300_000);
+    assert_eq!(bench.outcomes(), [Outcome::LeaseLost, Outcome::Enrolled]);
+    assert_eq!(bench.completions, [(1, ActionResult::Continue)]);
+    bench.assert_nothing_is_left();
+}
+
+#[test]
+fn a_completed_launch_that_is_out_of_sight_for_a_moment_and_waits_again_is_completed() {
+    let mut bench = Bench::new(settings());
+    bench.faults.insert("CompleteLifecycleAction", Failure::new(Class::Final, "ValidationError", "some other trouble"));
+    bench.launch(1);
+    bench.run_for(5_000);
+    bench.set_state(1, None);
+    bench.run_for(40_000);
+    bench.set_state(1, Some(LifecycleState::PendingWait));
+    bench.run_for(40_000);
+    bench.faults.clear();
+    bench.run_for(60_000);
+    assert_eq!(bench.outcomes(), [Outcome::Enrolled]);
+    assert_eq!(bench.completions, [(1, ActionResult::Continue)]);
+    assert_eq!(bench.count("Associate"), 1);
+    bench.assert_nothing_is_left();
 }
