@@ -75,9 +75,7 @@ impl Core {
             self.queue.polls += 1;
             let call = Call::Receive {
                 max: RECEIVE_MAX.min(u8::try_from(room).unwrap_or(RECEIVE_MAX)),
-                // A lease counts from the beginning of the poll that brought the message, since nobody knows when SQS handed it out;
-                // a poll that waited as long as a message is hidden would bring nothing but leases that are over.
-                wait: self.settings.poll_wait.min(self.settings.visibility / 4),
+                wait: self.settings.poll_wait,
                 visibility: self.settings.visibility,
             };
             let began = self.now.mono_ms;

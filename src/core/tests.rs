@@ -364,19 +364,6 @@ fn a_message_is_given_back_before_the_twelve_hours_of_sqs_are_over_and_taken_up_
 }
 
 #[test]
-fn a_message_that_comes_late_in_a_long_poll_is_kept_however_short_the_visibility() {
-    let mut settings = settings();
-    settings.visibility = Duration::from_secs(20);
-    settings.call_timeout = Duration::from_secs(5);
-    let mut bench = Bench::new(settings);
-    bench.run_for(19_000);
-    bench.launch(1);
-    bench.run_for(10_000);
-    assert_eq!(bench.outcomes(), [Outcome::Enrolled]);
-    assert_eq!(bench.redeliveries, 0);
-}
-
-#[test]
 fn both_transitions_of_one_instance_have_tokens_of_their_own() {
     assert_ne!(super::samples::claim(Launching, 1).token, super::samples::claim(Terminating, 1).token);
 }

@@ -194,6 +194,10 @@ impl Plan {
             plan.odds = Odds { panics: plan.odds.panics, slow: plan.odds.slow, ..Odds::default() };
         }
         outages(dice, span, &mut plan.outages);
+        if plan.spares_receives() {
+            plan.outages.no_queue.clear();
+            plan.outages.no_credentials.clear();
+        }
         plan.publish_as_asked();
         plan.script.sort_by_key(|(at, _)| *at);
         plan
@@ -287,7 +291,8 @@ fn settings(dice: &mut Dice) -> Settings {
         max_calls: dice.pick(&[2, 8, 64]),
         max_polls: dice.pick(&[1, 4]),
         poll_wait: seconds(20),
-        visibility: seconds(call * 3 + dice.between(1, 120)),
+        // As the configuration asks for it.
+        visibility: seconds(call * 3 + 20 + dice.between(1, 120)),
         grace: seconds(dice.between(1, 25)),
         call_timeout: seconds(call),
         max_deliveries: dice.pick(&[3, 10]),
