@@ -166,15 +166,14 @@ impl Judge<'_> {
     /// No node stays whose instance is gone, unless a dead letter says so; and every instance that was let into service is there.
     fn nodes(&mut self, servers: &std::collections::BTreeMap<String, enrolld::simulator::model::opsworks_cm::ServerState>) {
         let mut broken = Vec::new();
-        let owed: HashSet<&str> = self
-            .letters
-            .iter()
-            .filter_map(|letter| letter.attributes.get("EnrolldOwed")?.strip_prefix("disassociate "))
-            .collect();
+        let owed: HashSet<&str> =
+            self.letters.iter().filter_map(|letter| letter.attributes.get("EnrolldOwed")?.strip_prefix("disassociate ")).collect();
         for node in servers.values().flat_map(|server| server.nodes.keys()) {
-            let gone = self.details.instances.get(node).is_none_or(|one| {
-                matches!(one.state, LifecycleState::Terminated | LifecycleState::WarmedTerminated)
-            });
+            let gone = self
+                .details
+                .instances
+                .get(node)
+                .is_none_or(|one| matches!(one.state, LifecycleState::Terminated | LifecycleState::WarmedTerminated));
             if gone && !owed.contains(node.as_str()) {
                 broken.push(format!("{node} stayed on its server although its instance is gone"));
             }
