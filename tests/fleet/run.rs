@@ -320,6 +320,7 @@ impl Fleet {
         let worker = &mut self.workers[number];
         worker.paused = false;
         worker.dirty = true;
+        worker.stopping_since = worker.stopping_since.map(|_| self.now);
         for (call, answer) in std::mem::take(&mut worker.waiting) {
             if let Some(core) = &mut worker.core {
                 core.answer(now, call, answer);
