@@ -17,6 +17,8 @@ use crate::retry::{Failure, Schedule};
 /// A sighting older than this is renewed before the registrar is asked: no node is associated that was not seen waiting within
 /// the minute before, and the call itself takes time.
 pub(super) const SIGHTING_FRESH_MS: u64 = 45_000;
+/// The same before a node is taken off for a second chance: what another worker puts in service meanwhile would be without it.
+pub(super) const SECOND_CHANCE_FRESH_MS: u64 = 10_000;
 /// A group's hooks are asked for again after this time, in milliseconds.
 const HOOKS_FRESH_MS: u64 = 600_000;
 /// A hook that is missing is believed to be missing only on an answer younger than this, in milliseconds.
