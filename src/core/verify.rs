@@ -70,8 +70,9 @@ impl Core {
             }
             Verdict::Soon => self.look_again(id),
             Verdict::Alive if claim.transition == Transition::Launching => {
-                if action.second_chance == SecondChance::Taken && action.association == Association::None {
-                    let detail = "the instance went into service while its node was taken off to be associated anew; associate it by hand";
+                if action.second_chance == SecondChance::Taken && action.association < Association::Done {
+                    let detail =
+                        "the instance went into service while its node was taken off to be associated anew; see whether it is there";
                     let reason = Reason::new("taken_off", detail);
                     return self.end(id, Ending { letter: true, ..Ending::because(Outcome::Stale, reason) });
                 }

@@ -11,7 +11,7 @@ use enrolld::simulator::model::sqs::MessageState;
 use enrolld::simulator::model::state::Details;
 use md5::{Digest as _, Md5};
 
-use crate::plan::{GROUPS, SERVERS};
+use crate::plan::{Deed, Forgery, GROUPS, SERVERS};
 use crate::run::Fleet;
 use crate::services::{DEAD_LETTERS, QUEUE};
 
@@ -69,7 +69,14 @@ impl Judge<'_> {
                 continue;
             };
             let timed_out = matches!(by, Closing::HeartbeatTimeout | Closing::GlobalTimeout);
-            if timed_out && !(self.fleet.plan.short_hooks && self.fleet.plan.is_disturbed()) {
+            // What was given up on its last receive stands among the dead letters.
+            let exhausted = || {
+                self.letters.iter().any(|letter| {
+                    letter.attributes.get("EnrolldReason").is_some_and(|reason| reason == "deliveries_exhausted")
+                        && letter.body.contains(&action.token)
+                })
+            };
+            if timed_out && !(self.fleet.plan.short_hooks && self.fleet.plan.is_disturbed()) && !exhausted() {
                 broken.push(format!("{named} ran into its time-out"));
             }
             let continued = action.result.as_deref() == Some("CONTINUE");
@@ -246,17 +253,18 @@ impl Judge<'_> {
     }
 
     /// On its way back into the warm pool an instance shows the state of one that enters it: a late duplicate of its launch into
-    /// the pool cannot be told from that one.
+    /// the pool, or a forged launch that does not say where it leads, cannot be told from that one.
     fn looks_like_a_launch(&self, instance: &str, at: u64) -> bool {
         let entered = |action: &ActionState| {
             action.instance == instance && action.transition == Kind::Launching && action.destination == Place::WarmPool
         };
+        let forged = self.fleet.plan.script.iter().any(|(_, deed)| matches!(deed, Deed::Forge { kind: Forgery::Launch, .. }));
         let history = self.details.instances.get(instance).map_or(&[][..], |one| &one.history);
         let shown = |(since, until): (&(u64, LifecycleState), u64)| {
             since.1 == LifecycleState::WarmedPendingWait && since.0 <= at && until + SEEN_MS >= at
         };
         let untils = history.iter().skip(1).map(|(at, _)| *at).chain([u64::MAX - SEEN_MS]);
-        self.details.actions.iter().any(entered) && history.iter().zip(untils).any(shown)
+        (forged || self.details.actions.iter().any(entered)) && history.iter().zip(untils).any(shown)
     }
 
     /// Whether an instance was on its way out, or gone, at a time.
