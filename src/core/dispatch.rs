@@ -194,6 +194,8 @@ impl Core {
         if action.stage == Stage::Associate {
             action.association_before = action.association;
             action.association = action.association.max(Association::Maybe);
+        } else if action.ending.is_none() {
+            action.taken_off = true;
         }
     }
 

@@ -1,7 +1,7 @@
 //! An event is a claim, not a proof: nothing is done before Auto Scaling itself shows the instance waiting in the named group, and
 //! the group has the named hook.
 
-use super::action::{Association, Ending, HookTimes, SecondChance, Stage};
+use super::action::{Ending, HookTimes, SecondChance, Stage};
 use super::admission::undeliverable;
 use super::lane::{LaneKey, Ticket, Who};
 use super::observation::{Outcome, Reason};
@@ -70,7 +70,7 @@ impl Core {
             }
             Verdict::Soon => self.look_again(id),
             Verdict::Alive if claim.transition == Transition::Launching => {
-                if action.second_chance == SecondChance::Taken && action.association < Association::Done {
+                if action.taken_off {
                     let detail =
                         "the instance went into service while its node was taken off to be associated anew; see whether it is there";
                     let reason = Reason::new("taken_off", detail);

@@ -191,6 +191,7 @@ impl Plan {
         if plan.spares_receives() {
             // What takes a message from a worker unasked counts towards it, and on the last receive leaves the message to SQS.
             plan.script.retain(|(_, deed)| !matches!(deed, Deed::Crash { .. } | Deed::Pause { .. }));
+            plan.settings.grace = Duration::from_secs(25);
             plan.fixture.queues[1].options.duplicate = 0.0;
             plan.odds = Odds { panics: plan.odds.panics, slow: plan.odds.slow, ..Odds::default() };
         }
