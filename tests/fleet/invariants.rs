@@ -24,19 +24,33 @@ pub struct Judge<'a> {
     details: Details,
     letters: Vec<MessageState>,
     broken: Vec<String>,
+    excused: u64,
+}
+
+/// What the judgement of one run came to.
+#[derive(Default)]
+pub struct Verdict {
+    pub broken: Vec<String>,
+    /// Lifecycle actions, and those that ran into their time-out.
+    pub actions: u64,
+    pub timed_out: u64,
+    pub letters: u64,
+    /// Nodes that one worker took off for a second chance while another put their instance in service, and died before it could say so.
+    pub excused: u64,
 }
 
 /// Says what does not hold.
-pub fn broken(fleet: &Fleet) -> Vec<String> {
+pub fn judge(fleet: &Fleet) -> Verdict {
     let mut state = fleet.services.world.state(true);
     let mut judge = Judge {
         fleet,
         details: state.details.take().unwrap(),
         letters: state.queues.get_mut(DEAD_LETTERS).map(|queue| std::mem::take(&mut queue.messages)).unwrap_or_default(),
         broken: fleet.faults.clone(),
+        excused: 0,
     };
     if !judge.broken.is_empty() {
-        return judge.broken;
+        return Verdict { broken: judge.broken, ..Verdict::default() };
     }
     let queue = &state.queues[QUEUE];
     if queue.counts.redriven > 0 {
@@ -48,7 +62,14 @@ pub fn broken(fleet: &Fleet) -> Vec<String> {
     judge.orders();
     judge.nodes(&state.servers);
     judge.gates();
-    judge.broken
+    let timed_out = |action: &&ActionState| matches!(action.closed_by, Some(Closing::HeartbeatTimeout | Closing::GlobalTimeout));
+    Verdict {
+        actions: judge.details.actions.len() as u64,
+        timed_out: judge.details.actions.iter().filter(timed_out).count() as u64,
+        letters: judge.letters.len() as u64,
+        excused: judge.excused,
+        broken: judge.broken,
+    }
 }
 
 impl Judge<'_> {
@@ -197,11 +218,26 @@ impl Judge<'_> {
             let told = self.letters.iter().any(|letter| {
                 letter.attributes.get("EnrolldReason").is_some_and(|reason| reason == "taken_off") && letter.body.contains(id.as_str())
             });
+            if lives && abandons && !servers[SERVERS[route]].nodes.contains_key(id) && self.was_taken_off_between_workers(id) {
+                self.excused += 1;
+                continue;
+            }
             if lives && abandons && !told && !servers[SERVERS[route]].nodes.contains_key(id) {
                 broken.push(format!("{id} is {} and not associated", instance.state.name()));
             }
         }
         self.broken.append(&mut broken);
+    }
+
+    /// Whether a node was taken off while its launch waited, and the worker that did so came to an end before it could put it back or
+    /// say so; another worker, with the same message, put the instance in service meanwhile. Three things must meet for it: a message
+    /// on two workers, a server that calls an association failed that stands, and a crash.
+    fn was_taken_off_between_workers(&self, node: &str) -> bool {
+        let plan = &self.fleet.plan;
+        let mut of_node = self.details.associations.iter().filter(|entry| entry.node == node);
+        let taken_off = of_node.any(|entry| entry.what == Happened::DisassociateAccepted && self.waits_for_launch(node, entry.at_ms));
+        let route = self.details.instances.get(node).map_or(0, |one| route_of(&one.group));
+        plan.workers > 1 && plan.has_crashes() && taken_off && self.may_deny_success(SERVERS[route])
     }
 
     /// While a server is down, it is asked once in each interval by each worker, however many wait.
