@@ -1,5 +1,6 @@
 //! The servers that nodes are enrolled with: one trait, one file per kind of server.
 
+pub mod http;
 mod opsworks_cm;
 
 pub use opsworks_cm::{CmEngine, CmSettings, OpsWorksCm};

@@ -79,9 +79,7 @@ impl Principals {
     /// The access error of the operation's service.
     pub fn authorise(&self, access_key_id: &str, operation: Operation) -> Result<(), ApiError> {
         match self.known.get(access_key_id) {
-            Some((caller, denied)) if denied.iter().any(|pattern| operation.matches(pattern)) => {
-                Err(denial(caller, operation, None))
-            }
+            Some((caller, denied)) if denied.iter().any(|pattern| operation.matches(pattern)) => Err(denial(caller, operation, None)),
             _ => Ok(()),
         }
     }

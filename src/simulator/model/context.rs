@@ -22,11 +22,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            account: "123456789012".into(),
-            region: "eu-central-1".into(),
-            endpoint: "http://127.0.0.1:4599".into(),
-        }
+        Self { account: "123456789012".into(), region: "eu-central-1".into(), endpoint: "http://127.0.0.1:4599".into() }
     }
 }
 
@@ -90,14 +86,7 @@ pub(crate) struct Context {
 
 impl Context {
     pub fn new(settings: Settings, seed: u64) -> Self {
-        Self {
-            now: 0,
-            rng: Rng::with_seed(seed),
-            settings,
-            arrivals: Vec::new(),
-            agenda: BinaryHeap::new(),
-            number: 0,
-        }
+        Self { now: 0, rng: Rng::with_seed(seed), settings, arrivals: Vec::new(), agenda: BinaryHeap::new(), number: 0 }
     }
 
     /// Events of the same millisecond happen in the order in which they were planned.

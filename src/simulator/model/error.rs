@@ -47,9 +47,7 @@ impl ApiError {
     pub fn constraint(value: &str, member: &str, rule: &str) -> Self {
         Self::client(
             "ValidationException",
-            format!(
-                "1 validation error detected: Value '{value}' at '{member}' failed to satisfy constraint: {rule}"
-            ),
+            format!("1 validation error detected: Value '{value}' at '{member}' failed to satisfy constraint: {rule}"),
         )
     }
 }

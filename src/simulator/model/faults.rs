@@ -175,9 +175,7 @@ impl Faults {
         self.by_operation = Operation::ALL
             .iter()
             .map(|operation| {
-                let about = |(number, planned): (usize, &Planned)| {
-                    operation.matches(&planned.fault.operation).then_some(number)
-                };
+                let about = |(number, planned): (usize, &Planned)| operation.matches(&planned.fault.operation).then_some(number);
                 self.planned.iter().enumerate().filter_map(about).collect()
             })
             .collect();

@@ -128,10 +128,7 @@ impl Fixture {
                 max_size: 100_000,
                 min_size: 0,
                 warm_pool: None,
-                hooks: vec![
-                    hook("enrol-on-launch", Kind::Launching, "ABANDON"),
-                    hook("leave-on-terminate", Kind::Terminating, "CONTINUE"),
-                ],
+                hooks: vec![hook("enrol-on-launch", Kind::Launching, "ABANDON"), hook("leave-on-terminate", Kind::Terminating, "CONTINUE")],
                 options: GroupOptions::default(),
             }],
             servers: vec![NewServer {

@@ -16,6 +16,6 @@ pub mod ssm;
 pub mod state;
 mod world;
 
-pub(crate) use context::{iso, uuid};
 pub use context::Settings;
+pub(crate) use context::{iso, uuid};
 pub use world::World;

@@ -97,9 +97,7 @@ impl Operation {
             return true;
         }
         match pattern.split_once(':') {
-            Some((service, name)) => {
-                service == self.service().prefix() && (name == "*" || name == self.name())
-            }
+            Some((service, name)) => service == self.service().prefix() && (name == "*" || name == self.name()),
             None => false,
         }
     }

@@ -28,8 +28,7 @@ impl World {
             });
             attributes.insert("RedrivePolicy".into(), policy.to_string());
         }
-        let request =
-            CreateQueue { queue_name: Some(queue.name.clone()), attributes, ..CreateQueue::default() };
+        let request = CreateQueue { queue_name: Some(queue.name.clone()), attributes, ..CreateQueue::default() };
         let root = self.root();
         self.create_queue(now, &root, &request)?;
         self.set_queue_options(&queue.name, queue.options);
@@ -129,19 +128,9 @@ impl World {
     ///
     /// # Errors
     /// `QueueDoesNotExist`.
-    pub fn deliver(
-        &mut self,
-        now: u64,
-        queue: &str,
-        body: &str,
-        attributes: &MessageAttributes,
-        count: usize,
-    ) -> Answer<Vec<Arc<str>>> {
+    pub fn deliver(&mut self, now: u64, queue: &str, body: &str, attributes: &MessageAttributes, count: usize) -> Answer<Vec<Arc<str>>> {
         self.advance(now);
-        let number = self
-            .sqs
-            .named(queue)
-            .ok_or_else(|| ApiError::client("QueueDoesNotExist", format!("There is no queue {queue}.")))?;
+        let number = self.sqs.named(queue).ok_or_else(|| ApiError::client("QueueDoesNotExist", format!("There is no queue {queue}.")))?;
         Ok((0..count).map(|_| self.sqs.deliver(&mut self.cx, number, body, attributes.clone())).collect())
     }
 

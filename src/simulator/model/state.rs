@@ -79,8 +79,7 @@ impl World {
     /// The state; without the long lists where `details` is false.
     #[must_use]
     pub fn state(&self, details: bool) -> State {
-        let [open_actions, completions, refused_completions, heartbeats, late_heartbeats] =
-            self.autoscaling.action_counts();
+        let [open_actions, completions, refused_completions, heartbeats, late_heartbeats] = self.autoscaling.action_counts();
         let happened = |what| self.opsworks_cm.log().iter().filter(|entry| entry.what == what).count() as u64;
         let counts = Counts {
             open_actions,

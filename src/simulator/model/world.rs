@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::agent::{Publish, material};
 use super::autoscaling::{self, AutoScaling, Place};
-use super::calls::{Calls, Outcome};
 use super::caller::{Caller, Principals};
+use super::calls::{Calls, Outcome};
 use super::context::{Context, Event, Settings};
 use super::error::Answer;
 use super::faults::{Admission, Fault, Faults};
@@ -162,10 +162,7 @@ impl World {
     fn command_ends(&mut self, command: &str, instance: &str) {
         let run = self.autoscaling.running_agent(instance).map(|agent| {
             let ready = matches!(agent.options.publish, Publish::RunCommand { .. }) && agent.publishes_at <= self.cx.now;
-            ssm::Run {
-                outcome: agent.options.command,
-                output: ready.then(|| material(&agent.options.material, self.seed, instance)),
-            }
+            ssm::Run { outcome: agent.options.command, output: ready.then(|| material(&agent.options.material, self.seed, instance)) }
         });
         self.ssm.command_ends(&self.cx, command, instance, run);
     }
@@ -295,12 +292,7 @@ impl World {
     ///
     /// # Errors
     /// Those of the real call.
-    pub fn put_lifecycle_hook(
-        &mut self,
-        now: u64,
-        _: &Caller,
-        request: &autoscaling::wire::PutLifecycleHook,
-    ) -> Answer<()> {
+    pub fn put_lifecycle_hook(&mut self, now: u64, _: &Caller, request: &autoscaling::wire::PutLifecycleHook) -> Answer<()> {
         self.advance(now);
         let answer = self.autoscaling.put_lifecycle_hook(&mut self.cx, &self.sqs, request);
         self.advance(now);
@@ -311,12 +303,7 @@ impl World {
     ///
     /// # Errors
     /// Those of the real call.
-    pub fn send_command(
-        &mut self,
-        now: u64,
-        _: &Caller,
-        request: &ssm::wire::SendCommand,
-    ) -> Answer<ssm::wire::SentCommand> {
+    pub fn send_command(&mut self, now: u64, _: &Caller, request: &ssm::wire::SendCommand) -> Answer<ssm::wire::SentCommand> {
         self.advance(now);
         let time = self.cx.now;
         let agents = &self.autoscaling;

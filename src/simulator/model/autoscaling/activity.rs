@@ -28,13 +28,7 @@ impl Activity {
 
 impl Group {
     /// Notes that something begins, and says under which number.
-    pub(super) fn begin(
-        &mut self,
-        cx: &mut Context,
-        description: String,
-        cause: &str,
-        zone: &'static str,
-    ) -> usize {
+    pub(super) fn begin(&mut self, cx: &mut Context, description: String, cause: &str, zone: &'static str) -> usize {
         self.activities.push(Activity {
             id: cx.uuid(),
             description,

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use super::instance::{LifecycleState, Place};
 use super::wire::{
-    Activity, DetachInstances, EnterStandby, ExitStandby, SetDesiredCapacity, SetInstanceHealth,
-    TerminateInstanceInAutoScalingGroup,
+    Activity, DetachInstances, EnterStandby, ExitStandby, SetDesiredCapacity, SetInstanceHealth, TerminateInstanceInAutoScalingGroup,
 };
 use super::{AutoScaling, required, validation};
 use crate::simulator::model::caller::Caller;
@@ -100,18 +99,25 @@ impl AutoScaling {
 
     pub(crate) fn set_desired_capacity(&mut self, cx: &mut Context, _: &Caller, request: &SetDesiredCapacity) -> Answer<()> {
         let group = self.group(required(&request.auto_scaling_group_name, "autoScalingGroupName")?)?;
-        let wanted = usize::try_from(request.desired_capacity)
-            .map_err(|_| validation("Desired capacity must be greater than or equal to zero"))?;
+        let wanted =
+            usize::try_from(request.desired_capacity).map_err(|_| validation("Desired capacity must be greater than or equal to zero"))?;
         if wanted < group.min {
-            return Err(validation(format!("New SetDesiredCapacity value {wanted} is below min value {} for the AutoScalingGroup.", group.min)));
+            return Err(validation(format!(
+                "New SetDesiredCapacity value {wanted} is below min value {} for the AutoScalingGroup.",
+                group.min
+            )));
         }
         if wanted > group.max {
-            return Err(validation(format!("New SetDesiredCapacity value {wanted} is above max value {} for the AutoScalingGroup.", group.max)));
+            return Err(validation(format!(
+                "New SetDesiredCapacity value {wanted} is above max value {} for the AutoScalingGroup.",
+                group.max
+            )));
         }
         let (name, before) = (Arc::clone(&group.name), group.desired);
         let reuse = group.warm_pool.is_some_and(|pool| pool.reuse);
         self.group_mut(&name)?.desired = wanted;
-        let cause = format!("a user request explicitly set group desired capacity changing the desired capacity from {before} to {wanted}.");
+        let cause =
+            format!("a user request explicitly set group desired capacity changing the desired capacity from {before} to {wanted}.");
         for _ in self.capacity(&name)..wanted {
             if self.leave_pool(cx, &name, &cause).is_none() {
                 self.launch(cx, &name, Place::AutoScalingGroup, None, &cause)?;
@@ -176,9 +182,9 @@ impl AutoScaling {
 
     fn managed(&self, id: &str) -> Answer<Arc<str>> {
         let known = self.instances.get(required(id, "instanceId")?).filter(|instance| instance.state.is_listed());
-        known.map(|instance| Arc::clone(&instance.id)).ok_or_else(|| {
-            validation(format!("Instance Id not found - No managed instance found for instance ID: {id}"))
-        })
+        known
+            .map(|instance| Arc::clone(&instance.id))
+            .ok_or_else(|| validation(format!("Instance Id not found - No managed instance found for instance ID: {id}")))
     }
 
     fn check_members(&self, group: &str, ids: &[String], states: &[LifecycleState]) -> Answer<()> {
@@ -197,8 +203,7 @@ impl AutoScaling {
 
     fn last_activity(&self, group: &str) -> Answer<Activity> {
         let group = self.group(group)?;
-        let activity =
-            group.activities.last().ok_or_else(|| ApiError::new(500, "InternalFailure", Some("no activity".into())))?;
+        let activity = group.activities.last().ok_or_else(|| ApiError::new(500, "InternalFailure", Some("no activity".into())))?;
         Ok(Activity {
             activity_id: activity.id.clone(),
             group: group.name.to_string(),

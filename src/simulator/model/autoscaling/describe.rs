@@ -3,8 +3,8 @@
 use std::ops::Bound;
 
 use super::wire::{
-    self, DescribeAutoScalingGroups, DescribeAutoScalingInstances, DescribeLifecycleHooks, DescribeScalingActivities,
-    DescribeWarmPool, Page,
+    self, DescribeAutoScalingGroups, DescribeAutoScalingInstances, DescribeLifecycleHooks, DescribeScalingActivities, DescribeWarmPool,
+    Page,
 };
 use super::{AutoScaling, Group, Instance, PoolState, no_such_group, required, validation};
 use crate::simulator::model::caller::Caller;
@@ -12,12 +12,7 @@ use crate::simulator::model::context::{Context, iso};
 use crate::simulator::model::error::{Answer, ApiError};
 
 impl AutoScaling {
-    pub(crate) fn describe_lifecycle_hooks(
-        &self,
-        _: &Context,
-        _: &Caller,
-        request: &DescribeLifecycleHooks,
-    ) -> Answer<Vec<wire::Hook>> {
+    pub(crate) fn describe_lifecycle_hooks(&self, _: &Context, _: &Caller, request: &DescribeLifecycleHooks) -> Answer<Vec<wire::Hook>> {
         let group = self.group(required(&request.auto_scaling_group_name, "autoScalingGroupName")?)?;
         if request.lifecycle_hook_names.len() > 50 {
             return Err(too_many("lifecycleHookNames", 50));
@@ -106,10 +101,7 @@ impl AutoScaling {
             progress: activity.progress(),
             details: format!("{{\"Availability Zone\":\"{}{}\"}}", cx.settings.region, activity.zone),
         };
-        Ok(Page {
-            items: found.into_iter().take(limit).map(show).collect(),
-            next_token: more.then(|| (skip + limit).to_string()),
-        })
+        Ok(Page { items: found.into_iter().take(limit).map(show).collect(), next_token: more.then(|| (skip + limit).to_string()) })
     }
 
     pub(crate) fn describe_warm_pool(
@@ -184,12 +176,7 @@ const fn show_pool(pool: super::WarmPool) -> wire::WarmPool {
 }
 
 /// A page out of one item more than fits; the token is the key of the last one shown.
-fn page<'a, T, U>(
-    mut found: Vec<&'a T>,
-    limit: usize,
-    key: impl Fn(&'a T) -> String,
-    show: impl Fn(&'a T) -> U,
-) -> Page<U> {
+fn page<'a, T, U>(mut found: Vec<&'a T>, limit: usize, key: impl Fn(&'a T) -> String, show: impl Fn(&'a T) -> U) -> Page<U> {
     let more = found.len() > limit;
     found.truncate(limit);
     let next_token = if more { found.last().map(|last| key(last)) } else { None };

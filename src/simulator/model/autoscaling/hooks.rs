@@ -6,9 +6,7 @@ use super::instance::Kind;
 use super::notify::Form;
 use super::options::{NewGroup, NewHook};
 use super::state::Closing;
-use super::wire::{
-    CompleteLifecycleAction, DeleteLifecycleHook, NamedAction, PutLifecycleHook, RecordLifecycleActionHeartbeat,
-};
+use super::wire::{CompleteLifecycleAction, DeleteLifecycleHook, NamedAction, PutLifecycleHook, RecordLifecycleActionHeartbeat};
 use super::{AutoScaling, Group, Hook, required, validation};
 use crate::simulator::model::caller::Caller;
 use crate::simulator::model::context::Context;
@@ -87,12 +85,7 @@ impl AutoScaling {
         Ok(())
     }
 
-    pub(crate) fn put_lifecycle_hook(
-        &mut self,
-        cx: &mut Context,
-        queues: &Sqs,
-        request: &PutLifecycleHook,
-    ) -> Answer<()> {
+    pub(crate) fn put_lifecycle_hook(&mut self, cx: &mut Context, queues: &Sqs, request: &PutLifecycleHook) -> Answer<()> {
         let name = required(&request.lifecycle_hook_name, "lifecycleHookName")?;
         let group = self.group(required(&request.auto_scaling_group_name, "autoScalingGroupName")?)?;
         let characters = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_/".contains(&byte));
@@ -213,12 +206,7 @@ impl AutoScaling {
         }
     }
 
-    pub(crate) fn complete_lifecycle_action(
-        &mut self,
-        cx: &mut Context,
-        _: &Caller,
-        request: &CompleteLifecycleAction,
-    ) -> Answer<()> {
+    pub(crate) fn complete_lifecycle_action(&mut self, cx: &mut Context, _: &Caller, request: &CompleteLifecycleAction) -> Answer<()> {
         let continues = is_continue(required(&request.lifecycle_action_result, "lifecycleActionResult")?, "lifecycleActionResult")?;
         match self.find_action(&request.action)? {
             Ok(number) => {
@@ -281,9 +269,7 @@ fn is_continue(result: &str, member: &str) -> Answer<bool> {
     match result {
         "CONTINUE" => Ok(true),
         "ABANDON" => Ok(false),
-        other => Err(validation(format!(
-            "Invalid {member}: {other}. Lifecycle action result must be one of [CONTINUE, ABANDON]"
-        ))),
+        other => Err(validation(format!("Invalid {member}: {other}. Lifecycle action result must be one of [CONTINUE, ABANDON]"))),
     }
 }
 
@@ -295,9 +281,8 @@ fn no_such_hook(name: &str) -> ApiError {
 fn not_active(named: &NamedAction) -> ApiError {
     match named.lifecycle_action_token.as_deref().filter(|token| !token.is_empty()) {
         Some(token) => validation(format!("No active Lifecycle Action found with token {token}")),
-        None => validation(format!(
-            "No active Lifecycle Action found with instance ID {}",
-            named.instance_id.as_deref().unwrap_or_default()
-        )),
+        None => {
+            validation(format!("No active Lifecycle Action found with instance ID {}", named.instance_id.as_deref().unwrap_or_default()))
+        }
     }
 }

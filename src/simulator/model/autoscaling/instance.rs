@@ -137,15 +137,10 @@ impl Way {
                 // On its way back into the pool an instance shows the states of one that enters it.
                 (Kind::Terminating, S::WarmedPending, S::WarmedPendingWait, S::WarmedPendingProceed)
             }
-            (_, Place::WarmPool) => {
-                (Kind::Launching, S::WarmedPending, S::WarmedPendingWait, S::WarmedPendingProceed)
+            (_, Place::WarmPool) => (Kind::Launching, S::WarmedPending, S::WarmedPendingWait, S::WarmedPendingProceed),
+            (Place::WarmPool, Place::Ec2) => {
+                (Kind::Terminating, S::WarmedTerminating, S::WarmedTerminatingWait, S::WarmedTerminatingProceed)
             }
-            (Place::WarmPool, Place::Ec2) => (
-                Kind::Terminating,
-                S::WarmedTerminating,
-                S::WarmedTerminatingWait,
-                S::WarmedTerminatingProceed,
-            ),
             (_, Place::Ec2) => (Kind::Terminating, S::Terminating, S::TerminatingWait, S::TerminatingProceed),
         };
         Self { kind, first, wait, proceed }

@@ -100,8 +100,7 @@ impl AutoScaling {
         let Some(group) = self.groups.get_mut(&instance.group) else { return };
         let way = Way::between(origin, destination);
         let activity = group.begin(cx, description(origin, destination, id), cause, instance.zone);
-        instance.transition =
-            Some(Transition { kind: way.kind, origin, destination, open: Vec::new(), activity, hooked });
+        instance.transition = Some(Transition { kind: way.kind, origin, destination, open: Vec::new(), activity, hooked });
         group.members.insert(Arc::clone(&instance.id));
         let delay = if way.kind == Kind::Launching { group.options.pending_ms } else { group.options.terminating_ms };
         instance.enter(cx, way.first, Some(delay));

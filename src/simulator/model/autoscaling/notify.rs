@@ -98,8 +98,7 @@ impl AutoScaling {
             Form::Sns => {
                 let message = direct(cx, group, hook, action);
                 let what = action.kind.name().rsplit('_').next().unwrap_or_default();
-                let subject =
-                    format!("Auto Scaling:  Lifecycle action '{what}' for instance {} in progress.", action.instance);
+                let subject = format!("Auto Scaling:  Lifecycle action '{what}' for instance {} in progress.", action.instance);
                 sns(cx, hook, subject, message)
             }
             Form::EventBridge => event_bridge(cx, group, hook, action),

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use aws_smithy_types::base64;
 use md5::{Digest as _, Md5};
 
-use super::wire::{
-    AssociateNode, DescribeNodeAssociationStatus, DisassociateNode, EngineAttribute, ServerStatus, Status, Token,
-};
+use super::wire::{AssociateNode, DescribeNodeAssociationStatus, DisassociateNode, EngineAttribute, ServerStatus, Status, Token};
 use super::{Association, Engine, Happened, LogEntry, Node, OpsworksCm, Repeated, Server, Wish, checks, no_such_server};
 use crate::simulator::model::caller::Caller;
 use crate::simulator::model::context::{Context, Event};
@@ -34,12 +32,7 @@ impl OpsworksCm {
         Ok(self.accept(cx, caller, name, node, wish, fails))
     }
 
-    pub(crate) fn disassociate_node(
-        &mut self,
-        cx: &mut Context,
-        caller: &Caller,
-        request: &DisassociateNode,
-    ) -> Answer<Token> {
+    pub(crate) fn disassociate_node(&mut self, cx: &mut Context, caller: &Caller, request: &DisassociateNode) -> Answer<Token> {
         let name = checks::server_name(request.server_name.as_deref())?;
         let node = checks::node_name(request.node_name.as_deref())?;
         let server = self.ready(cx, name)?;
@@ -67,9 +60,7 @@ impl OpsworksCm {
         let token = checks::present(request.node_association_status_token.as_deref(), "nodeAssociationStatusToken")?;
         let server = self.servers.get(name).ok_or_else(|| no_such_server(name))?;
         let known = self.tokens.get(token).filter(|association| *association.server == *name);
-        let recent = known.filter(|association| {
-            association.ended.is_none_or(|ended| cx.now < ended + server.options.token_known_ms)
-        });
+        let recent = known.filter(|association| association.ended.is_none_or(|ended| cx.now < ended + server.options.token_known_ms));
         let association = recent.ok_or_else(|| {
             ApiError::client("ResourceNotFoundException", "The node association status token is not known, or not recent.")
         })?;
@@ -78,9 +69,7 @@ impl OpsworksCm {
             (Some(_), false) => "SUCCESS",
             (Some(_), true) => "FAILED",
         };
-        let signed = server.engine == Engine::Puppet
-            && status == "SUCCESS"
-            && matches!(association.wish, Wish::Associate { .. });
+        let signed = server.engine == Engine::Puppet && status == "SUCCESS" && matches!(association.wish, Wish::Associate { .. });
         let engine_attributes = if signed { vec![certificate(&association.node)] } else { Vec::new() };
         Ok(Status { node_association_status: status, engine_attributes })
     }
@@ -99,18 +88,11 @@ impl OpsworksCm {
 
     fn accept(&mut self, cx: &mut Context, caller: &Caller, server: &str, node: &str, wish: Wish, fails: bool) -> Token {
         let token: Arc<str> = cx.uuid().into();
-        let (length, jitter) = self.servers.get(server).map_or((0, 0), |server| {
-            (server.options.association_ms, server.options.association_jitter_ms)
-        });
+        let (length, jitter) =
+            self.servers.get(server).map_or((0, 0), |server| (server.options.association_ms, server.options.association_jitter_ms));
         let length = length + cx.jitter(jitter);
-        let association = Association {
-            server: server.into(),
-            node: node.to_owned(),
-            wish,
-            fails,
-            ended: None,
-            caller: Arc::clone(&caller.arn),
-        };
+        let association =
+            Association { server: server.into(), node: node.to_owned(), wish, fails, ended: None, caller: Arc::clone(&caller.arn) };
         let what = match association.wish {
             Wish::Associate { .. } => Happened::AssociateAccepted,
             Wish::Disassociate => Happened::DisassociateAccepted,

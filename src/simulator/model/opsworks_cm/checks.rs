@@ -19,11 +19,7 @@ pub(super) fn server_name(name: Option<&str>) -> Answer<&str> {
     let mut bytes = name.bytes();
     let first = bytes.next().is_some_and(|byte| byte.is_ascii_alphabetic());
     if !first || !bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
-        return Err(ApiError::constraint(
-            name,
-            "serverName",
-            "Member must satisfy regular expression pattern: [a-zA-Z][a-zA-Z0-9\\-]*",
-        ));
+        return Err(ApiError::constraint(name, "serverName", "Member must satisfy regular expression pattern: [a-zA-Z][a-zA-Z0-9\\-]*"));
     }
     Ok(name)
 }
@@ -34,11 +30,7 @@ pub(super) fn node_name(name: Option<&str>) -> Answer<&str> {
         return Err(ApiError::constraint("…", "nodeName", "Member must have length less than or equal to 10000"));
     }
     if name.is_empty() || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_:.".contains(&byte)) {
-        return Err(ApiError::constraint(
-            name,
-            "nodeName",
-            "Member must satisfy regular expression pattern: ^[\\-\\p{Alnum}_:.]+$",
-        ));
+        return Err(ApiError::constraint(name, "nodeName", "Member must satisfy regular expression pattern: ^[\\-\\p{Alnum}_:.]+$"));
     }
     Ok(name)
 }
@@ -84,11 +76,7 @@ fn bounded(attributes: &[EngineAttribute]) -> Answer<()> {
     for attribute in attributes {
         let long = |text: &Option<String>| text.as_ref().is_some_and(|text| text.len() > LONGEST);
         if long(&attribute.name) || long(&attribute.value) {
-            return Err(ApiError::constraint(
-                "…",
-                "engineAttributes",
-                "Member must have length less than or equal to 10000",
-            ));
+            return Err(ApiError::constraint("…", "engineAttributes", "Member must have length less than or equal to 10000"));
         }
     }
     Ok(())

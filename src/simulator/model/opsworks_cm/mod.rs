@@ -252,9 +252,8 @@ impl OpsworksCm {
     pub(crate) fn state(&self, now: u64, with_nodes: bool) -> BTreeMap<String, ServerState> {
         let show = |(name, server): (&Arc<str>, &Server)| {
             let nodes = server.nodes.iter().filter(|_| with_nodes);
-            let node = |(name, node): (&String, &Node)| {
-                (name.clone(), NodeState { fingerprint: node.fingerprint.clone(), since_ms: node.since })
-            };
+            let node =
+                |(name, node): (&String, &Node)| (name.clone(), NodeState { fingerprint: node.fingerprint.clone(), since_ms: node.since });
             let state = ServerState {
                 engine: server.engine,
                 status: server.status_at(now),

@@ -54,11 +54,7 @@ mod tests {
     #[test]
     fn sums_are_those_that_sqs_answers() {
         assert_eq!(of_body("This is a test message"), "fafb00f5732ab283681e124bf8747ed1");
-        let text = |value: &str| MessageAttribute {
-            data_type: "String".into(),
-            string_value: Some(value.into()),
-            binary_value: None,
-        };
+        let text = |value: &str| MessageAttribute { data_type: "String".into(), string_value: Some(value.into()), binary_value: None };
         let attributes = MessageAttributes::from([("timestamp".into(), text("1493147359900"))]);
         let number = MessageAttribute { data_type: "Number".into(), ..text("1493147359900") };
         let numbers = MessageAttributes::from([("timestamp".into(), number)]);

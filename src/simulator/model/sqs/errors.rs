@@ -10,12 +10,7 @@ fn error(namespace: &'static str, code: &'static str, query_code: &'static str, 
 }
 
 pub fn no_such_queue() -> ApiError {
-    error(
-        MODELLED,
-        "QueueDoesNotExist",
-        "AWS.SimpleQueueService.NonExistentQueue",
-        "The specified queue does not exist.".into(),
-    )
+    error(MODELLED, "QueueDoesNotExist", "AWS.SimpleQueueService.NonExistentQueue", "The specified queue does not exist.".into())
 }
 
 pub fn queue_exists(message: String) -> ApiError {
@@ -27,12 +22,7 @@ pub fn attribute_name(name: &str) -> ApiError {
 }
 
 pub fn attribute_value(name: &str) -> ApiError {
-    error(
-        MODELLED,
-        "InvalidAttributeValue",
-        "InvalidAttributeValue",
-        format!("Invalid value for the parameter {name}."),
-    )
+    error(MODELLED, "InvalidAttributeValue", "InvalidAttributeValue", format!("Invalid value for the parameter {name}."))
 }
 
 pub fn parameter(message: String) -> ApiError {
@@ -44,12 +34,7 @@ pub fn parameter_value(value: impl std::fmt::Display, name: &str, reason: &str) 
 }
 
 pub fn missing(name: &str) -> ApiError {
-    error(
-        CORAL,
-        "MissingRequiredParameterException",
-        "MissingParameter",
-        format!("The request must contain the parameter {name}."),
-    )
+    error(CORAL, "MissingRequiredParameterException", "MissingParameter", format!("The request must contain the parameter {name}."))
 }
 
 pub fn bad_handle(handle: &str) -> ApiError {
@@ -62,12 +47,7 @@ pub fn bad_handle(handle: &str) -> ApiError {
 }
 
 pub fn not_in_flight() -> ApiError {
-    let mut error = error(
-        MODELLED,
-        "MessageNotInflight",
-        "AWS.SimpleQueueService.MessageNotInflight",
-        String::new(),
-    );
+    let mut error = error(MODELLED, "MessageNotInflight", "AWS.SimpleQueueService.MessageNotInflight", String::new());
     error.message = None;
     error
 }
@@ -91,12 +71,7 @@ pub fn too_many_entries(count: usize) -> ApiError {
 }
 
 pub fn repeated_id(id: &str) -> ApiError {
-    error(
-        MODELLED,
-        "BatchEntryIdsNotDistinct",
-        "AWS.SimpleQueueService.BatchEntryIdsNotDistinct",
-        format!("Id {id} repeated."),
-    )
+    error(MODELLED, "BatchEntryIdsNotDistinct", "AWS.SimpleQueueService.BatchEntryIdsNotDistinct", format!("Id {id} repeated."))
 }
 
 pub fn bad_entry_id() -> ApiError {
@@ -104,8 +79,7 @@ pub fn bad_entry_id() -> ApiError {
         MODELLED,
         "InvalidBatchEntryId",
         "AWS.SimpleQueueService.InvalidBatchEntryId",
-        "A batch entry id can only contain alphanumeric characters, hyphens and underscores. It can be at most 80 letters long."
-            .into(),
+        "A batch entry id can only contain alphanumeric characters, hyphens and underscores. It can be at most 80 letters long.".into(),
     )
 }
 
@@ -129,15 +103,7 @@ pub fn bad_contents() -> ApiError {
 }
 
 pub fn over_limit() -> ApiError {
-    ApiError {
-        status: 403,
-        ..error(
-            MODELLED,
-            "OverLimit",
-            "OverLimit",
-            "Too many messages in flight: at most 120000 are allowed.".into(),
-        )
-    }
+    ApiError { status: 403, ..error(MODELLED, "OverLimit", "OverLimit", "Too many messages in flight: at most 120000 are allowed.".into()) }
 }
 
 pub fn purge_in_progress(name: &str) -> ApiError {

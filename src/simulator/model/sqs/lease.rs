@@ -1,10 +1,7 @@
 //! What a receipt handle can do: delete its message, and change how long the message stays invisible.
 
 use super::batch::check_entries;
-use super::wire::{
-    Batch, ChangeMessageVisibility, ChangeMessageVisibilityBatch, DeleteMessage, DeleteMessageBatch, Done, Failed,
-    Nothing,
-};
+use super::wire::{Batch, ChangeMessageVisibility, ChangeMessageVisibilityBatch, DeleteMessage, DeleteMessageBatch, Done, Failed, Nothing};
 use super::{ExpiredHandles, Place, Sqs, errors};
 use crate::simulator::model::caller::Caller;
 use crate::simulator::model::context::{Context, Event};
@@ -32,12 +29,7 @@ impl Sqs {
         self.delete(queue, request.receipt_handle.as_deref())
     }
 
-    pub(crate) fn delete_message_batch(
-        &mut self,
-        cx: &mut Context,
-        _: &Caller,
-        request: &DeleteMessageBatch,
-    ) -> Answer<Batch<Done>> {
+    pub(crate) fn delete_message_batch(&mut self, cx: &mut Context, _: &Caller, request: &DeleteMessageBatch) -> Answer<Batch<Done>> {
         let queue = self.find(cx, &request.queue_url)?;
         check_entries("DeleteMessageBatchRequestEntry", request.entries.iter().map(|entry| entry.id.as_str()))?;
         let mut batch = Batch { successful: Vec::new(), failed: Vec::new() };
@@ -50,12 +42,7 @@ impl Sqs {
         Ok(batch)
     }
 
-    pub(crate) fn change_message_visibility(
-        &mut self,
-        cx: &mut Context,
-        _: &Caller,
-        request: &ChangeMessageVisibility,
-    ) -> Answer<Nothing> {
+    pub(crate) fn change_message_visibility(&mut self, cx: &mut Context, _: &Caller, request: &ChangeMessageVisibility) -> Answer<Nothing> {
         let queue = self.find(cx, &request.queue_url)?;
         self.change(cx, queue, request.receipt_handle.as_deref(), request.visibility_timeout)
     }
@@ -97,11 +84,7 @@ impl Sqs {
         let (id, nonce) = checked(number, text)?;
         let seconds = seconds.ok_or_else(|| errors::missing("VisibilityTimeout"))?;
         if !(0..=43_200).contains(&seconds) {
-            return Err(errors::parameter_value(
-                seconds,
-                "VisibilityTimeout",
-                "VisibilityTimeout must be an integer between 0 and 43200",
-            ));
+            return Err(errors::parameter_value(seconds, "VisibilityTimeout", "VisibilityTimeout must be an integer between 0 and 43200"));
         }
         let queue = &mut self.queues[number];
         let kind = queue.options.expired_handles;

@@ -272,8 +272,7 @@ impl Queue {
     }
 
     fn state(&self, cx: &Context, with_messages: bool) -> QueueState {
-        let mut messages: Vec<(&u64, &Message)> =
-            if with_messages { self.messages.iter().collect() } else { Vec::new() };
+        let mut messages: Vec<(&u64, &Message)> = if with_messages { self.messages.iter().collect() } else { Vec::new() };
         messages.sort_unstable_by_key(|(id, _)| **id);
         QueueState {
             url: url_of(cx, &self.name),
@@ -289,9 +288,7 @@ impl Queue {
 
 impl Message {
     fn state(&self) -> MessageState {
-        let text = |(name, value): (&String, &wire::MessageAttribute)| {
-            value.string_value.clone().map(|value| (name.clone(), value))
-        };
+        let text = |(name, value): (&String, &wire::MessageAttribute)| value.string_value.clone().map(|value| (name.clone(), value));
         MessageState {
             message_id: self.message_id.to_string(),
             body: self.body.to_string(),

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::wire::{
-    Attributes, CreateQueue, DeleteQueue, GetQueueAttributes, GetQueueUrl, ListQueues, Nothing, PurgeQueue,
-    QueueAttributes, QueueUrl, QueueUrls, SetQueueAttributes,
+    Attributes, CreateQueue, DeleteQueue, GetQueueAttributes, GetQueueUrl, ListQueues, Nothing, PurgeQueue, QueueAttributes, QueueUrl,
+    QueueUrls, SetQueueAttributes,
 };
 use super::{Queue, QueueCounts, QueueOptions, Redrive, Sqs, arn_of, errors, url_of};
 use crate::simulator::model::caller::Caller;
@@ -83,12 +83,7 @@ impl Sqs {
         }
     }
 
-    pub(crate) fn get_queue_attributes(
-        &self,
-        cx: &Context,
-        _: &Caller,
-        request: &GetQueueAttributes,
-    ) -> Answer<QueueAttributes> {
+    pub(crate) fn get_queue_attributes(&self, cx: &Context, _: &Caller, request: &GetQueueAttributes) -> Answer<QueueAttributes> {
         let queue = &self.queues[self.find(cx, &request.queue_url)?];
         let mut attributes = Attributes::new();
         for name in &request.attribute_names {
@@ -106,20 +101,14 @@ impl Sqs {
         Ok(QueueAttributes { attributes })
     }
 
-    pub(crate) fn set_queue_attributes(
-        &mut self,
-        cx: &mut Context,
-        _: &Caller,
-        request: &SetQueueAttributes,
-    ) -> Answer<Nothing> {
+    pub(crate) fn set_queue_attributes(&mut self, cx: &mut Context, _: &Caller, request: &SetQueueAttributes) -> Answer<Nothing> {
         let number = self.find(cx, &request.queue_url)?;
         if request.attributes.is_empty() {
             return Err(errors::missing("Attribute.Name"));
         }
         // Onto a stand-in, so that one bad attribute leaves all as they were.
         let mut changed = Queue::new(&self.queues[number].name, cx.now);
-        let all: Attributes =
-            self.queues[number].attributes.clone().into_iter().chain(request.attributes.clone()).collect();
+        let all: Attributes = self.queues[number].attributes.clone().into_iter().chain(request.attributes.clone()).collect();
         self.apply(cx, &mut changed, &all, false)?;
         let queue = &mut self.queues[number];
         queue.modified = cx.now;
@@ -206,8 +195,7 @@ impl Sqs {
 
     fn redrive(&self, cx: &Context, policy: &str) -> Answer<Redrive> {
         let bad = |reason: &str| errors::parameter_value(policy, "RedrivePolicy", reason);
-        let value: Value =
-            serde_json::from_str(policy).map_err(|_| bad("Redrive policy is not a valid JSON map."))?;
+        let value: Value = serde_json::from_str(policy).map_err(|_| bad("Redrive policy is not a valid JSON map."))?;
         let arn = value["deadLetterTargetArn"]
             .as_str()
             .ok_or_else(|| bad("Redrive policy does not contain mandatory attribute: deadLetterTargetArn."))?;

@@ -39,22 +39,13 @@ impl Sqs {
     }
 
     /// One look at the queue; the wait of a long poll is the caller's.
-    pub(crate) fn receive_message(
-        &mut self,
-        cx: &mut Context,
-        _: &Caller,
-        request: &ReceiveMessage,
-    ) -> Answer<Received> {
+    pub(crate) fn receive_message(&mut self, cx: &mut Context, _: &Caller, request: &ReceiveMessage) -> Answer<Received> {
         let (number, wait) = self.wait_ms(cx, request)?;
         let most = match request.max_number_of_messages {
             None => 1,
             Some(most @ 1..=10) => usize::try_from(most).unwrap_or(1),
             Some(other) => {
-                return Err(errors::parameter_value(
-                    other,
-                    "MaxNumberOfMessages",
-                    "Must be between 1 and 10, if provided.",
-                ));
+                return Err(errors::parameter_value(other, "MaxNumberOfMessages", "Must be between 1 and 10, if provided."));
             }
         };
         let lease_ms = match request.visibility_timeout {
@@ -127,8 +118,7 @@ impl Queue {
                 self.ready.swap(0, cx.rng.usize(0..window));
             }
             let (id, epoch) = self.ready.pop_front()?;
-            let current =
-                self.messages.get(&id).is_some_and(|message| message.epoch == epoch && message.place == Place::Visible);
+            let current = self.messages.get(&id).is_some_and(|message| message.epoch == epoch && message.place == Place::Visible);
             if current {
                 return Some(id);
             }
@@ -159,10 +149,7 @@ impl Asked {
 
     fn wants(&self, name: &str) -> bool {
         self.message.iter().any(|asked| {
-            asked == "All"
-                || asked == ".*"
-                || asked == name
-                || asked.strip_suffix(".*").is_some_and(|prefix| name.starts_with(prefix))
+            asked == "All" || asked == ".*" || asked == name || asked.strip_suffix(".*").is_some_and(|prefix| name.starts_with(prefix))
         })
     }
 }

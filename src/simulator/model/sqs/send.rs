@@ -5,9 +5,7 @@ use std::sync::Arc;
 use aws_smithy_types::base64;
 
 use super::batch::check_entries;
-use super::wire::{
-    Batch, Failed, MessageAttribute, MessageAttributes, SendEntry, SendMessage, SendMessageBatch, Sent, SentEntry,
-};
+use super::wire::{Batch, Failed, MessageAttribute, MessageAttributes, SendEntry, SendMessage, SendMessageBatch, Sent, SentEntry};
 use super::{Message, Place, Queue, Sqs, digest, errors};
 use crate::simulator::model::caller::Caller;
 use crate::simulator::model::context::{Context, Event};
@@ -29,12 +27,7 @@ impl Sqs {
         self.accept(cx, caller, queue, entry)
     }
 
-    pub(crate) fn send_message_batch(
-        &mut self,
-        cx: &mut Context,
-        caller: &Caller,
-        request: &SendMessageBatch,
-    ) -> Answer<Batch<SentEntry>> {
+    pub(crate) fn send_message_batch(&mut self, cx: &mut Context, caller: &Caller, request: &SendMessageBatch) -> Answer<Batch<SentEntry>> {
         let queue = self.find(cx, &request.queue_url)?;
         check_entries("SendMessageBatchRequestEntry", request.entries.iter().map(|entry| entry.id.as_str()))?;
         let bytes = request.entries.iter().map(size).sum();
@@ -73,11 +66,7 @@ impl Sqs {
             None => None,
             Some(seconds @ 0..=900) => Some(seconds.unsigned_abs() * 1000),
             Some(other) => {
-                return Err(errors::parameter_value(
-                    other,
-                    "DelaySeconds",
-                    "DelaySeconds must be >= 0 and <= 900.",
-                ));
+                return Err(errors::parameter_value(other, "DelaySeconds", "DelaySeconds must be >= 0 and <= 900."));
             }
         };
         check_attributes(&entry.message_attributes)?;
@@ -178,10 +167,7 @@ const fn allowed(char: char) -> bool {
 
 fn check_attributes(attributes: &MessageAttributes) -> Answer<()> {
     if attributes.len() > 10 {
-        return Err(errors::parameter(format!(
-            "Number of message attributes [{}] exceeds the allowed maximum [10].",
-            attributes.len()
-        )));
+        return Err(errors::parameter(format!("Number of message attributes [{}] exceeds the allowed maximum [10].", attributes.len())));
     }
     attributes.iter().try_for_each(|(name, attribute)| check_attribute(name, attribute))
 }
@@ -189,16 +175,13 @@ fn check_attributes(attributes: &MessageAttributes) -> Answer<()> {
 fn check_attribute(name: &str, attribute: &MessageAttribute) -> Answer<()> {
     let lower = name.to_ascii_lowercase();
     let characters = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte));
-    if name.is_empty() || name.len() > 256 || !characters || name.starts_with('.') || name.ends_with('.') || name.contains("..")
-    {
+    if name.is_empty() || name.len() > 256 || !characters || name.starts_with('.') || name.ends_with('.') || name.contains("..") {
         return Err(errors::parameter(format!(
             "Message (user) attribute name '{name}' is invalid: it can contain up to 256 alphanumeric characters, hyphens, underscores and periods, and no period at its ends or after another."
         )));
     }
     if lower.starts_with("aws.") || lower.starts_with("amazon.") {
-        return Err(errors::parameter(format!(
-            "Message (user) attribute name '{name}' must not start with a reserved prefix."
-        )));
+        return Err(errors::parameter(format!("Message (user) attribute name '{name}' must not start with a reserved prefix.")));
     }
     let kind = attribute.data_type.split('.').next().unwrap_or_default();
     if attribute.data_type.is_empty() {

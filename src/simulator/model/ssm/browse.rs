@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::names::{self, Wanted};
 use super::parameters::tier;
 use super::wire::{
-    DescribeParameters, GetParameterHistory, GetParametersByPath, HistoryEntry, HistoryPage, Metadata, MetadataPage,
-    ParameterFilter, ParameterPage,
+    DescribeParameters, GetParameterHistory, GetParametersByPath, HistoryEntry, HistoryPage, Metadata, MetadataPage, ParameterFilter,
+    ParameterPage,
 };
 use super::{Parameter, Ssm, arn_of};
 use crate::simulator::model::caller::Caller;
@@ -16,12 +16,7 @@ use crate::simulator::model::error::{Answer, ApiError};
 use crate::simulator::model::operation::Operation;
 
 impl Ssm {
-    pub(crate) fn get_parameters_by_path(
-        &self,
-        cx: &Context,
-        caller: &Caller,
-        request: &GetParametersByPath,
-    ) -> Answer<ParameterPage> {
+    pub(crate) fn get_parameters_by_path(&self, cx: &Context, caller: &Caller, request: &GetParametersByPath) -> Answer<ParameterPage> {
         let limit = page_size(request.max_results, 10, 10)?;
         if !request.path.starts_with('/') {
             return Err(ApiError::client(
@@ -49,12 +44,7 @@ impl Ssm {
         Ok(page)
     }
 
-    pub(crate) fn get_parameter_history(
-        &self,
-        cx: &Context,
-        caller: &Caller,
-        request: &GetParameterHistory,
-    ) -> Answer<HistoryPage> {
+    pub(crate) fn get_parameter_history(&self, cx: &Context, caller: &Caller, request: &GetParameterHistory) -> Answer<HistoryPage> {
         let limit = page_size(request.max_results, 50, 50)?;
         let wanted = names::check_read(&request.name)?;
         self.allow(cx, caller, Operation::GetParameterHistory, wanted.name)?;
@@ -86,12 +76,7 @@ impl Ssm {
         Ok(page)
     }
 
-    pub(crate) fn describe_parameters(
-        &self,
-        cx: &mut Context,
-        _: &Caller,
-        request: &DescribeParameters,
-    ) -> Answer<MetadataPage> {
+    pub(crate) fn describe_parameters(&self, cx: &mut Context, _: &Caller, request: &DescribeParameters) -> Answer<MetadataPage> {
         let limit = page_size(request.max_results, 50, 50)?;
         let mut page = MetadataPage::default();
         let from = request.next_token.as_deref().unwrap_or_default();

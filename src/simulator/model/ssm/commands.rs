@@ -97,10 +97,7 @@ impl Ssm {
         let (name, document) = self.document(&request.document_name)?;
         for parameter in request.parameters.keys() {
             if !document.parameters.iter().any(|(known, _)| known == parameter) {
-                return Err(ApiError::client(
-                    "InvalidParameters",
-                    format!("Parameter \"{parameter}\" is not defined in the document."),
-                ));
+                return Err(ApiError::client("InvalidParameters", format!("Parameter \"{parameter}\" is not defined in the document.")));
             }
         }
         if name == RUN_SHELL_SCRIPT && request.parameters.get("commands").is_none_or(Vec::is_empty) {
@@ -128,12 +125,7 @@ impl Ssm {
         }
     }
 
-    pub(crate) fn get_command_invocation(
-        &self,
-        cx: &Context,
-        _: &Caller,
-        request: &GetCommandInvocation,
-    ) -> Answer<InvocationAnswer> {
+    pub(crate) fn get_command_invocation(&self, cx: &Context, _: &Caller, request: &GetCommandInvocation) -> Answer<InvocationAnswer> {
         if request.command_id.len() != 36 {
             return Err(ApiError::bare("InvalidCommandId"));
         }
@@ -152,9 +144,7 @@ impl Ssm {
             plugin_name: "aws:runShellScript".into(),
             response_code: invocation.code,
             execution_start_date_time: iso(invocation.started),
-            execution_elapsed_time: elapsed
-                .map(|ms| format!("PT{}.{:03}S", ms / 1000, ms % 1000))
-                .unwrap_or_default(),
+            execution_elapsed_time: elapsed.map(|ms| format!("PT{}.{:03}S", ms / 1000, ms % 1000)).unwrap_or_default(),
             execution_end_date_time: invocation.ended.map(iso).unwrap_or_default(),
             status: invocation.status,
             status_details: invocation.details,
@@ -165,12 +155,7 @@ impl Ssm {
         })
     }
 
-    pub(crate) fn list_command_invocations(
-        &self,
-        cx: &Context,
-        _: &Caller,
-        request: &ListCommandInvocations,
-    ) -> Answer<InvocationPage> {
+    pub(crate) fn list_command_invocations(&self, cx: &Context, _: &Caller, request: &ListCommandInvocations) -> Answer<InvocationPage> {
         let limit = page_size(request.max_results, 50, 50)?;
         let from = match &request.next_token {
             None => 0,
@@ -260,6 +245,5 @@ fn is_instance_id(text: &str) -> bool {
     let word = |rest: &str, lengths: &[usize]| {
         lengths.contains(&rest.len()) && rest.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
     };
-    text.strip_prefix("i-").is_some_and(|rest| word(rest, &[8, 17]))
-        || text.strip_prefix("mi-").is_some_and(|rest| word(rest, &[17]))
+    text.strip_prefix("i-").is_some_and(|rest| word(rest, &[8, 17])) || text.strip_prefix("mi-").is_some_and(|rest| word(rest, &[17]))
 }

@@ -3,8 +3,7 @@
 use serde_json::Value;
 
 use super::wire::{
-    CreateDocument, DescribeDocument, DocumentContent, DocumentDescribed, DocumentDescription, DocumentMade,
-    DocumentParameter, GetDocument,
+    CreateDocument, DescribeDocument, DocumentContent, DocumentDescribed, DocumentDescription, DocumentMade, DocumentParameter, GetDocument,
 };
 use super::{Document, Ssm};
 use crate::simulator::model::caller::Caller;
@@ -31,10 +30,7 @@ impl Ssm {
             return Err(ApiError::client("ValidationException", "Document name cannot begin with a reserved prefix."));
         }
         if self.documents.contains_key(&request.name) {
-            return Err(ApiError::client(
-                "DocumentAlreadyExists",
-                format!("Document with name {} already exists", request.name),
-            ));
+            return Err(ApiError::client("DocumentAlreadyExists", format!("Document with name {} already exists", request.name)));
         }
         let format = request.document_format.clone().unwrap_or_else(|| "JSON".into());
         let document = Document {
@@ -92,16 +88,15 @@ impl Document {
         };
         // YAML documents are kept as they are: nothing here runs them.
         if document.format == "JSON" {
-            let value: Value = serde_json::from_str(content)
-                .map_err(|_| ApiError::client("InvalidDocumentContent", "JSON not well-formed."))?;
-            let schema = value["schemaVersion"].as_str().ok_or_else(|| {
-                ApiError::client("InvalidDocumentSchemaVersion", "The document schema version is missing.")
-            })?;
+            let value: Value =
+                serde_json::from_str(content).map_err(|_| ApiError::client("InvalidDocumentContent", "JSON not well-formed."))?;
+            let schema = value["schemaVersion"]
+                .as_str()
+                .ok_or_else(|| ApiError::client("InvalidDocumentSchemaVersion", "The document schema version is missing."))?;
             schema.clone_into(&mut document.schema);
             if let Some(parameters) = value["parameters"].as_object() {
                 let kind = |value: &Value| value["type"].as_str().unwrap_or("String").to_owned();
-                document.parameters =
-                    parameters.iter().map(|(name, value)| (name.clone(), kind(value))).collect();
+                document.parameters = parameters.iter().map(|(name, value)| (name.clone(), kind(value))).collect();
             }
         }
         Ok(document)
@@ -117,11 +112,7 @@ impl Document {
             document_format: self.format.clone(),
             schema_version: self.schema.clone(),
             platform_types: vec!["Linux", "MacOS"],
-            parameters: self
-                .parameters
-                .iter()
-                .map(|(name, kind)| DocumentParameter { name: name.clone(), r#type: kind.clone() })
-                .collect(),
+            parameters: self.parameters.iter().map(|(name, kind)| DocumentParameter { name: name.clone(), r#type: kind.clone() }).collect(),
             created_date: epoch_seconds(self.created),
         }
     }

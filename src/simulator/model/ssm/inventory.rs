@@ -8,11 +8,7 @@ use crate::simulator::model::autoscaling::{AutoScaling, RunningAgent};
 use crate::simulator::model::context::{Context, epoch_seconds};
 use crate::simulator::model::error::{Answer, ApiError};
 
-pub(crate) fn describe_instances(
-    cx: &Context,
-    request: &DescribeInstanceInformation,
-    agents: &AutoScaling,
-) -> Answer<InstancePage> {
+pub(crate) fn describe_instances(cx: &Context, request: &DescribeInstanceInformation, agents: &AutoScaling) -> Answer<InstancePage> {
     let limit = page_size(request.max_results, 50, 50)?;
     let filters = request.filters.iter().map(|filter| (&filter.key, &filter.values));
     let legacy = request.instance_information_filter_list.iter().map(|filter| (&filter.key, &filter.value_set));

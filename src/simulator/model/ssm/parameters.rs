@@ -8,8 +8,7 @@ use aws_smithy_types::base64;
 
 use super::names::{self, Wanted};
 use super::wire::{
-    DeleteParameter, DeleteParameters, Deleted, GetParameter, GetParameters, Nothing, OneParameter, Parameters, Put,
-    PutParameter,
+    DeleteParameter, DeleteParameters, Deleted, GetParameter, GetParameters, Nothing, OneParameter, Parameters, Put, PutParameter,
 };
 use super::{Kind, Parameter, Ssm, Version, arn_of, wire};
 use crate::simulator::model::caller::{Caller, denial};
@@ -30,11 +29,7 @@ impl Ssm {
             Some("StringList") => Some(Kind::StringList),
             Some("SecureString") => Some(Kind::SecureString),
             Some(other) => {
-                return Err(ApiError::constraint(
-                    other,
-                    "type",
-                    "Member must satisfy enum value set: [SecureString, StringList, String]",
-                ));
+                return Err(ApiError::constraint(other, "type", "Member must satisfy enum value set: [SecureString, StringList, String]"));
             }
         };
         let advanced = match request.tier.as_deref() {
@@ -71,9 +66,8 @@ impl Ssm {
                 Ok(Put { version: number, tier: tier(parameter.advanced).into() })
             }
             Entry::Vacant(entry) => {
-                let kind = named.ok_or_else(|| {
-                    ApiError::client("ValidationException", "A parameter type is required when you create a parameter.")
-                })?;
+                let kind = named
+                    .ok_or_else(|| ApiError::client("ValidationException", "A parameter type is required when you create a parameter."))?;
                 if full {
                     return Err(ApiError::client(
                         "ParameterLimitExceeded",
@@ -229,10 +223,7 @@ fn check_value(value: &str, advanced: bool, any: bool) -> Answer<()> {
     if value.chars().count() > limit {
         return Err(ApiError::client(
             "ValidationException",
-            format!(
-                "{} tier parameters support a maximum parameter value of {limit} characters.",
-                tier(advanced || any)
-            ),
+            format!("{} tier parameters support a maximum parameter value of {limit} characters.", tier(advanced || any)),
         ));
     }
     Ok(())
@@ -243,11 +234,7 @@ fn check_count(names: &[String]) -> Answer<()> {
         return Err(ApiError::constraint("[]", "names", "Member must have length greater than or equal to 1"));
     }
     if names.len() > 10 {
-        return Err(ApiError::constraint(
-            &format!("[{}]", names.join(", ")),
-            "names",
-            "Member must have length less than or equal to 10",
-        ));
+        return Err(ApiError::constraint(&format!("[{}]", names.join(", ")), "names", "Member must have length less than or equal to 10"));
     }
     Ok(())
 }
