@@ -211,24 +211,23 @@ fn trouble(error: &hyper_util::client::legacy::Error) -> Failure {
     let text = chain(error);
     let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
     while let Some(cause) = next {
-        if let Some(tls) = tls_error(cause) {
+        if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
             return tls_trouble(tls, text);
         }
-        if let Some(io) = cause.downcast_ref::<std::io::Error>().filter(|_| error.is_connect()) {
+        let io = cause.downcast_ref::<std::io::Error>();
+        if let Some(io) = io.filter(|_| error.is_connect()) {
             use std::io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable, TimedOut};
             if matches!(io.kind(), ConnectionRefused | HostUnreachable | NetworkUnreachable | TimedOut) {
                 return Failure::new(Class::NotReady, "unreachable", text);
             }
         }
-        next = cause.source();
+        // An I/O error that was made of another names what that one stands on as its source, not that one.
+        next = match io.and_then(std::io::Error::get_ref) {
+            Some(inside) => Some(inside),
+            None => cause.source(),
+        };
     }
     Failure::new(Class::Transient, "connection", text)
-}
-
-/// rustls' own error, where this is one: mostly it stands inside an I/O error, which does not name it as its source.
-fn tls_error<'a>(cause: &'a (dyn std::error::Error + 'static)) -> Option<&'a rustls::Error> {
-    let inside = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-    cause.downcast_ref::<rustls::Error>().or_else(|| inside.and_then(|inside| inside.downcast_ref::<rustls::Error>()))
 }
 
 fn tls_trouble(error: &rustls::Error, text: String) -> Failure {

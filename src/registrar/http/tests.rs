@@ -240,7 +240,6 @@ async fn a_client_certificate_is_shown_where_it_is_asked_for() {
 
 #[tokio::test]
 async fn what_does_not_speak_tls_is_a_fault_of_the_route() {
-    let (address, _) = server("HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n".into(), Vec::new(), 0).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let plain = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -248,7 +247,6 @@ async fn what_does_not_speak_tls_is_a_fault_of_the_route() {
             let _ = socket.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
         }
     });
-    drop(address);
     let settings = HttpSettings {
         authorities: Some(vec![Authority::new().certificate()]),
         ..settings(&format!("https://localhost:{}", plain.port()))
