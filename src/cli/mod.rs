@@ -6,6 +6,7 @@ pub mod demo;
 pub mod health;
 mod rooms;
 pub mod run;
+pub mod simulate;
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -47,6 +48,7 @@ variable, ENROLLD_<KEY>.";
 pub enum Command {
     Run(run::RunArgs),
     Check(check::CheckArgs),
+    Simulate(simulate::SimulateArgs),
     Demo(demo::DemoArgs),
     Health(health::HealthArgs),
 }
@@ -64,6 +66,7 @@ impl Cli {
             match self.command {
                 Command::Run(args) => run::run(args).await,
                 Command::Check(args) => check::run(args).await,
+                Command::Simulate(args) => simulate::run(args).await.map(|()| ExitCode::SUCCESS).map_err(CommandError::failed),
                 Command::Demo(args) => demo::run(args).await,
                 Command::Health(args) => health::run(args).await,
             }

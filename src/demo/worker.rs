@@ -50,7 +50,7 @@ not_ready_max = "1500ms"
 name = "demo"
 groups = ["demo-*"]
 registrar = {{ kind = "opsworks-cm", server = "{SERVER}", engine = "chef" }}
-key = {{ parameter = "/enrolld/{{instance_id}}/public-key", owner_role = "{ROLE}" }}
+key = {{ parameter = "/enrolld/{{instance_id}}/public-key", owner_role = "arn:aws:iam::{ACCOUNT}:role/{ROLE}" }}
 key_poll = "500ms"
 status_poll_initial = "250ms"
 status_poll_max = "1s"

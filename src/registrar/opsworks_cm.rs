@@ -110,8 +110,20 @@ impl OpsWorksCm {
         if let Some(organization) = self.organization() {
             request = request.engine_attributes(organization);
         }
-        let output = request.send().await.map_err(|error| from_sdk(&error, classify))?;
-        Ok(registration(output.node_association_status_token))
+        match request.send().await {
+            Ok(output) => Ok(registration(output.node_association_status_token)),
+            // The code says that the server or the node is not there, and not which. Where the server is, the node is not, and
+            // one missing node must not be taken for a fault that stops everybody's.
+            Err(error) if error.as_service_error().is_some_and(|error| error.is_resource_not_found_exception()) => {
+                let failure = from_sdk(&error, classify);
+                match self.server_health().await {
+                    Ok(Health::Ready) => Ok(Registration::Done),
+                    Ok(Health::NotReady(state)) => Err(Failure::new(Class::NotReady, failure.code, format!("the server is {state}"))),
+                    Err(_) => Err(failure),
+                }
+            }
+            Err(error) => Err(from_sdk(&error, classify)),
+        }
     }
 
     async fn server_health(&self) -> Result<Health, Failure> {

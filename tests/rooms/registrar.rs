@@ -115,3 +115,22 @@ async fn only_a_healthy_server_is_ready() {
     assert_eq!(ask().await, Ok(Health::NotReady("UNDER_MAINTENANCE".into())));
     assert_eq!(ask().await.unwrap_err().class, Class::RouteFault);
 }
+
+#[tokio::test]
+async fn a_node_that_is_not_there_leaves_without_stopping_the_others() {
+    let missing = || Reply::json_error(400, "ResourceNotFoundException", "not found, or access denied");
+    let leave = || Call::Disassociate { route: CHEF, order: order() };
+    let healthy = Reply::ok(r#"{"Servers":[{"ServerName":"chef","Status":"HEALTHY"}]}"#);
+    let server = Canned::serve([missing(), healthy]).await;
+    let Answer::Registration(result) = server.services.perform(leave()).await else { panic!() };
+    assert_eq!(result, Ok(Registration::Done), "the server is there, so it is the node that is not");
+
+    let server = Canned::serve([missing(), missing()]).await;
+    let Answer::Registration(Err(failure)) = server.services.perform(leave()).await else { panic!() };
+    assert_eq!(failure.class, Class::RouteFault, "neither is there");
+
+    let busy = Reply::ok(r#"{"Servers":[{"ServerName":"chef","Status":"UNDER_MAINTENANCE"}]}"#);
+    let server = Canned::serve([missing(), busy]).await;
+    let Answer::Registration(Err(failure)) = server.services.perform(leave()).await else { panic!() };
+    assert_eq!(failure.class, Class::NotReady);
+}

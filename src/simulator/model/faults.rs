@@ -183,7 +183,9 @@ impl Faults {
 
     pub(crate) fn decide(&mut self, cx: &mut Context, operation: Operation) -> Admission {
         let mut admission = Admission { delay_ms: 0, fate: Fate::Process };
-        let Some(about) = self.by_operation.get(operation.index()) else { return admission };
+        let Some(about) = self.by_operation.get(operation.index()) else {
+            return admission;
+        };
         for &number in about {
             let planned = &mut self.planned[number];
             if cx.now < planned.begins || cx.now >= planned.ends {

@@ -141,8 +141,12 @@ impl World {
     }
 
     fn agent_publishes(&mut self, instance: &Arc<str>) {
-        let Some(agent) = self.autoscaling.running_agent(instance) else { return };
-        let Publish::Parameter { name, secure, .. } = &agent.options.publish else { return };
+        let Some(agent) = self.autoscaling.running_agent(instance) else {
+            return;
+        };
+        let Publish::Parameter { name, secure, .. } = &agent.options.publish else {
+            return;
+        };
         let caller = Caller::instance(&self.cx.settings.account, &agent.options.role, instance);
         let request = ssm::wire::PutParameter {
             name: name.replace("{instance_id}", instance),

@@ -59,13 +59,17 @@ impl Group {
 
 pub(super) fn description(origin: Place, destination: Place, instance: &str) -> String {
     match (origin, destination) {
-        (Place::Ec2, Place::WarmPool) => format!("Launching a new EC2 instance into warm pool: {instance}"),
+        (Place::Ec2, Place::WarmPool) => {
+            format!("Launching a new EC2 instance into warm pool: {instance}")
+        }
         (Place::WarmPool, Place::AutoScalingGroup) => {
             format!("Launching a new EC2 instance from warm pool: {instance}")
         }
         (_, Place::AutoScalingGroup) => format!("Launching a new EC2 instance: {instance}"),
         (_, Place::WarmPool) => format!("Moving EC2 instance to warm pool: {instance}"),
-        (Place::WarmPool, Place::Ec2) => format!("Terminating EC2 instance from warm pool: {instance}"),
+        (Place::WarmPool, Place::Ec2) => {
+            format!("Terminating EC2 instance from warm pool: {instance}")
+        }
         (_, Place::Ec2) => format!("Terminating EC2 instance: {instance}"),
     }
 }

@@ -153,8 +153,12 @@ impl AutoScaling {
     }
 
     fn note(&mut self, cx: &mut Context, id: &str, what: &str, state: LifecycleState) {
-        let Some(instance) = self.instances.get_mut(id) else { return };
-        let Some(group) = self.groups.get_mut(&instance.group) else { return };
+        let Some(instance) = self.instances.get_mut(id) else {
+            return;
+        };
+        let Some(group) = self.groups.get_mut(&instance.group) else {
+            return;
+        };
         let activity = group.begin(cx, format!("{what}: {id}"), "an instance was moved in response to a user request.", instance.zone);
         group.end(cx, activity, "Successful", None);
         if !state.is_listed() {

@@ -106,7 +106,9 @@ impl AutoScaling {
         };
         let heartbeat_ms = match (request.heartbeat_timeout, old) {
             (Some(seconds @ 30..=7200), _) => seconds.unsigned_abs() * 1000,
-            (Some(_), _) => return Err(validation("Heartbeat Timeout must be between 30 and 7200 seconds, both inclusive")),
+            (Some(_), _) => {
+                return Err(validation("Heartbeat Timeout must be between 30 and 7200 seconds, both inclusive"));
+            }
             (None, Some(old)) => old.heartbeat_ms,
             (None, None) => 3_600_000,
         };
@@ -173,7 +175,9 @@ impl AutoScaling {
         }
         let members: Vec<Arc<str>> = group.members.iter().cloned().collect();
         for id in members {
-            let Some(transition) = self.instances.get(&id).and_then(|instance| instance.transition.as_ref()) else { continue };
+            let Some(transition) = self.instances.get(&id).and_then(|instance| instance.transition.as_ref()) else {
+                continue;
+            };
             let of_hook = transition.open.iter().copied().find(|open| *self.actions[*open].hook == *name);
             if let Some(number) = of_hook {
                 let continues = self.actions[number].kind == Kind::Terminating;

@@ -74,7 +74,9 @@ impl AutoScaling {
 
     /// Begins the termination of an instance, from wherever it is; false where it is gone or going already.
     pub(crate) fn terminate(&mut self, cx: &mut Context, id: &str, cause: &str, hooked: bool) -> bool {
-        let Some(instance) = self.instances.get(id) else { return false };
+        let Some(instance) = self.instances.get(id) else {
+            return false;
+        };
         let leaving = instance.transition.as_ref().is_some_and(|transition| transition.destination == Place::Ec2);
         if !instance.state.is_listed() || leaving {
             return false;
@@ -96,11 +98,15 @@ impl AutoScaling {
     }
 
     fn depart(&mut self, cx: &mut Context, id: &str, origin: Place, destination: Place, cause: &str, hooked: bool) {
-        let Some(instance) = self.instances.get_mut(id) else { return };
-        let Some(group) = self.groups.get_mut(&instance.group) else { return };
+        let Some(instance) = self.instances.get_mut(id) else {
+            return;
+        };
+        let Some(group) = self.groups.get_mut(&instance.group) else {
+            return;
+        };
         let way = Way::between(origin, destination);
         let activity = group.begin(cx, description(origin, destination, id), cause, instance.zone);
-        instance.transition = Some(Transition { kind: way.kind, origin, destination, open: Vec::new(), activity, hooked });
+        instance.transition = Some(Transition { origin, destination, open: Vec::new(), activity, hooked });
         group.members.insert(Arc::clone(&instance.id));
         let delay = if way.kind == Kind::Launching { group.options.pending_ms } else { group.options.terminating_ms };
         instance.enter(cx, way.first, Some(delay));
@@ -108,8 +114,12 @@ impl AutoScaling {
 
     /// An instance has been in a state that it leaves by itself for long enough.
     pub(crate) fn instance_step(&mut self, cx: &mut Context, id: &str, step: u32) {
-        let Some(instance) = self.instances.get(id).filter(|instance| instance.step == step) else { return };
-        let Some(transition) = &instance.transition else { return };
+        let Some(instance) = self.instances.get(id).filter(|instance| instance.step == step) else {
+            return;
+        };
+        let Some(transition) = &instance.transition else {
+            return;
+        };
         let way = Way::between(transition.origin, transition.destination);
         if instance.state == way.first {
             if !transition.hooked || !self.wait_for_hooks(cx, id, &way) {
@@ -122,9 +132,15 @@ impl AutoScaling {
 
     /// Begins an action for each hook of this transition; false where there is none.
     fn wait_for_hooks(&mut self, cx: &mut Context, id: &str, way: &Way) -> bool {
-        let Some(instance) = self.instances.get(id) else { return false };
-        let Some(group) = self.groups.get(&instance.group) else { return false };
-        let Some(transition) = &instance.transition else { return false };
+        let Some(instance) = self.instances.get(id) else {
+            return false;
+        };
+        let Some(group) = self.groups.get(&instance.group) else {
+            return false;
+        };
+        let Some(transition) = &instance.transition else {
+            return false;
+        };
         let mut begun = Vec::new();
         for hook in group.hooks.iter().filter(|hook| hook.kind == way.kind) {
             let action = Action {
@@ -172,7 +188,9 @@ impl AutoScaling {
 
     /// A heartbeat or global time-out may have passed.
     pub(crate) fn hook_deadline(&mut self, cx: &mut Context, number: usize) {
-        let Some(action) = self.actions.get(number).filter(|action| action.closed.is_none()) else { return };
+        let Some(action) = self.actions.get(number).filter(|action| action.closed.is_none()) else {
+            return;
+        };
         if action.deadline > cx.now {
             cx.at(action.deadline, Event::HookDeadline { action: number });
             return;
@@ -190,8 +208,12 @@ impl AutoScaling {
         }
         action.closed = Some(Closed { at: cx.now, continues, by });
         let (id, kind, token) = (Arc::clone(&action.instance), action.kind, Arc::clone(&action.token));
-        let Some(instance) = self.instances.get_mut(&id) else { return };
-        let Some(transition) = &mut instance.transition else { return };
+        let Some(instance) = self.instances.get_mut(&id) else {
+            return;
+        };
+        let Some(transition) = &mut instance.transition else {
+            return;
+        };
         transition.open.retain(|open| *open != number);
         match (continues, kind) {
             (true, _) if !transition.open.is_empty() => {}
@@ -212,10 +234,14 @@ impl AutoScaling {
         };
         let message = format!("Lifecycle Action with token {token} was abandoned: {why}");
         self.break_off(cx, id, Closing::Superseded, &message);
-        let Some(instance) = self.instances.get_mut(id) else { return };
+        let Some(instance) = self.instances.get_mut(id) else {
+            return;
+        };
         instance.abandoned = true;
         let origin = if instance.state.is_warmed() { Place::WarmPool } else { Place::AutoScalingGroup };
-        let Some(group) = self.groups.get(&instance.group) else { return };
+        let Some(group) = self.groups.get(&instance.group) else {
+            return;
+        };
         let hooked = group.options.terminate_hooks_after_abandon;
         let replace = group.options.replace_abandoned && origin == Place::AutoScalingGroup;
         if replace {
@@ -234,7 +260,9 @@ impl AutoScaling {
     /// Ends the way that an instance is on, with its open actions and its activity.
     fn break_off(&mut self, cx: &mut Context, id: &str, by: Closing, message: &str) {
         self.close_open(cx, id, by);
-        let Some(instance) = self.instances.get_mut(id) else { return };
+        let Some(instance) = self.instances.get_mut(id) else {
+            return;
+        };
         if let Some(transition) = instance.transition.take()
             && let Some(group) = self.groups.get_mut(&instance.group)
         {
@@ -250,9 +278,15 @@ impl AutoScaling {
     }
 
     fn proceed(&mut self, cx: &mut Context, id: &str) {
-        let Some(instance) = self.instances.get_mut(id) else { return };
-        let Some(transition) = &instance.transition else { return };
-        let Some(group) = self.groups.get(&instance.group) else { return };
+        let Some(instance) = self.instances.get_mut(id) else {
+            return;
+        };
+        let Some(transition) = &instance.transition else {
+            return;
+        };
+        let Some(group) = self.groups.get(&instance.group) else {
+            return;
+        };
         let way = Way::between(transition.origin, transition.destination);
         let gone = transition.destination == Place::Ec2;
         let delay = if gone { group.options.gone_ms } else { group.options.proceed_ms };
@@ -260,9 +294,15 @@ impl AutoScaling {
     }
 
     fn arrive(&mut self, cx: &mut Context, id: &str) {
-        let Some(instance) = self.instances.get_mut(id) else { return };
-        let Some(transition) = instance.transition.take() else { return };
-        let Some(group) = self.groups.get_mut(&instance.group) else { return };
+        let Some(instance) = self.instances.get_mut(id) else {
+            return;
+        };
+        let Some(transition) = instance.transition.take() else {
+            return;
+        };
+        let Some(group) = self.groups.get_mut(&instance.group) else {
+            return;
+        };
         let state = match (transition.origin, transition.destination) {
             (_, Place::AutoScalingGroup) => LifecycleState::InService,
             (_, Place::WarmPool) => match group.warm_pool.unwrap_or_default().state {

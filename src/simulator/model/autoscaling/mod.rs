@@ -102,7 +102,6 @@ struct Instance {
 /// An instance on its way from one place to another.
 #[derive(Debug)]
 struct Transition {
-    kind: Kind,
     origin: Place,
     destination: Place,
     /// The actions that it waits for.

@@ -92,7 +92,9 @@ struct Sns<'a> {
 impl AutoScaling {
     /// Sends the notification of an action that has just begun.
     pub(super) fn notify(&self, cx: &mut Context, group: &Group, hook: &Hook, action: &Action) {
-        let Some((queue, form)) = &hook.delivery else { return };
+        let Some((queue, form)) = &hook.delivery else {
+            return;
+        };
         let body = match form {
             Form::Direct | Form::SnsRaw => direct(cx, group, hook, action),
             Form::Sns => {
@@ -113,7 +115,9 @@ impl AutoScaling {
 
     /// Sends what a new target gets first.
     pub(super) fn notify_test(cx: &mut Context, group: &Group, hook: &Hook) {
-        let Some((queue, form)) = &hook.delivery else { return };
+        let Some((queue, form)) = &hook.delivery else {
+            return;
+        };
         let message = json!({
             "AccountId": cx.settings.account,
             "RequestId": cx.uuid(),

@@ -108,7 +108,9 @@ impl OpsworksCm {
     }
 
     pub(crate) fn association_ends(&mut self, cx: &Context, token: &Arc<str>) {
-        let Some(association) = self.tokens.get_mut(token) else { return };
+        let Some(association) = self.tokens.get_mut(token) else {
+            return;
+        };
         association.ended = Some(cx.now);
         let server = self.servers.get_mut(&association.server);
         // A server that was deleted meanwhile has nothing to do any more.

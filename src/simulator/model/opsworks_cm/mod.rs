@@ -214,7 +214,9 @@ impl OpsworksCm {
 
     /// Puts a server into a state; with `for_ms` it becomes HEALTHY again by itself.
     pub(crate) fn set_status(&mut self, cx: &Context, name: &str, status: ServerStatus, for_ms: Option<u64>) -> bool {
-        let Some(server) = self.servers.get_mut(name) else { return false };
+        let Some(server) = self.servers.get_mut(name) else {
+            return false;
+        };
         server.status = status;
         server.then = for_ms.map(|length| (cx.now + length, ServerStatus::Healthy));
         true

@@ -70,7 +70,9 @@ impl Sqs {
     fn delete(&mut self, queue: usize, handle: Option<&str>) -> Answer<Nothing> {
         let (id, nonce) = checked(queue, handle)?;
         let queue = &mut self.queues[queue];
-        let Some(message) = queue.messages.get(&id) else { return Ok(Nothing {}) };
+        let Some(message) = queue.messages.get(&id) else {
+            return Ok(Nothing {});
+        };
         if matches!(message.place, Place::InFlight { nonce: held, .. } if held == nonce) {
             queue.remove(id);
             queue.counts.deleted += 1;
@@ -103,7 +105,9 @@ impl Sqs {
                 ExpiredHandles::Error => Err(errors::not_in_flight()),
             };
         };
-        let Place::InFlight { received, .. } = message.place else { return Ok(Nothing {}) };
+        let Place::InFlight { received, .. } = message.place else {
+            return Ok(Nothing {});
+        };
         let until = cx.now + seconds.unsigned_abs() * 1000;
         if until > received + LONGEST_LEASE_MS {
             return Err(errors::parameter_value(

@@ -62,13 +62,13 @@ pub enum ExpiredHandles {
 /// All queues of the account.
 #[derive(Debug, Default)]
 pub struct Sqs {
-    pub(super) queues: Vec<Queue>,
+    queues: Vec<Queue>,
     by_name: HashMap<Arc<str>, usize>,
     deleted: HashMap<Arc<str>, u64>,
 }
 
 #[derive(Debug)]
-pub(super) struct Queue {
+pub(crate) struct Queue {
     pub name: Arc<str>,
     pub options: QueueOptions,
     pub alive: bool,
@@ -215,7 +215,9 @@ impl Sqs {
 
     /// A message's delay or lease may have ended.
     pub(crate) fn message_due(&mut self, cx: &mut Context, queue: usize, id: u64) {
-        let Some(message) = self.queues[queue].messages.get_mut(&id) else { return };
+        let Some(message) = self.queues[queue].messages.get_mut(&id) else {
+            return;
+        };
         let until = match message.place {
             Place::Visible => return,
             Place::Delayed { until } | Place::InFlight { until, .. } => until,
@@ -242,13 +244,11 @@ impl Queue {
         self.messages.len() - self.visible - self.delayed
     }
 
-    pub(crate) fn visible(&self) -> usize {
-        self.visible
-    }
-
     /// Puts a message among those that may be received.
     fn show(&mut self, cx: &mut Context, number: usize, id: u64) {
-        let Some(message) = self.messages.get_mut(&id) else { return };
+        let Some(message) = self.messages.get_mut(&id) else {
+            return;
+        };
         if matches!(message.place, Place::Delayed { .. }) {
             self.delayed -= 1;
         }

@@ -202,7 +202,9 @@ impl Sqs {
         let count = match &value["maxReceiveCount"] {
             Value::Number(number) => number.as_u64(),
             Value::String(text) => text.parse().ok(),
-            Value::Null => return Err(bad("Redrive policy does not contain mandatory attribute: maxReceiveCount.")),
+            Value::Null => {
+                return Err(bad("Redrive policy does not contain mandatory attribute: maxReceiveCount."));
+            }
             _ => None,
         };
         let count = count

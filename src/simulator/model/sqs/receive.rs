@@ -64,10 +64,20 @@ impl Sqs {
             return Ok(Received::default());
         }
         let mut received = Received::default();
+        let mut handed = Vec::new();
         while received.messages.len() < most {
-            let Some(id) = self.queues[number].take_ready(cx) else { break };
+            let Some(id) = self.queues[number].take_ready(cx) else {
+                break;
+            };
             if let Some(message) = self.hand_out(cx, number, id, lease_ms, &asked) {
                 received.messages.push(message);
+                handed.push(id);
+            }
+        }
+        if lease_ms == 0 {
+            // Received and visible at once, for the next receive; this one has each message once.
+            for id in handed {
+                self.queues[number].show(cx, number, id);
             }
         }
         Ok(received)
@@ -98,10 +108,7 @@ impl Sqs {
         queue.visible -= 1;
         queue.counts.received += 1;
         let out = message.received(cx, handle(number, id, nonce), asked);
-        if lease_ms == 0 {
-            // Received and visible at once: the next receive takes it again.
-            queue.show(cx, number, id);
-        } else {
+        if lease_ms > 0 {
             message.looked_at = until;
             cx.at(until, Event::MessageDue { queue: number, message: id });
         }

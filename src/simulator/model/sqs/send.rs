@@ -124,7 +124,9 @@ impl Sqs {
     /// Moves a message that was received too often.
     pub(super) fn redrive_to(&mut self, cx: &mut Context, from: &Arc<str>, target: &str, mut message: Message) {
         // A dead-letter queue that was deleted swallows what is sent to it.
-        let Some(number) = self.named(target) else { return };
+        let Some(number) = self.named(target) else {
+            return;
+        };
         message.source = Some(Arc::clone(from));
         message.receives = 0;
         message.first_received = None;

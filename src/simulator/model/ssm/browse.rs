@@ -29,7 +29,9 @@ impl Ssm {
         let from = request.next_token.as_deref().unwrap_or(&path);
         let mut page = ParameterPage::default();
         for (name, parameter) in self.from(from) {
-            let Some(rest) = name.strip_prefix(path.as_str()) else { break };
+            let Some(rest) = name.strip_prefix(path.as_str()) else {
+                break;
+            };
             if !request.recursive && rest.contains('/') {
                 continue;
             }
@@ -37,7 +39,9 @@ impl Ssm {
                 page.next_token = page.parameters.last().map(|last| last.name.clone());
                 break;
             }
-            let Some(version) = parameter.versions.back() else { continue };
+            let Some(version) = parameter.versions.back() else {
+                continue;
+            };
             let value = self.shown(name, parameter, version, request.with_decryption)?;
             page.parameters.push(parameter.wire(cx, &Wanted { name, selector: None }, version, value));
         }
@@ -79,10 +83,12 @@ impl Ssm {
     pub(crate) fn describe_parameters(&self, cx: &mut Context, _: &Caller, request: &DescribeParameters) -> Answer<MetadataPage> {
         let limit = page_size(request.max_results, 50, 50)?;
         let mut page = MetadataPage::default();
-        let from = request.next_token.as_deref().unwrap_or_default();
+        let token = request.next_token.as_deref().unwrap_or_default();
+        // No name has a plus: they only tell the tokens of empty pages apart, since clients stop at a repeated token.
+        let from = token.trim_start_matches('+');
         if self.options.empty_pages && cx.rng.bool() && !self.parameters.is_empty() {
             // A page without anything, whose token leads on from the same place.
-            page.next_token = Some(from.to_owned());
+            page.next_token = Some(format!("+{token}"));
             return Ok(page);
         }
         for (name, parameter) in self.from(from) {
@@ -93,7 +99,9 @@ impl Ssm {
                 page.next_token = page.parameters.last().map(|last| last.name.clone());
                 break;
             }
-            let Some(version) = parameter.versions.back() else { continue };
+            let Some(version) = parameter.versions.back() else {
+                continue;
+            };
             page.parameters.push(Metadata {
                 name: name.to_string(),
                 arn: arn_of(cx, name),

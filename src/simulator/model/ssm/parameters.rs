@@ -152,7 +152,9 @@ impl Ssm {
     }
 
     fn read(&self, cx: &Context, wanted: &Wanted<'_>, decrypt: bool) -> Answer<Option<wire::Parameter>> {
-        let Some(parameter) = self.parameters.get(wanted.name) else { return Ok(None) };
+        let Some(parameter) = self.parameters.get(wanted.name) else {
+            return Ok(None);
+        };
         let version = match wanted.selector {
             None => parameter.versions.back(),
             Some(selector) => {
@@ -160,7 +162,9 @@ impl Ssm {
                 parameter.versions.iter().find(|version| Some(version.number) == number)
             }
         };
-        let Some(version) = version else { return Ok(None) };
+        let Some(version) = version else {
+            return Ok(None);
+        };
         let value = self.shown(wanted.name, parameter, version, decrypt)?;
         Ok(Some(parameter.wire(cx, wanted, version, value)))
     }

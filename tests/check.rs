@@ -1,0 +1,274 @@
+//! `enrolld check` against a simulated AWS: what it finds in set-ups that are right, and in those that are not; and that it
+//! changes nothing.
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use enrolld::simulator::model::autoscaling::{Delivery, Form};
+use enrolld::simulator::model::caller::Principal;
+use enrolld::simulator::model::fixture::{Fixture, NewParameter};
+use enrolld::simulator::model::opsworks_cm::wire::ServerStatus;
+use enrolld::simulator::{Options, Simulator};
+use serde_json::Value;
+
+/// The access key that the check runs with.
+const KEY: &str = "AKIACHECK";
+
+/// What one check brought.
+struct Checked {
+    code: Option<i32>,
+    report: Value,
+    calls: Value,
+}
+
+impl Checked {
+    /// The findings of a kind whose text, or what is to be done, contains `text`.
+    fn has(&self, result: &str, text: &str) -> bool {
+        let findings = self.report["findings"].as_array().expect("there are findings");
+        findings.iter().filter(|finding| finding["result"] == result).any(|finding| finding.to_string().contains(text))
+    }
+
+    #[track_caller]
+    fn must_have(&self, result: &str, text: &str) {
+        assert!(self.has(result, text), "no {result} with {text:?} in {:#}", self.report);
+    }
+}
+
+fn configuration(endpoint: &str, more: &str) -> String {
+    format!(
+        r#"
+queue_url = "{endpoint}/123456789012/enrolld-lifecycle"
+region = "eu-central-1"
+{more}
+[[route]]
+name = "web"
+groups = ["web-*"]
+registrar = {{ kind = "opsworks-cm", server = "prod-chef", engine = "chef" }}
+key = {{ parameter = "/enrolld/{{instance_id}}/public-key", owner_role = "arn:aws:iam::123456789012:role/web-instances" }}
+"#
+    )
+}
+
+async fn run(endpoint: &str, name: &str, text: &str) -> Output {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("check-{name}.toml"));
+    std::fs::write(&path, text).expect("the folder is there to be written to");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_enrolld"));
+    command.args(["check", "--output", "json", "--config"]).arg(&path).env_clear();
+    command.envs([("AWS_ENDPOINT_URL", endpoint), ("AWS_ACCESS_KEY_ID", KEY), ("AWS_SECRET_ACCESS_KEY", "secret")]);
+    // The simulator runs on this thread, so the waiting is done on another.
+    let output = tokio::task::spawn_blocking(move || command.output()).await;
+    output.expect("waiting does not panic").expect("the binary was built for this test")
+}
+
+/// Checks a configuration of the standard fixture with something changed in it.
+async fn check_with(name: &str, more: &str, change: impl FnOnce(&mut Fixture)) -> Checked {
+    let mut fixture = Fixture::standard();
+    change(&mut fixture);
+    check_both(name, fixture, |endpoint| configuration(endpoint, more)).await
+}
+
+/// Checks a changed configuration of the standard fixture.
+async fn check_changed(name: &str, change: impl FnOnce(String) -> String) -> Checked {
+    check_both(name, Fixture::standard(), |endpoint| change(configuration(endpoint, ""))).await
+}
+
+async fn check_both(name: &str, fixture: Fixture, text: impl FnOnce(&str) -> String) -> Checked {
+    let simulator = Simulator::start(Options { fixture, ..Options::default() }).await.expect("the simulator starts");
+    let endpoint = simulator.endpoint();
+    let output = run(&endpoint, name, &text(&endpoint)).await;
+    let report = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)));
+    let state = serde_json::to_value(simulator.state(true)).expect("the state is JSON");
+    Checked { code: output.status.code(), report, calls: state["calls"].clone() }
+}
+
+async fn check(name: &str, change: impl FnOnce(&mut Fixture)) -> Checked {
+    check_with(name, "", change).await
+}
+
+#[tokio::test]
+async fn a_set_up_that_is_right_passes_and_what_cannot_be_tried_is_never_ok() {
+    let checked = check("right", |_| {}).await;
+    assert_eq!(checked.code, Some(0), "{:#}", checked.report);
+    assert_eq!(checked.report["failures"], 0);
+    for text in [
+        "enrolld-lifecycle is there, a standard queue",
+        "allows 100 receives",
+        "sqs:ChangeMessageVisibility is allowed",
+        "sqs:DeleteMessage is allowed",
+        "launch hook enrol-on-launch notifies the queue",
+        "terminate hook leave-on-terminate notifies the queue",
+        "RecordLifecycleActionHeartbeat is allowed",
+        "CompleteLifecycleAction is allowed",
+        "takes orders",
+        "ssm:GetParameterHistory is allowed",
+        "of 10000 standard parameters are in use",
+    ] {
+        checked.must_have("ok", text);
+    }
+    for action in
+        ["sqs:ReceiveMessage", "sqs:SendMessage", "ssm:DeleteParameters", "opsworks-cm:AssociateNode", "opsworks-cm:DisassociateNode"]
+    {
+        checked.must_have("not tested", action);
+        assert!(!checked.has("ok", action), "{action}");
+    }
+}
+
+#[tokio::test]
+async fn a_check_takes_no_message_and_changes_nothing() {
+    let checked = check("quiet", |_| {}).await;
+    assert!(checked.calls.to_string().contains("sqs:GetQueueAttributes"), "the calls are counted by these names: {}", checked.calls);
+    for operation in [
+        "sqs:ReceiveMessage",
+        "sqs:SendMessage",
+        "ssm:PutParameter",
+        "ssm:DeleteParameters",
+        "ssm:SendCommand",
+        "opsworks-cm:AssociateNode",
+        "opsworks-cm:DisassociateNode",
+    ] {
+        assert!(!checked.calls.to_string().contains(operation), "{operation} in {}", checked.calls);
+    }
+}
+
+#[tokio::test]
+async fn a_group_without_hooks_that_reach_the_queue_fails() {
+    let checked = check("no-hooks", |fixture| fixture.groups[0].hooks.clear()).await;
+    assert_eq!(checked.code, Some(1));
+    checked.must_have("FAIL", "it has no launch hook");
+    checked.must_have("WARN", "it has no terminate hook");
+    let checked = check("other-queue", |fixture| {
+        for hook in &mut fixture.groups[0].hooks {
+            hook.delivery = Some(Delivery { queue: "enrolld-dead-letters".into(), via: Form::Direct });
+        }
+    })
+    .await;
+    assert_eq!(checked.code, Some(1));
+    checked.must_have("FAIL", "none of its launch hooks notifies the queue");
+}
+
+#[tokio::test]
+async fn what_lies_behind_a_topic_or_a_rule_is_not_claimed() {
+    for (name, via, word) in [("topic", Form::Sns, "the topic"), ("rule", Form::EventBridge, "EventBridge")] {
+        let checked = check(name, |fixture| {
+            for hook in &mut fixture.groups[0].hooks {
+                hook.delivery = Some(Delivery { queue: "enrolld-lifecycle".into(), via });
+            }
+        })
+        .await;
+        assert_eq!(checked.code, Some(0), "{:#}", checked.report);
+        checked.must_have("not tested", word);
+    }
+}
+
+#[tokio::test]
+async fn a_queue_that_is_not_there_or_has_a_short_redrive_policy_fails() {
+    let checked = check("no-queue", |fixture| {
+        fixture.queues.pop();
+        fixture.groups[0].hooks.clear();
+    })
+    .await;
+    assert_eq!(checked.code, Some(1));
+    checked.must_have("FAIL", "is not there");
+    let checked = check("short-redrive", |fixture| {
+        fixture.queues[1].dead_letters.as_mut().expect("it has dead letters").max_receive_count = 5;
+    })
+    .await;
+    assert_eq!(checked.code, Some(1));
+    checked.must_have("FAIL", "allows 5 receives");
+    let checked = check("no-redrive", |fixture| fixture.queues[1].dead_letters = None).await;
+    assert_eq!(checked.code, Some(1));
+    checked.must_have("FAIL", "no redrive policy");
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_fails_and_one_under_maintenance_is_warned_of() {
+    let checked = check("no-server", |fixture| fixture.servers.clear()).await;
+    assert_eq!(checked.code, Some(1));
+    checked.must_have("FAIL", "there is no such server");
+    checked.must_have("not tested", "opsworks-cm:DescribeNodeAssociationStatus");
+    let checked = check("maintenance", |fixture| fixture.servers[0].status = ServerStatus::UnderMaintenance).await;
+    assert_eq!(checked.code, Some(0), "{:#}", checked.report);
+    checked.must_have("WARN", "it is UNDER_MAINTENANCE");
+}
+
+#[tokio::test]
+async fn a_right_that_is_missing_is_named() {
+    let denied = [
+        "sqs:ChangeMessageVisibilityBatch",
+        "autoscaling:CompleteLifecycleAction",
+        "autoscaling:RecordLifecycleActionHeartbeat",
+        "autoscaling:DescribeAutoScalingInstances",
+        "ssm:GetParameterHistory",
+        "opsworks-cm:DescribeServers",
+    ];
+    let checked = check("denied", |fixture| {
+        fixture.principals.push(Principal {
+            access_key_id: KEY.into(),
+            arn: "arn:aws:sts::123456789012:assumed-role/enrolld/worker".into(),
+            account: None,
+            denied: denied.iter().map(|action| (*action).to_owned()).collect(),
+        });
+    })
+    .await;
+    assert_eq!(checked.code, Some(1));
+    checked.must_have("ok", "assumed-role/enrolld/worker");
+    for action in denied {
+        // IAM knows no batch actions: the single one's right covers them.
+        let action = action.trim_end_matches("Batch");
+        checked.must_have("FAIL", &format!("allow {action}"));
+    }
+}
+
+#[tokio::test]
+async fn what_only_the_check_would_read_may_be_denied() {
+    let checked = check("least", |fixture| {
+        fixture.principals.push(Principal {
+            access_key_id: KEY.into(),
+            arn: "arn:aws:sts::123456789012:assumed-role/enrolld/worker".into(),
+            account: None,
+            denied: vec!["autoscaling:DescribeAutoScalingGroups".into(), "ssm:DescribeParameters".into()],
+        });
+    })
+    .await;
+    assert_eq!(checked.code, Some(0), "{:#}", checked.report);
+    checked.must_have("not tested", "autoscaling:DescribeAutoScalingGroups is denied");
+    checked.must_have("not tested", "ssm:DescribeParameters is denied");
+}
+
+#[tokio::test]
+async fn a_fleet_that_the_parameters_left_cannot_hold_is_warned_of() {
+    let checked = check_with("fleet", "fleet_size = 90", |fixture| {
+        let parameter = |at: u32| NewParameter {
+            name: format!("/old/{at}"),
+            value: "x".into(),
+            kind: "String".into(),
+            overwrite: false,
+            by: None,
+            by_instance: None,
+        };
+        fixture.parameters = (0..9_950).map(parameter).collect();
+    })
+    .await;
+    assert_eq!(checked.code, Some(0), "{:#}", checked.report);
+    checked.must_have("note", "writes take 30 s at the least");
+    checked.must_have("WARN", "50 are left: too few for a fleet of 90");
+}
+
+#[tokio::test]
+async fn a_document_that_is_not_there_fails_and_the_shell_document_is_warned_of() {
+    let with_key = |key: &str| {
+        let parameter =
+            "key = { parameter = \"/enrolld/{instance_id}/public-key\", owner_role = \"arn:aws:iam::123456789012:role/web-instances\" }";
+        let key = format!("key = {{ {key} }}");
+        move |text: String| text.replace(parameter, &key)
+    };
+    let checked = check_changed("no-document", with_key("document = \"Print-Key\"")).await;
+    assert_eq!(checked.code, Some(1));
+    checked.must_have("FAIL", "there is no document Print-Key");
+    let checked = check_changed("shell", with_key("document = \"AWS-RunShellScript\", commands = [\"cat a.pub\"]")).await;
+    assert_eq!(checked.code, Some(0), "{:#}", checked.report);
+    checked.must_have("ok", "ssm:GetCommandInvocation is allowed");
+    checked.must_have("WARN", "root on every instance");
+    checked.must_have("not tested", "ssm:SendCommand");
+}
