@@ -153,6 +153,12 @@ impl HttpClient {
         Ok(Self { client, url: settings.url.clone(), attempt_timeout: settings.attempt_timeout, max_answer: settings.max_answer })
     }
 
+    /// The same client, over the same connections, for answers of another length, such as long lists.
+    #[must_use]
+    pub fn with_max_answer(&self, max_answer: usize) -> Self {
+        Self { max_answer, ..self.clone() }
+    }
+
     /// Where the server answers.
     #[must_use]
     pub fn url(&self) -> &ServerUrl {
