@@ -90,7 +90,7 @@ impl Api {
 /// | 2xx with a page instead of JSON | not ready | a balancer's maintenance page |
 /// | 500 and other 5xx, 408 | transient | |
 /// | 429 | throttled | |
-/// | 401, "Synchronize the clock" | fault of the route, `clock_skew` | our clock is more than 15 minutes off |
+/// | 401 that speaks of the clock | fault of the route, `clock_skew` | our clock is more than 15 minutes off |
 /// | other 401; 403 | fault of the route, `unauthorized`, `forbidden` | wrong name or key; rights missing |
 /// | 404 without Chef's own body, or for an organization | fault of the route, `not_chef`, `no_organization` | the URL is wrong |
 /// | 406 | fault of the route, `api_version` | a server older than 12 |
@@ -106,7 +106,7 @@ fn said(answer: Answer) -> Result<Said, Failure> {
             Err(Failure::new(Class::NotReady, "page", "a page was answered instead of JSON"))
         }
         status @ 200..=299 => Ok(Said { status, json: json.unwrap_or_default() }),
-        401 if words.to_ascii_lowercase().contains("synchronize the clock") => fault("clock_skew"),
+        401 if words.contains("clock") => fault("clock_skew"),
         401 => fault("unauthorized"),
         403 => fault("forbidden"),
         404 if words.contains("organization") && words.contains("does not exist") => fault("no_organization"),
@@ -157,6 +157,7 @@ mod tests {
             (408, "", "", Transient, "unexpected_status"),
             (429, page, "", Throttled, "unexpected_status"),
             (401, json, r#"{"error":["Failed to authenticate as x. Synchronize the clock on your host."]}"#, RouteFault, "clock_skew"),
+            (401, json, r#"{"error":["Authentication failed. Please check your system's clock."]}"#, RouteFault, "clock_skew"),
             (401, json, r#"{"error":["Invalid signature for user or client 'x'"]}"#, RouteFault, "unauthorized"),
             (401, page, "", RouteFault, "unauthorized"),
             (403, json, r#"{"error":["missing create permission"]}"#, RouteFault, "forbidden"),
