@@ -340,4 +340,33 @@ fn vanished(what: &str) -> Failure {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_base_url_is_parted_before_its_organization() {
+        for (url, root, organization) in [
+            ("https://chef.example.com", "https://chef.example.com", ""),
+            ("https://chef.example.com/organizations/web", "https://chef.example.com", "/organizations/web"),
+            ("https://example.com/chef/organizations/web/", "https://example.com/chef", "/organizations/web"),
+            ("http://127.0.0.1:4545/chef", "http://127.0.0.1:4545/chef", ""),
+        ] {
+            let (found, its) = split(&ServerUrl::new(url).unwrap());
+            assert_eq!((found.to_string().as_str(), its.as_str()), (root, organization), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_key_pair_of_the_servers_making_is_seen() {
+        for (answer, made) in [
+            (json!({ "uri": "x" }), false),
+            (json!({ "uri": "x", "private_key": "" }), false),
+            (json!({ "uri": "x", "private_key": null }), false),
+            (json!({ "uri": "x", "private_key": "-----BEGIN" }), true),
+            (json!({ "uri": "x", "chef_key": { "name": "default", "private_key": "-----BEGIN" } }), true),
+            (json!({ "uri": "x", "chef_key": { "name": "default", "public_key": "-----BEGIN" } }), false),
+        ] {
+            assert_eq!(made_a_key_pair(&answer), made, "{answer}");
+        }
+    }
+}
