@@ -87,7 +87,7 @@ fn log_settings(config: &Config) -> LogSettings {
 }
 
 /// Tells of each SIGTERM and SIGINT.
-fn stop_signals() -> std::io::Result<mpsc::Receiver<()>> {
+pub(super) fn stop_signals() -> std::io::Result<mpsc::Receiver<()>> {
     let (tell, told) = mpsc::channel(2);
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

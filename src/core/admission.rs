@@ -38,10 +38,14 @@ impl Core {
                 if self.queue.facts.as_ref() != Some(&facts) {
                     self.observe(Observation::QueueKnown { has_dead_letter_queue: facts.dead_letter_url.is_some() });
                 }
+                let nowhere = facts.dead_letter_url.is_none();
                 self.queue.facts = Some(facts);
                 self.queue.answers = true;
                 self.queue.asking.reset();
                 self.arm_queue(Some(self.now.mono_ms + QUEUE_REFRESH_MS));
+                if nowhere {
+                    self.give_up_dead_letters();
+                }
             }
             Err(failure) => {
                 self.queue.answers = false;
@@ -154,10 +158,10 @@ impl Core {
         action.queued = received.sent_ms.map(|sent| Duration::from_millis(self.now.wall_ms.saturating_sub(sent)));
         let ending = ending.or_else(|| self.place(&mut action, received.sent_ms));
         self.actions.insert(id, action);
-        match ending {
-            Some(ending) => self.end(id, ending),
-            None => self.open(id),
-        }
+        self.guard(id, |core| match ending {
+            Some(ending) => core.end(id, ending),
+            None => core.open(id),
+        });
         if self.shutdown.is_some() {
             self.release(id, Duration::ZERO);
         }

@@ -84,7 +84,7 @@ impl Core {
         match action.stage {
             Stage::LookAgain | Stage::Turn | Stage::Output(_) => true,
             Stage::Key => !self.is_sent(id) && action.steps.last().is_some_and(|step| step.attempts > 0),
-            Stage::Associate | Stage::Disassociate => !gate_is_open() && !self.is_sent(id),
+            Stage::Associate | Stage::Disassociate => !gate_is_open() && !action.ordering,
             _ => false,
         }
     }

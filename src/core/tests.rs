@@ -1,6 +1,9 @@
 //! The core against hand-made services, under virtual time: one behaviour a test.
 
 mod bench;
+mod broken;
+mod chaos;
+mod outages;
 
 use std::time::Duration;
 
@@ -13,6 +16,18 @@ use bench::{Bench, settings};
 
 fn not_ready() -> Failure {
     Failure::new(Class::NotReady, "InvalidStateException", "the server is UNDER_MAINTENANCE")
+}
+
+fn denied() -> Failure {
+    Failure::new(Class::RouteFault, "AccessDenied", "not you")
+}
+
+fn expired() -> Failure {
+    Failure::new(Class::RouteFault, "ExpiredToken", "the token is expired")
+}
+
+fn timeout() -> Failure {
+    Failure::new(Class::Transient, "timeout", "no answer")
 }
 
 #[test]

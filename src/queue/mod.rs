@@ -1,8 +1,11 @@
 //! SQS: receive, extend, release, delete, dead-letter; and what each of its errors means. What a message says is not known here.
 
 mod batch;
+mod dead_letters;
 mod describe;
 mod errors;
+
+pub use dead_letters::{Depth, StoredLetter};
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -244,6 +244,10 @@ impl Queue {
         self.messages.len() - self.visible - self.delayed
     }
 
+    pub(crate) const fn visible(&self) -> usize {
+        self.visible
+    }
+
     /// Puts a message among those that may be received.
     fn show(&mut self, cx: &mut Context, number: usize, id: u64) {
         let Some(message) = self.messages.get_mut(&id) else {
