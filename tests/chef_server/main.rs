@@ -270,6 +270,14 @@ async fn health_believes_a_status_only_by_its_body_and_then_asks_who_we_are() {
 }
 
 #[tokio::test]
+async fn whoever_enrols_may_be_a_user_instead_of_a_client() {
+    let stub = Stub::start().await;
+    stub.state().clients.remove(ADMIN);
+    assert_eq!(registrar(&stub).health().await, Ok(Health::Ready));
+    assert_eq!(registrar(&stub).associate(&order(1), &NodeKey::new().material()).await, Ok(Registration::Done));
+}
+
+#[tokio::test]
 async fn rights_that_are_missing_are_a_fault_of_the_route() {
     let stub = Stub::start().await;
     let (node, key) = (order(1), NodeKey::new());

@@ -155,7 +155,7 @@ fn answer(asked: &Asked<'_>, body: &[u8], state: &mut State) -> (u16, Value) {
     let Some(path) = asked.path.strip_prefix(ORGANIZATION) else {
         return match asked.path.strip_prefix("/organizations/") {
             Some(other) => (404, error(format!("organization '{}' does not exist.", other.split('/').next().unwrap_or_default()))),
-            None => (404, error("no such thing")),
+            None => user(asked.path, state),
         };
     };
     let json: Value = serde_json::from_slice(body).unwrap_or_default();
@@ -173,6 +173,14 @@ fn answer(asked: &Asked<'_>, body: &[u8], state: &mut State) -> (u16, Value) {
         (method, ["nodes", name]) => node(method, name, state),
         (method, ["nodes", name, "_acl", rest @ ..]) => acl(method, name, rest, asked.query, &json, state),
         _ => (404, error("no such thing")),
+    }
+}
+
+/// A user is whoever has a key and is no client.
+fn user(path: &str, state: &State) -> (u16, Value) {
+    match path.strip_prefix("/users/").filter(|name| state.keys.contains_key(*name) && !state.clients.contains_key(*name)) {
+        Some(name) => (200, json!({ "username": name, "display_name": "enrolld" })),
+        None => (404, json!({ "error": "Could not find user" })),
     }
 }
 
