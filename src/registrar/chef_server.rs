@@ -128,9 +128,14 @@ impl ChefServer {
         if !self.create_client(name, &key).await? {
             self.settle_key(name, &key).await?;
         }
-        self.create_node(name).await?;
-        self.grant_rights(name).await?;
-        Ok(Registration::Done)
+        let ours = self.create_node(name).await?;
+        match self.grant_rights(name).await {
+            // Whoever makes an object may give rights on it. One node object that somebody else made must not stop everybody's nodes.
+            Err(failure) if !ours && failure.code == "forbidden" => {
+                Err(Failure::new(Class::Final, "foreign_node", "somebody else made the node object, and we may give no rights on it"))
+            }
+            granted => granted.map(|()| Registration::Done),
+        }
     }
 
     /// Creates the client; false where there is one already.
@@ -170,15 +175,15 @@ impl ChefServer {
         key_store::replace(&self.api, name, key, &stored).await
     }
 
-    /// Creates the node object, if there is none.
-    async fn create_node(&self, name: &str) -> Result<(), Failure> {
+    /// Creates the node object; false where there is one already.
+    async fn create_node(&self, name: &str) -> Result<bool, Failure> {
         let said = self.api.ask(Method::POST, "/nodes", Some(&self.node_object(name))).await?;
         match said.status {
-            201 => Ok(()),
+            201 => Ok(true),
             409 => {
                 let found = self.api.ask(Method::GET, &format!("/nodes/{name}"), None).await?;
                 match found.status {
-                    200 if found.is_named(name) => Ok(()),
+                    200 if found.is_named(name) => Ok(false),
                     404 => Err(vanished("node object")),
                     _ => Err(found.failure(Class::RouteFault, "not_chef", "reading the node object")),
                 }

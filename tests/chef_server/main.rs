@@ -289,6 +289,27 @@ async fn rights_that_are_missing_are_a_fault_of_the_route() {
 }
 
 #[tokio::test]
+async fn a_client_that_somebody_else_made_is_that_nodes_own_trouble() {
+    let stub = Stub::start().await;
+    let (node, key) = (order(1), NodeKey::new());
+    add_client(&mut stub.state(), node.node.as_str(), &key.public);
+    stub.state().forbidden.push(format!("clients/{}", node.node));
+    let failure = replacing(&stub).associate(&node, &key.material()).await.unwrap_err();
+    assert_eq!((failure.class, failure.code.as_str()), (Class::Final, "guarded_client"), "{failure}");
+}
+
+#[tokio::test]
+async fn a_node_object_that_somebody_else_made_is_too_and_one_of_ours_is_not() {
+    let stub = Stub::start().await;
+    let (node, key) = (order(1), NodeKey::new());
+    stub.state().forbidden.push(format!("nodes/{}/_acl", node.node));
+    let failure = registrar(&stub).associate(&node, &key.material()).await.unwrap_err();
+    assert_eq!((failure.class, failure.code.as_str()), (Class::RouteFault, "forbidden"), "what we made ourselves: {failure}");
+    let failure = registrar(&stub).associate(&node, &key.material()).await.unwrap_err();
+    assert_eq!((failure.class, failure.code.as_str()), (Class::Final, "foreign_node"), "what was there: {failure}");
+}
+
+#[tokio::test]
 async fn a_node_with_our_own_name_is_refused_without_a_request() {
     let stub = Stub::start().await;
     let (node, key) = (order(1), NodeKey::new());

@@ -37,6 +37,8 @@ pub struct State {
     pub nodes: BTreeMap<String, Value>,
     /// The rights on nodes: by node, then by right.
     pub acls: BTreeMap<String, BTreeMap<String, Value>>,
+    /// What our client has no rights on, by path.
+    pub forbidden: Vec<String>,
     /// Names that are those of users as well.
     pub users: Vec<String>,
     /// What was asked: method and path, without the organization's.
@@ -162,6 +164,9 @@ fn answer(asked: &Asked<'_>, body: &[u8], state: &mut State) -> (u16, Value) {
     let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
     if name != ADMIN && asked.method != Method::GET {
         return (403, error("missing permission"));
+    }
+    if state.forbidden.contains(&segments.join("/")) {
+        return (403, error("missing read permission"));
     }
     match (asked.method.as_str(), segments.as_slice()) {
         ("GET", ["clients"]) => (200, list(state.clients.keys())),
