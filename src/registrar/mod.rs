@@ -2,7 +2,7 @@
 
 mod opsworks_cm;
 
-pub use opsworks_cm::{CmEngine, CmSettings, OpsWorksCm};
+pub use opsworks_cm::{CmEngine, CmSettings, OpsWorksCm, classify as classify_opsworks_cm};
 
 use std::fmt::Debug;
 use std::future::Future;
