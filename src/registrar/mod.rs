@@ -5,7 +5,7 @@ pub mod http;
 mod opsworks_cm;
 
 pub use chef_server::{ChefError, ChefServer, ChefSettings, NodeWork};
-pub use opsworks_cm::{CmEngine, CmSettings, OpsWorksCm};
+pub use opsworks_cm::{CmEngine, CmSettings, OpsWorksCm, classify as classify_opsworks_cm};
 
 use std::fmt::Debug;
 use std::future::Future;
