@@ -220,6 +220,7 @@ impl Core {
         match order {
             Order::Associate => {
                 action.association = Association::Done;
+                action.taken_off = false;
                 self.end_enrolled(id);
             }
             Order::Disassociate => {
