@@ -11,7 +11,7 @@ use crate::key_material::{self, CsrRules, Document, Keys, OwnerRole};
 use crate::observe::RouteNames;
 use crate::observe::audit::AuditTarget;
 use crate::queue::Queue;
-use crate::registrar::{CmEngine, CmSettings, OpsWorksCm, Registrar};
+use crate::registrar::{CmEngine, CmSettings, CommandRegistrar, CommandSettings, OpsWorksCm, Registrar};
 
 /// Loads the shared SDK configuration, and refuses endpoints that may not be used.
 ///
@@ -66,6 +66,10 @@ pub fn registrar(route: &config::Route, scope: &aws_config::SdkConfig) -> Arc<dy
                 Engine::Puppet => CmEngine::Puppet,
             };
             Arc::new(OpsWorksCm::new(scope, CmSettings { server: server.clone(), engine }))
+        }
+        config::Registrar::Command { program, args, timeout, env, .. } => {
+            let (program, args, env) = (program.clone(), args.clone(), env.clone());
+            Arc::new(CommandRegistrar::new(CommandSettings { program, args, timeout: *timeout, env }))
         }
     }
 }

@@ -207,6 +207,22 @@ pub const OPSWORKS_CM: &[Key] = &[
     optional("organization", TEXT, "`default` for Chef", "The Chef organization. Not for Puppet."),
 ];
 
+/// The keys of a route's `registrar`, where its kind is `command`.
+pub const COMMAND: &[Key] = &[
+    required("kind", "`command`", "The kind of server: whatever a program of one's own speaks to."),
+    required("program", TEXT, "The program: an absolute path. It is run for each order; docs/command-registrar.md is its contract."),
+    usual("args", TEXTS, "", "Its arguments, passed as they are: no shell reads them, and nothing is put into them."),
+    usual("timeout", SPAN, "30s", "How long one run may take, 1s to 15m. Then the program is killed with everything that it started."),
+    usual(
+        "env",
+        TEXTS,
+        "",
+        "Names of variables of the worker's own environment that the program gets, beside `PATH`. It gets no others, and AWS credentials \
+         only if they are named here.",
+    ),
+    usual("material", "`public-key` or `certificate-request`", "public-key", "What nodes publish for it."),
+];
+
 /// The keys of a route's `key`: either `parameter`, or `document`.
 pub const KEY: &[Key] = &[
     optional(
@@ -252,6 +268,7 @@ pub const TABLES: &[(&str, &[Key])] = &[
     ("Top-level keys", TOP),
     ("Keys of a `[[route]]`", ROUTE),
     ("Keys of `registrar`, kind `opsworks-cm`", OPSWORKS_CM),
+    ("Keys of `registrar`, kind `command`", COMMAND),
     ("Keys of `key`", KEY),
     ("Keys of an entry of `allow_extensions`", EXTENSION),
 ];

@@ -173,6 +173,14 @@ impl<'s, 'a> Section<'s, 'a> {
         all
     }
 
+    /// The text under a key of a table in this table, before that table is read: which keys it may have can depend on it.
+    pub(super) fn text_in(&self, table: &str, name: &str) -> Option<&'s str> {
+        if let Some((_, value)) = self.overrides.get(&format!("{table}.{name}")) {
+            return Some(value);
+        }
+        self.table?.get(table)?.as_table()?.get(name)?.as_str()
+    }
+
     /// A table in this table. Variables may fill it even where the file does not have it.
     pub(super) fn table(&self, name: &str, keys: &'static [Key]) -> Option<Section<'s, 'a>> {
         let prefix = format!("{name}.");

@@ -1,5 +1,6 @@
 //! A route: which groups, which server, where the key material is, and the limits of the way.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::rules::RoleArn;
@@ -65,6 +66,28 @@ pub enum Registrar {
         /// What it is.
         engine: Engine,
     },
+    /// `kind = "command"`
+    Command {
+        /// The program: an absolute path.
+        program: PathBuf,
+        /// Its arguments.
+        args: Vec<String>,
+        /// How long one run may take.
+        timeout: Duration,
+        /// The variables of the worker's environment that it gets, beside `PATH`.
+        env: Vec<String>,
+        /// What nodes publish for it.
+        material: Material,
+    },
+}
+
+/// What nodes publish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Material {
+    /// A public key.
+    PublicKey,
+    /// A certificate request.
+    CertificateRequest,
 }
 
 impl Registrar {
@@ -73,6 +96,7 @@ impl Registrar {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::OpsWorksCm { .. } => "opsworks-cm",
+            Self::Command { .. } => "command",
         }
     }
 
@@ -81,13 +105,19 @@ impl Registrar {
     pub fn same_server(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::OpsWorksCm { server, .. }, Self::OpsWorksCm { server: other, .. }) => server == other,
+            // Which server a program speaks to only it knows: the same program run alike speaks to the same.
+            (Self::Command { .. }, Self::Command { .. }) => self == other,
+            _ => false,
         }
     }
 
-    /// Whether the key material is a Puppet certificate request, and not a Chef public key.
+    /// Whether the key material is a certificate request (Puppet), and not a public key (Chef).
     #[must_use]
     pub fn takes_certificate_requests(&self) -> bool {
-        matches!(self, Self::OpsWorksCm { engine: Engine::Puppet, .. })
+        match self {
+            Self::OpsWorksCm { engine, .. } => *engine == Engine::Puppet,
+            Self::Command { material, .. } => *material == Material::CertificateRequest,
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use wildmatch::WildMatch;
 use super::Config;
 use super::problem::Refusal;
 use super::reader::Section;
-use super::route::{KeySource, Owner, Route};
+use super::route::{KeySource, Owner, Registrar, Route};
 use super::route_tables::ReadRoute;
 use super::values::show;
 use crate::core::settings::DeleteKey;
@@ -69,7 +69,13 @@ pub(super) fn of_route(section: &Section<'_, '_>, route: &Route) {
     }
     if !route.allow_extensions.is_empty() && !route.registrar.takes_certificate_requests() {
         let wrong = "only Puppet's certificate requests have extensions";
-        section.refuse("allow_extensions", Refusal::new(wrong, "leave it out, or write engine = \"puppet\""));
+        section.refuse("allow_extensions", Refusal::new(wrong, "leave it out, or name a server that takes them"));
+    }
+    if let Registrar::Command { timeout, .. } = &route.registrar
+        && *timeout >= route.timeout
+    {
+        let wrong = format!("its timeout ({}) is not shorter than the route's ({})", show(*timeout), show(route.timeout));
+        section.refuse("registrar", Refusal::new(wrong, "write a shorter one, or a longer timeout for the route"));
     }
     if route.key_poll >= route.timeout {
         let wrong = format!("{} is not shorter than timeout ({})", show(route.key_poll), show(route.timeout));

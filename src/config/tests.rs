@@ -126,6 +126,12 @@ pub(super) const OTHER_VALUES: &[(&str, &str, &str)] = &[
     ("registrar", "server", r#""chef-2""#),
     ("registrar", "engine", r#""puppet""#),
     ("registrar", "organization", r#""ours""#),
+    ("command", "kind", r#""command""#),
+    ("command", "program", r#""/usr/local/bin/other""#),
+    ("command", "args", r#"["--server", "a b"]"#),
+    ("command", "timeout", r#""10s""#),
+    ("command", "env", r#"["HOME", "LANG"]"#),
+    ("command", "material", r#""certificate-request""#),
     ("key", "parameter", r#""/other/{instance_id}""#),
     ("key", "owner_role", r#""arn:aws:iam::123456789012:role/other""#),
     ("key", "require_owner", "false"),
@@ -141,6 +147,8 @@ fn companions(table: &str, key: &str) -> &'static [(&'static str, &'static str, 
         ("route", "region") => &[("top", "regions", r#"["eu-west-1"]"#)],
         ("route", "external_id") => &[("route", "role_arn", r#""arn:aws:iam::123456789012:role/enrolld""#)],
         ("route", "allow_extensions") => &[("registrar", "engine", r#""puppet""#)],
+        ("command", "kind") => &[],
+        ("command", _) => &[("command", "kind", r#""command""#)],
         ("key", "require_owner") => &[("key", "owner_role", "")],
         ("key", "document") => &[("key", "commands", r#"["cat a.pub"]"#), ("key", "owner_role", ""), ("key", "parameter", "")],
         ("key", "commands") => &[("key", "document", r#""AWS-RunShellScript""#), ("key", "owner_role", ""), ("key", "parameter", "")],
@@ -161,6 +169,11 @@ pub(super) fn file_of(lines: &[(&str, &str, &str)]) -> String {
         ("key", "parameter", r#""/enrolld/{instance_id}/public-key""#),
         ("key", "owner_role", r#""arn:aws:iam::123456789012:role/web-instances""#),
     ];
+    // A registrar of another kind takes the place of the usual one.
+    if lines.iter().any(|(table, ..)| *table == "command") {
+        all.retain(|(table, ..)| *table != "registrar");
+        all.extend([("command", "kind", r#""command""#), ("command", "program", r#""/usr/local/bin/enrol""#)]);
+    }
     for (table, key, value) in lines {
         all.retain(|(its_table, its_key, _)| (its_table, its_key) != (table, key));
         all.push((table, key, value));
@@ -169,17 +182,23 @@ pub(super) fn file_of(lines: &[(&str, &str, &str)]) -> String {
     for (table, heading) in [("top", ""), ("route", "[[route]]"), ("registrar", "[route.registrar]"), ("key", "[route.key]")] {
         text.push_str(heading);
         text.push('\n');
-        for (_, key, value) in all.iter().filter(|(its, _, value)| *its == table && !value.is_empty()) {
+        for (_, key, value) in all.iter().filter(|(its, _, value)| table_of(its) == table && !value.is_empty()) {
             writeln!(text, "{key} = {value}").unwrap();
         }
     }
     text
 }
 
+/// The table that the keys of a kind of registrar stand in.
+fn table_of(table: &str) -> &str {
+    if table == "command" { "registrar" } else { table }
+}
+
 #[test]
 fn every_key_is_read() {
     let listed: BTreeSet<(&str, &str)> = OTHER_VALUES.iter().map(|(table, key, _)| (*table, *key)).collect();
-    let tables: [(&str, &[Key]); 4] = [("top", keys::TOP), ("route", keys::ROUTE), ("registrar", keys::OPSWORKS_CM), ("key", keys::KEY)];
+    let tables: [(&str, &[Key]); 5] =
+        [("top", keys::TOP), ("route", keys::ROUTE), ("registrar", keys::OPSWORKS_CM), ("command", keys::COMMAND), ("key", keys::KEY)];
     for (table, keys) in tables {
         for key in keys.iter().filter(|key| key.kind != "table") {
             assert!(listed.contains(&(table, key.name)), "{}.{} has no value in this test", table, key.name);
@@ -190,7 +209,7 @@ fn every_key_is_read() {
         let mut lines = others.to_vec();
         lines.push((table, key, value));
         let changed = read(&file_of(&lines)).unwrap_or_else(|problems| panic!("{table}.{key}: {problems}"));
-        // Only one kind of registrar is there, so its key changes nothing.
+        // The kind is what the other keys of a registrar stand beside.
         if *key != "kind" {
             match read(&file_of(others)) {
                 Ok(before) => assert_ne!(changed, before, "{table}.{key} = {value} changed nothing"),
@@ -211,7 +230,7 @@ fn a_variable_does_what_the_file_does() {
         let variable = match *table {
             "top" => format!("ENROLLD_{upper}"),
             "route" => format!("ENROLLD_ROUTE_WEB__{upper}"),
-            table => format!("ENROLLD_ROUTE_WEB__{}__{upper}", table.to_uppercase()),
+            table => format!("ENROLLD_ROUTE_WEB__{}__{upper}", table_of(table).to_uppercase()),
         };
         let plain = value.replace(['"', '[', ']'], "");
         let from_variable = with(&file_of(others), &[(&variable, &plain)]).unwrap_or_else(|problems| panic!("{variable}: {problems}"));
@@ -338,7 +357,17 @@ fn combinations_that_cannot_work_are_refused() {
         (GOOD.replace("[\"web-*\"]", "[]"), "groups: the list is empty"),
         (GOOD.replace("[\"web-*\"]", "[\"my group\"]").replace("/{instance_id}/", "/{group}/{instance_id}/"), "leave {group} out"),
         (GOOD.replace("[route.registrar]", "[route.registrars]"), "registrars: there is no such key; did you mean registrar?"),
-        (GOOD.replace("opsworks-cm", "chef-server"), "registrar.kind: it is the text \"chef-server\"; write \"opsworks-cm\""),
+        (GOOD.replace("opsworks-cm", "chef-solo"), "registrar.kind: it is the text \"chef-solo\"; write \"opsworks-cm\" or \"command\""),
+        (by_command("program = \"enrol\""), "\"enrol\" is not the absolute path of a file"),
+        (by_command("args = [\"x\"]"), "registrar.program: it is missing"),
+        (by_command("program = \"/a\"\nenv = [\"ENROLLD_NODE\"]"), "\"ENROLLD_NODE\" is not a variable that can be passed on"),
+        (by_command("program = \"/a\"\nenv = [\"A=B\"]"), "\"A=B\" is not a variable that can be passed on"),
+        (by_command("program = \"/a\"\nargs = [\"\\u0000\"]"), "holds a NUL character"),
+        (by_command("program = \"/a\"\nserver = \"chef\""), "registrar.server: there is no such key"),
+        (
+            by_command("program = \"/a\"\ntimeout = \"5m\"").replace("groups =", "timeout = \"5m\"\ngroups ="),
+            "its timeout (5m) is not shorter than the route's (5m)",
+        ),
         ("route = 5".to_owned(), "route: it is not a list of tables"),
         (GOOD.replace("[[route]]", "[route]"), "route: it is not a list of tables"),
     ];
@@ -351,6 +380,11 @@ fn combinations_that_cannot_work_are_refused() {
 /// The good file with another key table.
 fn key(lines: &str) -> String {
     format!("{}[route.key]\n{lines}\n", &GOOD[..GOOD.find("[route.key]").unwrap()])
+}
+
+/// The good file with a command for its registrar.
+fn by_command(lines: &str) -> String {
+    GOOD.replace("kind = \"opsworks-cm\"\nserver = \"chef\"\nengine = \"chef\"", &format!("kind = \"command\"\n{lines}"))
 }
 
 #[test]

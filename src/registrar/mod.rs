@@ -1,7 +1,9 @@
 //! The servers that nodes are enrolled with: one trait, one file per kind of server.
 
+mod command;
 mod opsworks_cm;
 
+pub use command::{CommandRegistrar, CommandSettings};
 pub use opsworks_cm::{CmEngine, CmSettings, OpsWorksCm};
 
 use std::fmt::Debug;

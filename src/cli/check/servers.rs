@@ -38,11 +38,11 @@ pub(super) async fn check(config: &Config, settings: &Settings, services: &Servi
             }
             Err(failure) => report.failed_call(&about, health_action, &failure),
         }
-        if visible {
-            status(registrar.as_ref(), &about, status_action, report).await;
-        } else {
+        match status_action {
+            Some(action) if visible => status(registrar.as_ref(), &about, action, report).await,
             // What a server that cannot be seen answers to a token proves nothing.
-            report.not_tested(&about, format!("{status_action}: the server is not to be seen"));
+            Some(action) => report.not_tested(&about, format!("{action}: the server is not to be seen")),
+            None => {}
         }
         report.not_tested(&about, format!("{writes}: a try would change the server"));
     }
@@ -59,15 +59,19 @@ async fn status(registrar: &dyn registrar::Registrar, about: &str, action: &str,
     }
 }
 
-/// The server's name for people, and the actions that asking it takes.
-fn words(route: &Route) -> (String, &'static str, &'static str, &'static str) {
+/// The server's name for people, and the actions that asking it takes: for its health, for a status where a made-up token can be
+/// asked after without harm, and for what changes it.
+fn words(route: &Route) -> (String, &'static str, Option<&'static str>, &'static str) {
     match &route.registrar {
         Registrar::OpsWorksCm { server, .. } => (
             format!("server {server}"),
             "opsworks-cm:DescribeServers",
-            "opsworks-cm:DescribeNodeAssociationStatus",
+            Some("opsworks-cm:DescribeNodeAssociationStatus"),
             "opsworks-cm:AssociateNode and opsworks-cm:DisassociateNode",
         ),
+        Registrar::Command { program, .. } => {
+            (format!("command {}", program.display()), "its operation health", None, "its operations associate and disassociate")
+        }
     }
 }
 
