@@ -8,7 +8,7 @@ pub mod keys;
 mod overrides;
 mod problem;
 mod reader;
-mod registrar_tables;
+mod registrars;
 mod route;
 mod route_tables;
 mod rules;

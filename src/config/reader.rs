@@ -174,7 +174,7 @@ impl<'s, 'a> Section<'s, 'a> {
     }
 
     /// The text under a key of a table in this table, before that table is read: which keys it may have can depend on it.
-    pub(super) fn text_in(&self, table: &str, name: &str) -> Option<&'s str> {
+    pub(super) fn peek(&self, table: &str, name: &str) -> Option<&'s str> {
         if let Some((_, value)) = self.overrides.get(&format!("{table}.{name}")) {
             return Some(value);
         }

@@ -4,7 +4,7 @@ use super::Place;
 use super::keys;
 use super::problem::Refusal;
 use super::reader::Section;
-use super::registrar_tables::read_registrar;
+use super::registrars;
 use super::route::{AllowedExtension, KeySource, Owner, Route, Scope};
 use super::rules::{self, RoleArn};
 use super::sense;
@@ -41,7 +41,7 @@ pub(super) fn read_route<'s, 'a>(section: Section<'s, 'a>) -> ReadRoute<'s, 'a> 
 
 fn read_rest(section: &Section<'_, '_>, name_of_route: Option<String>, groups: Option<Vec<String>>) -> Option<Route> {
     let scope = read_scope(section);
-    let registrar = read_registrar(section);
+    let registrar = registrars::read(section);
     let key = section.table("key", keys::KEY).and_then(|table| {
         let key = read_key(&table);
         table.refuse_unknown(&[]);

@@ -95,7 +95,7 @@ impl<'a> Told<'a> {
         text
     }
 
-    /// The common fields as environment variables: all of them names that were checked, none of free text.
+    /// The same as environment variables, for those who rather read these; without the metadata, which is free text.
     pub(super) fn variables(&self) -> impl Iterator<Item = (&'static str, &'a str)> {
         let all = [
             ("ENROLLD_OPERATION", Some(self.operation)),
@@ -108,6 +108,8 @@ impl<'a> Told<'a> {
             ("ENROLLD_REGION", self.region),
             ("ENROLLD_ORIGIN", self.origin),
             ("ENROLLD_DESTINATION", self.destination),
+            ("ENROLLD_KEY", self.key),
+            ("ENROLLD_TOKEN", self.token),
         ];
         all.into_iter().filter_map(|(name, value)| Some((name, value?)))
     }
@@ -225,6 +227,7 @@ mod tests {
         ] {
             assert!(read(text.as_bytes(), cut).is_err(), "{text}");
         }
+        assert!(read(br#"{"status":"in_progress","token":"a\u0000b"}"#, false).is_err());
         let long = format!(r#"{{"status":"in_progress","token":"{}"}}"#, "t".repeat(5000));
         assert!(read(long.as_bytes(), false).is_err());
     }

@@ -20,8 +20,8 @@ const KINDS: &[(&str, Kind)] =
     &[("opsworks-cm", Kind { keys: keys::OPSWORKS_CM, read: opsworks_cm }), ("command", Kind { keys: keys::COMMAND, read: command })];
 
 /// Reads a route's `registrar`, by the keys of its kind.
-pub(super) fn read_registrar(route: &Section<'_, '_>) -> Option<Registrar> {
-    let written = route.text_in("registrar", "kind");
+pub(super) fn read(route: &Section<'_, '_>) -> Option<Registrar> {
+    let written = route.peek("registrar", "kind");
     // Where the kind is not known, only that is said: which keys belong there is not known either.
     let keys = KINDS.iter().find(|(name, _)| Some(*name) == written).map_or(keys::OPSWORKS_CM, |(_, kind)| kind.keys);
     let table = route.table("registrar", keys)?;
