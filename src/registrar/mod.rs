@@ -1,6 +1,7 @@
 //! The servers that nodes are enrolled with: one trait, one file per kind of server.
 
 mod command;
+pub mod http;
 mod opsworks_cm;
 
 pub use command::{CommandRegistrar, CommandSettings};
