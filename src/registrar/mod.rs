@@ -3,9 +3,11 @@
 mod command;
 pub mod http;
 mod opsworks_cm;
+mod puppet_ca;
 
 pub use command::{CommandRegistrar, CommandSettings};
 pub use opsworks_cm::{CmEngine, CmSettings, OpsWorksCm};
+pub use puppet_ca::{PuppetCa, PuppetCaSettings};
 
 use std::fmt::Debug;
 use std::future::Future;
