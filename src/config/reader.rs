@@ -173,14 +173,6 @@ impl<'s, 'a> Section<'s, 'a> {
         all
     }
 
-    /// The text under a key of a table in this table, before that table is read: which keys it may have can depend on it.
-    pub(super) fn peek(&self, table: &str, name: &str) -> Option<&'s str> {
-        if let Some((_, value)) = self.overrides.get(&format!("{table}.{name}")) {
-            return Some(value);
-        }
-        self.table?.get(table)?.as_table()?.get(name)?.as_str()
-    }
-
     /// A table in this table. Variables may fill it even where the file does not have it.
     pub(super) fn table(&self, name: &str, keys: &'static [Key]) -> Option<Section<'s, 'a>> {
         let prefix = format!("{name}.");
@@ -207,6 +199,14 @@ impl<'s, 'a> Section<'s, 'a> {
             Some(value) => value.as_table(),
         };
         Some(Section::new(self.source, self.path_of(name), keys, table, place, overrides))
+    }
+
+    /// The text of a key of a table in this table, which decides what keys that table has.
+    pub(super) fn peek(&self, table: &str, name: &str) -> Option<&'s str> {
+        if let Some((_, value)) = self.overrides.get(&format!("{table}.{name}")) {
+            return Some(value);
+        }
+        self.table.and_then(|own| own.get(table))?.as_table()?.get(name)?.as_str()
     }
 
     /// The tables of a list of tables, each named by its number, from 1.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::rules::RoleArn;
 use crate::core::settings::{DeleteKey, OnFailure};
-use crate::names::{Region, Template};
+use crate::names::{Region, ServerUrl, Template};
 use crate::retry::Schedule;
 
 /// The way that the instances of some groups take.
@@ -66,6 +66,10 @@ pub enum Registrar {
         /// What it is.
         engine: Engine,
     },
+    /// `kind = "chef-server"`
+    ChefServer(Box<ChefServer>),
+    /// `kind = "puppet-ca"`
+    PuppetCa(Box<PuppetCa>),
     /// `kind = "command"`
     Command {
         /// The program: an absolute path.
@@ -81,6 +85,21 @@ pub enum Registrar {
     },
 }
 
+/// The certificate authority of a Puppet Server of one's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PuppetCa {
+    /// The server.
+    pub url: ServerUrl,
+    /// The file with the certificate of a client that may sign.
+    pub certificate: PathBuf,
+    /// The file with its private key.
+    pub private_key: PathBuf,
+    /// The only authorities that the server's certificate may come from.
+    pub ca_file: PathBuf,
+    /// Whether what stands under a node's name and is not its own is taken away for it.
+    pub replace_existing: bool,
+}
+
 /// What nodes publish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Material {
@@ -90,12 +109,50 @@ pub enum Material {
     CertificateRequest,
 }
 
+/// A Chef Infra Server of one's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChefServer {
+    /// Its base URL, with the organization where it has them.
+    pub url: ServerUrl,
+    /// Whose key the requests are signed with.
+    pub client_name: String,
+    /// The file with that key.
+    pub client_key: PathBuf,
+    /// The only authority that the server's certificate may come from; the system's where none.
+    pub ca_file: Option<PathBuf>,
+    /// What new nodes are given to do.
+    pub node: NodeSettings,
+    /// Whether a node that is there with another key is replaced.
+    pub replace_existing: bool,
+}
+
+/// What new nodes of a Chef Infra Server are given to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NodeSettings {
+    /// Their environment and run list.
+    RunList {
+        /// `chef_environment`
+        environment: String,
+        /// `run_list`
+        run_list: Vec<String>,
+    },
+    /// Their policy.
+    Policy {
+        /// `policy_name`
+        name: String,
+        /// `policy_group`
+        group: String,
+    },
+}
+
 impl Registrar {
     /// The kind as it is written.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
             Self::OpsWorksCm { .. } => "opsworks-cm",
+            Self::ChefServer(_) => "chef-server",
+            Self::PuppetCa(_) => "puppet-ca",
             Self::Command { .. } => "command",
         }
     }
@@ -105,6 +162,8 @@ impl Registrar {
     pub fn same_server(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::OpsWorksCm { server, .. }, Self::OpsWorksCm { server: other, .. }) => server == other,
+            (Self::ChefServer(chef), Self::ChefServer(other)) => chef.url == other.url,
+            (Self::PuppetCa(ca), Self::PuppetCa(other)) => ca.url == other.url,
             // Which server a program speaks to only it knows: the same program run alike speaks to the same.
             (Self::Command { .. }, Self::Command { .. }) => self == other,
             _ => false,
@@ -116,6 +175,8 @@ impl Registrar {
     pub fn takes_certificate_requests(&self) -> bool {
         match self {
             Self::OpsWorksCm { engine, .. } => *engine == Engine::Puppet,
+            Self::ChefServer(_) => false,
+            Self::PuppetCa(_) => true,
             Self::Command { material, .. } => *material == Material::CertificateRequest,
         }
     }

@@ -24,8 +24,8 @@ pub(super) struct ReadRoute<'s, 'a> {
     pub(super) route: Option<Route>,
 }
 
-/// Reads one route.
-pub(super) fn read_route<'s, 'a>(section: Section<'s, 'a>) -> ReadRoute<'s, 'a> {
+/// Reads one route. `allow_plain_http` is what the top of the file says of endpoints without TLS.
+pub(super) fn read_route<'s, 'a>(section: Section<'s, 'a>, allow_plain_http: bool) -> ReadRoute<'s, 'a> {
     let name = section.read("name", checked(rules::route_name));
     if matches!(section.place_of("name"), Place::Variable(_)) {
         section.refuse("name", Refusal::new("a variable cannot rename the route that it is named after", "write the name in the file"));
@@ -34,14 +34,19 @@ pub(super) fn read_route<'s, 'a>(section: Section<'s, 'a>) -> ReadRoute<'s, 'a> 
     if groups.as_ref().is_some_and(Vec::is_empty) {
         section.refuse("groups", Refusal::new("the list is empty", "name at least one group, such as [\"web-*\"]"));
     }
-    let route = read_rest(&section, name.clone(), groups.clone());
+    let route = read_rest(&section, name.clone(), groups.clone(), allow_plain_http);
     section.refuse_unknown(&[]);
     ReadRoute { section, name, groups, route }
 }
 
-fn read_rest(section: &Section<'_, '_>, name_of_route: Option<String>, groups: Option<Vec<String>>) -> Option<Route> {
+fn read_rest(
+    section: &Section<'_, '_>,
+    name_of_route: Option<String>,
+    groups: Option<Vec<String>>,
+    allow_plain_http: bool,
+) -> Option<Route> {
     let scope = read_scope(section);
-    let registrar = registrars::read(section);
+    let registrar = registrars::read(section, allow_plain_http);
     let key = section.table("key", keys::KEY).and_then(|table| {
         let key = read_key(&table);
         table.refuse_unknown(&[]);

@@ -126,6 +126,22 @@ pub(super) const OTHER_VALUES: &[(&str, &str, &str)] = &[
     ("registrar", "server", r#""chef-2""#),
     ("registrar", "engine", r#""puppet""#),
     ("registrar", "organization", r#""ours""#),
+    ("chef", "kind", r#""chef-server""#),
+    ("chef", "url", r#""https://chef.example.com/organizations/other""#),
+    ("chef", "client_name", r#""somebody""#),
+    ("chef", "client_key", r#""/etc/enrolld/other.pem""#),
+    ("chef", "ca_file", r#""/etc/enrolld/ca.pem""#),
+    ("chef", "environment", r#""production""#),
+    ("chef", "run_list", r#"["role[web]", "recipe[base::hardened]"]"#),
+    ("chef", "policy_name", r#""web""#),
+    ("chef", "policy_group", r#""live""#),
+    ("chef", "replace_existing", "true"),
+    ("puppet", "kind", r#""puppet-ca""#),
+    ("puppet", "url", r#""https://puppet.example.com:8141""#),
+    ("puppet", "certificate", r#""/etc/enrolld/other.pem""#),
+    ("puppet", "private_key", r#""/etc/enrolld/other.key""#),
+    ("puppet", "ca_file", r#""/etc/enrolld/other-ca.pem""#),
+    ("puppet", "replace_existing", "true"),
     ("command", "kind", r#""command""#),
     ("command", "program", r#""/usr/local/bin/other""#),
     ("command", "args", r#"["--server", "a b"]"#),
@@ -147,6 +163,11 @@ fn companions(table: &str, key: &str) -> &'static [(&'static str, &'static str, 
         ("route", "region") => &[("top", "regions", r#"["eu-west-1"]"#)],
         ("route", "external_id") => &[("route", "role_arn", r#""arn:aws:iam::123456789012:role/enrolld""#)],
         ("route", "allow_extensions") => &[("registrar", "engine", r#""puppet""#)],
+        ("chef", "policy_name") => &[("chef", "policy_group", r#""blue""#)],
+        ("chef", "policy_group") => &[("chef", "policy_name", r#""api""#)],
+        // So that a variable for this kind finds a registrar of this kind.
+        ("chef", _) => &[("chef", "kind", r#""chef-server""#)],
+        ("puppet", _) => &[("puppet", "kind", r#""puppet-ca""#)],
         ("command", _) => &[("command", "kind", r#""command""#)],
         ("key", "require_owner") => &[("key", "owner_role", "")],
         ("key", "document") => &[("key", "commands", r#"["cat a.pub"]"#), ("key", "owner_role", ""), ("key", "parameter", "")],
@@ -168,10 +189,12 @@ pub(super) fn file_of(lines: &[(&str, &str, &str)]) -> String {
         ("key", "parameter", r#""/enrolld/{instance_id}/public-key""#),
         ("key", "owner_role", r#""arn:aws:iam::123456789012:role/web-instances""#),
     ];
-    // A registrar of another kind takes the place of the usual one.
-    if lines.iter().any(|(table, ..)| *table == "command") {
-        all.retain(|(table, ..)| *table != "registrar");
-        all.extend([("command", "kind", r#""command""#), ("command", "program", r#""/usr/local/bin/enrol""#)]);
+    // A registrar of another kind takes the place of the first.
+    for (kind, its) in OTHER_KINDS {
+        if lines.iter().any(|(table, _, _)| table == kind) {
+            all.retain(|(table, _, _)| *table != "registrar");
+            all.extend(its.iter().map(|(key, value)| (*kind, *key, *value)));
+        }
     }
     for (table, key, value) in lines {
         all.retain(|(its_table, its_key, _)| (its_table, its_key) != (table, key));
@@ -188,16 +211,47 @@ pub(super) fn file_of(lines: &[(&str, &str, &str)]) -> String {
     text
 }
 
+/// The required keys of each kind of registrar but the first.
+const OTHER_KINDS: &[(&str, &[(&str, &str)])] = &[
+    (
+        "chef",
+        &[
+            ("kind", r#""chef-server""#),
+            ("url", r#""https://chef.example.com/organizations/ours""#),
+            ("client_name", r#""enrolld""#),
+            ("client_key", r#""/etc/enrolld/chef.pem""#),
+        ],
+    ),
+    (
+        "puppet",
+        &[
+            ("kind", r#""puppet-ca""#),
+            ("url", r#""https://puppet.example.com:8140""#),
+            ("certificate", r#""/etc/enrolld/puppet.pem""#),
+            ("private_key", r#""/etc/enrolld/puppet.key""#),
+            ("ca_file", r#""/etc/enrolld/puppet-ca.pem""#),
+        ],
+    ),
+    ("command", &[("kind", r#""command""#), ("program", r#""/usr/local/bin/enrol""#)]),
+];
+
 /// The table that the keys of a kind of registrar stand in.
 fn table_of(table: &str) -> &str {
-    if table == "command" { "registrar" } else { table }
+    if OTHER_KINDS.iter().any(|(kind, _)| *kind == table) { "registrar" } else { table }
 }
 
 #[test]
 fn every_key_is_read() {
     let listed: BTreeSet<(&str, &str)> = OTHER_VALUES.iter().map(|(table, key, _)| (*table, *key)).collect();
-    let tables: [(&str, &[Key]); 5] =
-        [("top", keys::TOP), ("route", keys::ROUTE), ("registrar", keys::OPSWORKS_CM), ("command", keys::COMMAND), ("key", keys::KEY)];
+    let tables: [(&str, &[Key]); 7] = [
+        ("top", keys::TOP),
+        ("route", keys::ROUTE),
+        ("registrar", keys::OPSWORKS_CM),
+        ("chef", keys::CHEF_SERVER),
+        ("puppet", keys::PUPPET_CA),
+        ("command", keys::COMMAND),
+        ("key", keys::KEY),
+    ];
     for (table, keys) in tables {
         for key in keys.iter().filter(|key| key.kind != "table") {
             assert!(listed.contains(&(table, key.name)), "{}.{} has no value in this test", table, key.name);
@@ -208,7 +262,7 @@ fn every_key_is_read() {
         let mut lines = others.to_vec();
         lines.push((table, key, value));
         let changed = read(&file_of(&lines)).unwrap_or_else(|problems| panic!("{table}.{key}: {problems}"));
-        // The kind is what the other keys of a registrar stand beside.
+        // Each kind of registrar has keys of its own, so that the kind alone changes nothing.
         if *key != "kind" {
             match read(&file_of(others)) {
                 Ok(before) => assert_ne!(changed, before, "{table}.{key} = {value} changed nothing"),
@@ -231,7 +285,8 @@ fn a_variable_does_what_the_file_does() {
             "route" => format!("ENROLLD_ROUTE_WEB__{upper}"),
             table => format!("ENROLLD_ROUTE_WEB__{}__{upper}", table_of(table).to_uppercase()),
         };
-        let plain = value.replace(['"', '[', ']'], "");
+        let list = value.strip_prefix('[').and_then(|value| value.strip_suffix(']'));
+        let plain = list.unwrap_or(value).replace('"', "");
         let from_variable = with(&file_of(others), &[(&variable, &plain)]).unwrap_or_else(|problems| panic!("{variable}: {problems}"));
         assert_eq!(from_variable, from_file, "{variable}={plain}");
     }
@@ -356,7 +411,10 @@ fn combinations_that_cannot_work_are_refused() {
         (GOOD.replace("[\"web-*\"]", "[]"), "groups: the list is empty"),
         (GOOD.replace("[\"web-*\"]", "[\"my group\"]").replace("/{instance_id}/", "/{group}/{instance_id}/"), "leave {group} out"),
         (GOOD.replace("[route.registrar]", "[route.registrars]"), "registrars: there is no such key; did you mean registrar?"),
-        (GOOD.replace("opsworks-cm", "chef-solo"), "registrar.kind: it is the text \"chef-solo\"; write \"opsworks-cm\" or \"command\""),
+        (
+            GOOD.replace("opsworks-cm", "chief-server"),
+            "registrar.kind: it is the text \"chief-server\"; write \"opsworks-cm\" or \"chef-server\" or \"puppet-ca\" or \"command\"",
+        ),
         (by_command("program = \"enrol\""), "\"enrol\" is not the absolute path of a file"),
         (by_command("args = [\"x\"]"), "registrar.program: it is missing"),
         (by_command("program = \"/a\"\nenv = [\"ENROLLD_NODE\"]"), "\"ENROLLD_NODE\" is not a variable that can be passed on"),
@@ -434,4 +492,24 @@ fn the_documentation_has_every_key_as_the_code_has_it() {
         let section = format!("## {heading}\n\n{}", keys::markdown(keys));
         assert!(documentation.contains(&section), "docs/configuration.md should hold this as it is:\n\n{section}");
     }
+}
+
+#[test]
+fn a_chef_server_is_read_with_what_its_nodes_are_given_to_do() {
+    let of = |lines: &[(&str, &str, &str)]| read(&file_of(lines));
+    let Registrar::ChefServer(chef) = of(&[("chef", "environment", r#""production""#)]).unwrap().routes.remove(0).registrar else {
+        panic!("it is another kind");
+    };
+    assert_eq!(chef.url.to_string(), "https://chef.example.com/organizations/ours");
+    assert_eq!(chef.node, NodeSettings::RunList { environment: "production".into(), run_list: vec![] });
+    assert!(!chef.replace_existing);
+    let said = |lines: &[(&str, &str, &str)]| of(lines).unwrap_err().to_string();
+    assert!(said(&[("chef", "policy_name", r#""web""#)]).contains("policy_group is missing"));
+    let policy = [("chef", "policy_name", r#""web""#), ("chef", "policy_group", r#""live""#), ("chef", "run_list", r#"["role[web]"]"#)];
+    assert!(said(&policy).contains("gets this from the policy"));
+    assert!(said(&[("chef", "url", r#""http://chef.example.com""#)]).contains("without TLS"));
+    assert!(of(&[("chef", "url", r#""http://127.0.0.1:4545""#)]).is_ok());
+    assert!(of(&[("chef", "url", r#""http://chef.example.com""#), ("top", "allow_plain_http", "true")]).is_ok());
+    assert!(said(&[("chef", "server", r#""chef""#)]).contains("registrar.server: there is no such key"));
+    assert!(said(&[("chef", "kind", r#""chef""#)]).contains(r#"write "opsworks-cm" or "chef-server""#));
 }

@@ -18,7 +18,7 @@ use wire::{Said, Told, misunderstood};
 use super::{Registrar, Reply, without_key};
 use crate::aws::detail;
 use crate::core::call::NodeOrder;
-use crate::facts::{Health, KeyMaterial, Registration, RegistrationStatus, StatusToken};
+use crate::facts::{Health, KeyMaterial, ListMark, NodeList, Registration, RegistrationStatus, StatusToken};
 use crate::retry::{Class, Failure};
 
 /// `EX_TEMPFAIL` of `sysexits.h`: not now, but later.
@@ -144,5 +144,9 @@ impl Registrar for CommandRegistrar {
 
     fn health(&self) -> Reply<'_, Health> {
         Box::pin(self.own_check())
+    }
+
+    fn list<'a>(&'a self, _after: Option<&'a ListMark>) -> Reply<'a, NodeList> {
+        Box::pin(async { Ok(NodeList::Unlisted("a command is not asked for its nodes; give a file with their names")) })
     }
 }

@@ -1,7 +1,7 @@
 //! HTTPS to servers that are not AWS: one small client for all of them.
 //!
 //! TLS is rustls with AWS-LC, as the SDK's. Certificates are always checked: against the one authority that the route names, else
-//! against the system's. Nothing is followed, retried or decompressed, and no answer is read beyond a limit.
+//! against the system's. Nothing is followed or decompressed, nothing that may have been sent is sent again, and no answer is read beyond a limit.
 
 mod files;
 
@@ -144,13 +144,14 @@ impl HttpClient {
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(settings.connect_timeout));
         let https = HttpsConnectorBuilder::new().with_tls_config(tls(settings)?).https_or_http().enable_http1().wrap_connector(tcp);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_idle_timeout(IDLE)
-            .pool_timer(TokioTimer::new())
-            // What was sent once is decided about by the caller, who knows whether it may be sent twice.
-            .retry_canceled_requests(false)
-            .build(https);
+        let client = Client::builder(TokioExecutor::new()).pool_idle_timeout(IDLE).pool_timer(TokioTimer::new()).build(https);
         Ok(Self { client, url: settings.url.clone(), attempt_timeout: settings.attempt_timeout, max_answer: settings.max_answer })
+    }
+
+    /// The same client, over the same connections, for answers of another length, such as long lists.
+    #[must_use]
+    pub fn with_max_answer(&self, max_answer: usize) -> Self {
+        Self { max_answer, ..self.clone() }
     }
 
     /// Where the server answers.

@@ -8,7 +8,7 @@ use aws_sdk_opsworkscm::types::{EngineAttribute, NodeAssociationStatus, ServerSt
 use super::{Registrar, Reply, without_key};
 use crate::aws::{detail, from_sdk, shared_class};
 use crate::core::call::NodeOrder;
-use crate::facts::{Health, KeyMaterial, Registration, RegistrationStatus, StatusToken};
+use crate::facts::{Health, KeyMaterial, ListMark, NodeList, Registration, RegistrationStatus, StatusToken};
 use crate::retry::{Class, Failure};
 
 /// What a server manages nodes with.
@@ -154,6 +154,10 @@ impl Registrar for OpsWorksCm {
 
     fn health(&self) -> Reply<'_, Health> {
         Box::pin(self.server_health())
+    }
+
+    fn list<'a>(&'a self, _after: Option<&'a ListMark>) -> Reply<'a, NodeList> {
+        Box::pin(async { Ok(NodeList::Unlisted("OpsWorks CM has no operation that lists the nodes of a server")) })
     }
 }
 

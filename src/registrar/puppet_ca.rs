@@ -19,7 +19,7 @@ use super::http::{Answer, HttpClient, HttpError, HttpSettings, shared_class, une
 use super::{Registrar, Reply, without_key};
 use crate::aws::detail;
 use crate::core::call::NodeOrder;
-use crate::facts::{Health, KeyMaterial, Registration, RegistrationStatus, StatusToken};
+use crate::facts::{Health, KeyMaterial, ListMark, NodeList, Registration, RegistrationStatus, StatusToken};
 use crate::names::NodeName;
 use crate::retry::{Class, Failure};
 
@@ -289,9 +289,20 @@ impl PuppetCa {
             200 | 404 | 500 | 503 if !is_page(&answer) && ["starting", "stopping", "error", "unknown"].contains(&said.as_str()) => {
                 Ok(Health::NotReady(detail(&said)))
             }
-            404 if is_page(&answer) => Ok(Health::NotReady("starting (its status is not served yet)".into())),
             _ => Err(classify(&answer)),
         }
+    }
+
+    /// Every name that has a request or a certificate; the server knows no pages.
+    async fn names(&self) -> Result<NodeList, Failure> {
+        let answer = self.send(Method::GET, &format!("{CA}/certificate_statuses/all"), "application/json", "").await?;
+        if answer.status != 200 {
+            return Err(self.refusal(&answer).await);
+        }
+        let listed: Vec<Listed> = serde_json::from_slice(&answer.body)
+            .map_err(|_| Failure::new(Class::RouteFault, "not_a_ca", format!("no list of names: {}", unexpected(&answer))))?;
+        let names = listed.iter().filter_map(|listed| NodeName::new(&listed.name).ok()).collect();
+        Ok(NodeList::Page { names, next: None })
     }
 
     /// Whether it runs, and whether we may ask it.
@@ -301,6 +312,12 @@ impl PuppetCa {
             not_ready => Ok(not_ready),
         }
     }
+}
+
+/// One name of the list of all.
+#[derive(Debug, Deserialize)]
+struct Listed {
+    name: String,
 }
 
 /// Names that Puppet takes for certificates: lower case, digits, `. _ -`.
@@ -336,5 +353,9 @@ impl Registrar for PuppetCa {
 
     fn health(&self) -> Reply<'_, Health> {
         Box::pin(self.in_time(self.ready()))
+    }
+
+    fn list<'a>(&'a self, _after: Option<&'a ListMark>) -> Reply<'a, NodeList> {
+        Box::pin(self.in_time(self.names()))
     }
 }
