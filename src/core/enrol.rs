@@ -130,7 +130,7 @@ impl Core {
         let Some(action) = self.actions.get(&id) else { return };
         let order = if action.stage == Stage::Disassociate { Order::Disassociate } else { Order::Associate };
         match answer {
-            Ok(Registration::Done) => self.order_is_done(id, order),
+            Ok(Registration::Done | Registration::Signed(_)) => self.order_is_done(id, order),
             Ok(Registration::InProgress(token)) => self.await_status(id, order, token),
             Err(failure) => self.order_failed(id, order, Reason::new(failure.code, failure.detail)),
         }
@@ -166,7 +166,7 @@ impl Core {
         let Some(action) = self.actions.get_mut(&id) else { return };
         let Stage::Status(order, _) = action.stage else { return };
         match status {
-            RegistrationStatus::Success => {
+            RegistrationStatus::Success | RegistrationStatus::Signed(_) => {
                 self.learn_typical(id);
                 self.order_is_done(id, order);
             }

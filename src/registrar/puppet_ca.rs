@@ -19,7 +19,7 @@ use super::http::{Answer, HttpClient, HttpError, HttpSettings, shared_class, une
 use super::{Registrar, Reply, without_key};
 use crate::aws::detail;
 use crate::core::call::NodeOrder;
-use crate::facts::{Health, KeyMaterial, ListMark, NodeList, Registration, RegistrationStatus, StatusToken};
+use crate::facts::{self, Health, KeyMaterial, ListMark, NodeList, Registration, RegistrationStatus, StatusToken};
 use crate::names::NodeName;
 use crate::retry::{Class, Failure};
 
@@ -337,8 +337,7 @@ impl Registrar for PuppetCa {
     fn associate<'a>(&'a self, order: &'a NodeOrder, key: &'a KeyMaterial) -> Reply<'a, Registration> {
         Box::pin(async move {
             let signed = self.in_time(self.sign(&order.node, key.pem())).await.map_err(|failure| without_key(failure, key))?;
-            let _ = signed.pem;
-            Ok(Registration::Done)
+            Ok(Registration::Signed(facts::Certificate(signed.pem.into())))
         })
     }
 

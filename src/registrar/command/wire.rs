@@ -189,6 +189,8 @@ pub(super) fn misunderstood(wrong: String) -> Failure {
 fn token(token: Option<&str>) -> Result<Option<StatusToken>, Failure> {
     match token.filter(|token| !token.is_empty()) {
         Some(token) if token.len() > LONGEST_TOKEN => Err(misunderstood(format!("its token is longer than {LONGEST_TOKEN} bytes"))),
+        // A NUL could not stand in the environment that brings it back.
+        Some(token) if token.chars().any(char::is_control) => Err(misunderstood("its token holds control characters".into())),
         token => Ok(token.map(|token| StatusToken(token.into()))),
     }
 }
