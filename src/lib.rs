@@ -35,6 +35,7 @@ pub mod aws;
 pub mod cli;
 pub mod config;
 pub mod core;
+pub mod dead_letters;
 pub mod demo;
 pub mod driver;
 pub mod event;

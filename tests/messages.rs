@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use enrolld::event::{Notification, Transition, decode};
-use odd_messages::{Fate, Launch, ODD_MESSAGES, SQS_MAX_BYTES, UNROUTED_GROUP, sqs_takes};
+use odd_messages::{Fate, Launch, ODD_MESSAGES, PRIVATE_KEY_SECRET, SQS_MAX_BYTES, UNROUTED_GROUP, sqs_takes};
 
 #[test]
 fn each_odd_message_is_taken_or_refused_as_the_table_says() {
@@ -46,6 +46,7 @@ fn each_refusal_is_a_short_sentence_that_forges_nothing() {
             let text = error.to_string();
             assert!(text.len() < 1_000, "{}: {} bytes: {text}", odd.name, text.len());
             assert!(!text.chars().any(char::is_control), "{}: {text:?}", odd.name);
+            assert!(!text.contains(PRIVATE_KEY_SECRET), "{}: {text}", odd.name);
             assert!(
                 text.contains("expected") || ["must", "is understood", "this queue"].iter().any(|said| text.contains(said)),
                 "{}: {text}",

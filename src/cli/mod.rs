@@ -2,6 +2,7 @@
 //! command ended into an exit code.
 
 pub mod check;
+pub mod dead_letters;
 pub mod demo;
 pub mod health;
 mod rooms;
@@ -48,6 +49,7 @@ variable, ENROLLD_<KEY>.";
 pub enum Command {
     Run(run::RunArgs),
     Check(check::CheckArgs),
+    DeadLetters(dead_letters::DeadLettersArgs),
     Simulate(simulate::SimulateArgs),
     Demo(demo::DemoArgs),
     Health(health::HealthArgs),
@@ -66,6 +68,7 @@ impl Cli {
             match self.command {
                 Command::Run(args) => run::run(args).await,
                 Command::Check(args) => check::run(args).await,
+                Command::DeadLetters(args) => dead_letters::run(args).await,
                 Command::Simulate(args) => simulate::run(args).await.map(|()| ExitCode::SUCCESS).map_err(CommandError::failed),
                 Command::Demo(args) => demo::run(args).await,
                 Command::Health(args) => health::run(args).await,

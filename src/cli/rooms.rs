@@ -22,22 +22,27 @@ use crate::registrar::{
 /// # Errors
 /// No region, or an endpoint without TLS that is not on this machine.
 pub async fn aws(config: &Config) -> Result<Aws, CommandError> {
+    let aws = Aws::load(&aws_settings(config)).await.map_err(CommandError::failed)?;
+    aws.check_endpoints(config.allow_plain_http).map_err(CommandError::failed)?;
+    Ok(aws)
+}
+
+/// What the configuration says about AWS as a whole.
+#[must_use]
+pub fn aws_settings(config: &Config) -> AwsSettings {
     let scope = |scope: config::Scope| ScopeSettings {
         role_arn: scope.role.map(|role| role.as_str().to_owned()),
         external_id: scope.external_id,
         region: scope.region.map(|region| region.to_string()),
     };
-    let settings = AwsSettings {
+    AwsSettings {
         region: config.region.as_ref().map(ToString::to_string),
         connect_timeout: config.connect_timeout,
         attempt_timeout: config.attempt_timeout,
         call_timeout: config.call_timeout,
         worker: config.worker.clone(),
         scopes: config.scopes().into_iter().map(scope).collect(),
-    };
-    let aws = Aws::load(&settings).await.map_err(CommandError::failed)?;
-    aws.check_endpoints(config.allow_plain_http).map_err(CommandError::failed)?;
-    Ok(aws)
+    }
 }
 
 /// Everything that makes calls.

@@ -23,14 +23,16 @@ pub(super) fn of_limits(top: &Section<'_, '_>, config: &Config) {
         let wrong = format!("{} is longer than call_timeout ({})", show(attempt), show(call));
         refuse("attempt_timeout", wrong, format!("write at most \"{}\", or a longer call_timeout", show(call)));
     }
-    if call * 3 >= config.visibility_timeout {
+    // A message's lease is counted from the start of the receive that brought it, which a long poll may use up a part of.
+    if call * 3 + config.poll_wait >= config.visibility_timeout {
         let wrong = format!(
-            "{} leaves no room for three calls of call_timeout ({}), which extending a message in time takes",
+            "{} leaves no room for poll_wait ({}) and three calls of call_timeout ({}), which extending a message in time takes",
             show(config.visibility_timeout),
+            show(config.poll_wait),
             show(call)
         );
-        let enough = std::time::Duration::from_secs(call.as_secs_f64().mul_add(3.0, 1.0).ceil() as u64);
-        refuse("visibility_timeout", wrong, format!("write \"{}\" or more, or a shorter call_timeout", show(enough)));
+        let enough = std::time::Duration::from_secs((call * 3 + config.poll_wait).as_secs() + 1);
+        refuse("visibility_timeout", wrong, format!("write \"{}\" or more, or a shorter poll_wait or call_timeout", show(enough)));
     }
     if config.dead_letter_queue_url.as_ref().is_some_and(|dead| dead.as_str() == config.queue_url.as_str()) {
         let wrong = "it is the queue itself, so that dead letters would come back for ever".to_owned();

@@ -378,7 +378,7 @@ fn combinations_that_cannot_work_are_refused() {
         (in_route("node_name = \"a b{instance_id}\""), "node_name: \"a b{instance_id}\" makes no node name"),
         (in_route("node_name = \"{host}\""), "{host} is not a placeholder"),
         (top("fleet_size = 10000"), "key_poll: 5s is too short for a fleet of 10000"),
-        (top("visibility_timeout = \"45s\""), "visibility_timeout: 45s leaves no room for three calls"),
+        (top("visibility_timeout = \"45s\""), "visibility_timeout: 45s leaves no room for poll_wait (20s) and three calls"),
         (top("connect_timeout = \"11s\""), "connect_timeout: 11s is longer than attempt_timeout (10s)"),
         (top("attempt_timeout = \"16s\""), "attempt_timeout: 16s is longer than call_timeout (15s)"),
         (top("retry_initial = \"1m\""), "retry_initial (1m) is longer than retry_max (30s)"),

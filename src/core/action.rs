@@ -83,6 +83,16 @@ pub(super) enum Association {
     Done,
 }
 
+/// Whether an association that failed where one may have stood before was given its second chance: the node is taken off and
+/// associated once more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SecondChance {
+    Unused,
+    /// The node is to be taken off, once it is seen to wait still: another worker may have put it in service meanwhile.
+    TakeOff,
+    Taken,
+}
+
 /// What is still to be done once it is decided how an action ends.
 #[derive(Debug, Clone)]
 pub(super) struct Ending {
@@ -143,6 +153,8 @@ pub(super) struct Action {
     pub verified_at: Option<u64>,
     /// Whether it came back from verification only to have its sighting renewed for a place at a server's gate.
     pub renewing: bool,
+    /// Since when what Auto Scaling shows has not fitted the claim.
+    pub doubted_since: Option<u64>,
     /// Where looking again stands on its schedule.
     pub looking: Progress,
     pub hook: Option<HookTimes>,
@@ -155,8 +167,10 @@ pub(super) struct Action {
     pub association: Association,
     /// The same before the order that was sent last: it is this again if the order was plainly refused.
     pub association_before: Association,
+    /// An order for its node is on its way to the server: no other is sent before that one is answered.
+    pub ordering: bool,
     /// The second chance of a redelivered action was taken: disassociated and associated once more.
-    pub second_chance: bool,
+    pub second_chance: SecondChance,
     /// An unknown status token was answered by giving the order again.
     pub reordered: bool,
     /// When the order whose status is waited for was taken.
@@ -190,6 +204,7 @@ impl Action {
             deadline_at: None,
             verified_at: None,
             renewing: false,
+            doubted_since: None,
             looking: Progress::default(),
             hook: None,
             beat_at: None,
@@ -198,7 +213,8 @@ impl Action {
             key: None,
             association: Association::None,
             association_before: Association::None,
-            second_chance: false,
+            ordering: false,
+            second_chance: SecondChance::Unused,
             reordered: false,
             ordered_at: 0,
             held: false,
@@ -212,6 +228,12 @@ impl Action {
     /// Whether it is a launch.
     pub fn is_launch(&self) -> bool {
         self.claim.as_ref().is_some_and(|claim| claim.transition == Transition::Launching)
+    }
+
+    /// When the instance began to wait, in Unix milliseconds, as its event says. One that lies ahead of us is a clock that is wrong:
+    /// it began at the latest when we heard of it.
+    pub fn began_wall(&self) -> Option<u64> {
+        Some(self.claim.as_ref()?.time_ms?.min(self.taken_up.wall_ms))
     }
 
     /// What log lines about it carry.

@@ -38,10 +38,14 @@ impl Core {
                 if self.queue.facts.as_ref() != Some(&facts) {
                     self.observe(Observation::QueueKnown { has_dead_letter_queue: facts.dead_letter_url.is_some() });
                 }
+                let nowhere = facts.dead_letter_url.is_none();
                 self.queue.facts = Some(facts);
                 self.queue.answers = true;
                 self.queue.asking.reset();
                 self.arm_queue(Some(self.now.mono_ms + QUEUE_REFRESH_MS));
+                if nowhere {
+                    self.give_up_dead_letters();
+                }
             }
             Err(failure) => {
                 self.queue.answers = false;
@@ -56,6 +60,10 @@ impl Core {
     /// is received before the queue has said whose it is, since events are held against that.
     pub(super) fn start_receives(&mut self) {
         if self.shutdown.is_some() || self.queue.facts.is_none() || self.queue.receive_at.is_some() {
+            return;
+        }
+        // Whoever cannot keep what is in hand takes no more: else the leases of all run out in turn, and nothing is ever done.
+        if self.lanes.get(&LaneKey::Extend).is_some_and(|lane| lane.ready.len() > usize::from(RECEIVE_MAX)) {
             return;
         }
         while self.queue.polls < self.queue.wanted_polls {
@@ -154,10 +162,10 @@ impl Core {
         action.queued = received.sent_ms.map(|sent| Duration::from_millis(self.now.wall_ms.saturating_sub(sent)));
         let ending = ending.or_else(|| self.place(&mut action, received.sent_ms));
         self.actions.insert(id, action);
-        match ending {
-            Some(ending) => self.end(id, ending),
-            None => self.open(id),
-        }
+        self.guard(id, |core| match ending {
+            Some(ending) => core.end(id, ending),
+            None => core.open(id),
+        });
         if self.shutdown.is_some() {
             self.release(id, Duration::ZERO);
         }

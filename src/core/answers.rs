@@ -41,6 +41,11 @@ impl Core {
                 if let Some(lane) = self.lanes.get_mut(&key) {
                     lane.in_flight = lane.in_flight.saturating_sub(1);
                 }
+                if let (LaneKey::Server(_), Some(Ticket { who: Who::Action(id, _), .. })) = (key, tickets.first())
+                    && let Some(action) = self.actions.get_mut(id)
+                {
+                    action.ordering = false;
+                }
                 self.take_lane_answer(key, tickets, began, answer);
             }
         }
@@ -188,10 +193,12 @@ impl Core {
             self.pace_mut(key).throttled(now);
         }
         let schedule = if failure.class == Class::RouteFault { self.settings.route_fault } else { self.settings.transient };
-        let Some(lane) = self.lanes.get_mut(&key) else { return };
+        let lane = self.lane_mut(key);
+        lane.trouble = Some(failure.clone());
         if lane.blocked_until > now {
             return;
         }
+        let Some(lane) = self.lanes.get_mut(&key) else { return };
         let delay = lane.progress.next_delay(&schedule, &mut self.rng);
         lane.blocked_until = now + ms(delay);
         self.observe(Observation::ServiceTrouble { operation: operation(key), failure: failure.clone(), delay });
@@ -203,6 +210,7 @@ impl Core {
         if let Some(lane) = self.lanes.get_mut(&key) {
             lane.progress.reset();
             lane.blocked_until = 0;
+            lane.trouble = None;
         }
     }
 
@@ -225,19 +233,19 @@ impl Core {
                 self.take_back_association(&ticket);
             }
             match failure.class {
-                Class::NotReady | Class::RouteFault => {
-                    self.remember_failure(&ticket, &failure);
-                    self.tell_retry(&ticket, &failure, Duration::ZERO);
-                    self.lane_mut(key).push_front(now, ticket);
-                    return self.close_gate(server, failure);
+                Class::NotReady | Class::RouteFault => return self.refused_by_server(key, server, ticket, failure),
+                // Nobody answers there: to those who wait it is the same.
+                Class::Transient if self.gates.get_mut(&server).is_some_and(super::gate::Gate::unanswered) => {
+                    return self.refused_by_server(key, server, ticket, Failure { class: Class::NotReady, ..failure });
                 }
                 // The server did answer, so it takes orders.
                 Class::Final => self.open_gate(server),
-                Class::Throttled | Class::Transient => {
+                Class::Throttled => {
                     if let Some(gate) = self.gates.get_mut(&server) {
                         gate.undecided();
                     }
                 }
+                Class::Transient => {}
             }
         }
         let schedule = match failure.class {
@@ -251,9 +259,24 @@ impl Core {
             Class::RouteFault => self.settings.route_fault,
         };
         let delay = ticket.progress.next_delay(&schedule, &mut self.rng);
+        self.lane_mut(key).trouble = Some(failure.clone());
         self.remember_failure(&ticket, &failure);
         self.tell_retry(&ticket, &failure, delay);
         self.lane_mut(key).push_at(now + ms(delay), ticket);
+    }
+
+    /// A server takes no orders. Who asked keeps its place at the head; but one that was the trial lets the next one try, since what
+    /// it was refused for may be its own.
+    fn refused_by_server(&mut self, key: LaneKey, server: super::call::ServerId, ticket: Ticket, failure: Failure) {
+        let now = self.now.mono_ms;
+        self.remember_failure(&ticket, &failure);
+        self.tell_retry(&ticket, &failure, Duration::ZERO);
+        if self.gates.get(&server).is_some_and(|gate| gate.state == super::gate::State::Trial { sent: true }) {
+            self.lane_mut(key).push(now, ticket);
+        } else {
+            self.lane_mut(key).push_front(now, ticket);
+        }
+        self.close_gate(server, failure);
     }
 
     /// An association that was plainly refused does not stand; only one whose answer is missing may.
@@ -335,7 +358,7 @@ impl Core {
     }
 
     /// Gives an answer to the action that asked, if it still waits for it. What goes wrong inside ends that action alone.
-    fn for_action(&mut self, ticket: &Ticket, take: impl FnOnce(&mut Self, ActionId)) {
+    pub(super) fn for_action(&mut self, ticket: &Ticket, take: impl FnOnce(&mut Self, ActionId)) {
         if let Who::Action(id, epoch) = ticket.who
             && self.is_current(id, epoch)
         {
@@ -343,7 +366,7 @@ impl Core {
         }
     }
 
-    fn guard(&mut self, id: ActionId, work: impl FnOnce(&mut Self)) {
+    pub(super) fn guard(&mut self, id: ActionId, work: impl FnOnce(&mut Self)) {
         if guarded(|| work(self)) {
             self.internal_error(id, "a step panicked");
         }

@@ -22,6 +22,8 @@ const FIFTY: usize = 50;
 const PARTIAL_BATCHES: u32 = 8;
 /// A ticket whose action's lease must be extended first is looked at again after this time, in milliseconds.
 const LEASE_WAIT_MS: u64 = 500;
+/// A ticket whose node has an order on its way is looked at again after this time, in milliseconds.
+const ORDER_WAIT_MS: u64 = 100;
 /// How many entries that cannot join a batch are passed over in search of those that can.
 const PASSED_OVER: usize = 64;
 
@@ -154,7 +156,12 @@ impl Core {
         if tickets.is_empty() {
             return false;
         }
-        let Some(call) = self.build(key, &tickets) else { return false };
+        let Some(call) = self.build(key, &tickets) else {
+            for ticket in tickets {
+                self.for_action(&ticket, |core, id| core.internal_error(id, "a call lacks what it is made of"));
+            }
+            return true;
+        };
         if let LaneKey::Server(server) = key
             && let Some(gate) = self.gates.get_mut(&server)
         {
@@ -180,7 +187,11 @@ impl Core {
         let Who::Action(id, _) = ticket.who else { return };
         let Some(action) = self.actions.get_mut(&id) else { return };
         action.count_attempt();
-        if matches!(key, LaneKey::Server(_)) && action.stage == Stage::Associate {
+        if !matches!(key, LaneKey::Server(_)) {
+            return;
+        }
+        action.ordering = true;
+        if action.stage == Stage::Associate {
             action.association_before = action.association;
             action.association = action.association.max(Association::Maybe);
         }
@@ -253,8 +264,11 @@ impl Core {
         let now = self.now.mono_ms;
         match ticket.who {
             Who::Group(_) => Fit::Yes,
-            Who::Message(message) if self.messages.contains_key(&message) => Fit::Yes,
-            Who::Message(_) => Fit::Dead,
+            // What is on its way back to the queue must not be hidden again.
+            Who::Message(message) => match self.messages.get(&message) {
+                Some(held) if key != LaneKey::Extend || held.owner.is_some() => Fit::Yes,
+                _ => Fit::Dead,
+            },
             Who::Beat(id) => match self.actions.get(&id) {
                 Some(action) if action.beats() => Fit::Yes,
                 _ => Fit::Dead,
@@ -264,8 +278,13 @@ impl Core {
                 if key.is_irreversible() && !self.lease_covers_a_call(id) {
                     return Fit::Later(now + LEASE_WAIT_MS);
                 }
-                let associates = matches!(key, LaneKey::Server(_)) && action.stage == Stage::Associate;
-                if associates && action.verified_at.is_none_or(|at| now > at + SIGHTING_FRESH_MS) {
+                // An order to take the node off must not overtake the one that puts it on.
+                if action.ordering && matches!(key, LaneKey::Server(_)) {
+                    return Fit::Later(now + ORDER_WAIT_MS);
+                }
+                // Also before a node is taken off for its second chance.
+                let launches = matches!(key, LaneKey::Server(_)) && action.ending.is_none();
+                if launches && action.verified_at.is_none_or(|at| now > at + SIGHTING_FRESH_MS) {
                     return Fit::Renew(id);
                 }
                 Fit::Yes

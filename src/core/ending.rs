@@ -13,16 +13,13 @@ use super::lane::{LaneKey, Ticket, Who};
 use super::observation::{Observation, Outcome, Reason, Record};
 use super::settings::{KeySource, OnFailure};
 use super::time::ms;
-use super::verdict::Verdict;
 use super::verify::jittered;
 use super::{ActionId, Core, Timer};
-use crate::facts::{ActionReply, ActionResult};
-use crate::retry::{Class, Failure, Schedule};
+use crate::facts::ActionResult;
+use crate::retry::Failure;
 
 /// How long deleting a parameter may hold up an action, in milliseconds: what is left behind is found by `check`.
 const CLEAN_UP_MS: u64 = 60_000;
-/// How often a completion that Auto Scaling calls closed is tried again while the instance still waits.
-const COMPLETE_AGAIN: Schedule = Schedule::doubling(Duration::from_secs(1), Duration::from_secs(30));
 /// A message may be hidden for at most 12 h; one that nobody can handle and that has nowhere to go stays hidden for nearly that.
 const HIDE: Duration = Duration::from_secs(11 * 3600);
 
@@ -105,69 +102,10 @@ impl Core {
         self.ask(id, LaneKey::Complete(scope));
     }
 
-    /// What Auto Scaling said to the completion.
-    pub(super) fn take_completion(&mut self, id: ActionId, answer: Result<ActionReply, Failure>) {
-        let Some(action) = self.actions.get_mut(&id) else { return };
-        let Stage::Complete(result) = action.stage else { return };
-        match answer {
-            Ok(ActionReply::Accepted) => self.completed(id),
-            // Closed by a time-out, by a lost answer of our own, or by somebody else; or refused for a reason that only the
-            // instance's state can confirm. It counts as completed once the instance is out of its waiting state.
-            Ok(ActionReply::Closed) => self.begin_confirm(id, result),
-            Err(failure) => {
-                action.cause = Some(Box::new(failure));
-                self.begin_confirm(id, result);
-            }
-        }
-    }
-
-    fn begin_confirm(&mut self, id: ActionId, result: ActionResult) {
-        self.set_stage(id, Stage::Confirm(result));
-        let scope = self.scope_of(id);
-        self.ask(id, LaneKey::Instances(scope));
-    }
-
-    /// Where the instance of an action stands that Auto Scaling calls closed.
-    pub(super) fn confirm(&mut self, id: ActionId, result: ActionResult, verdict: Verdict) {
-        let Some(action) = self.actions.get_mut(&id) else { return };
-        match verdict {
-            Verdict::Waits | Verdict::WaitsForPool => {
-                let delay = action.looking.next_delay(&COMPLETE_AGAIN, &mut self.rng);
-                self.set_stage(id, Stage::Complete(result));
-                let scope = self.scope_of(id);
-                self.ask_at(id, LaneKey::Complete(scope), self.now.mono_ms + ms(delay));
-            }
-            // It was enrolled, and its launch ended otherwise: its node must not stay behind.
-            Verdict::Leaving if action.is_launch() && result == ActionResult::Continue => {
-                self.stop_heartbeats(id);
-                self.end_gone(id, "closed", "the launch was ended by something else after the node had been enrolled");
-            }
-            Verdict::Absent if action.is_launch() && result == ActionResult::Continue => {
-                if let Some(ending) = action.ending.as_mut() {
-                    ending.complete = None;
-                }
-                self.stop_heartbeats(id);
-                self.set_stage(id, Stage::Whereabouts);
-                let scope = self.scope_of(id);
-                self.ask(id, LaneKey::Whereabouts(scope));
-            }
-            _ => self.completed(id),
-        }
-    }
-
-    fn completed(&mut self, id: ActionId) {
+    pub(super) fn completed(&mut self, id: ActionId) {
         self.stop_heartbeats(id);
-        let abandoned_at = self.now.mono_ms;
-        let Some(action) = self.actions.get_mut(&id) else { return };
-        let Some(ending) = action.ending.as_mut() else { return };
-        let result = ending.complete.take();
-        let route_fault = action.cause.as_ref().is_some_and(|cause| cause.class == Class::RouteFault);
-        if result == Some(ActionResult::Abandon)
-            && route_fault
-            && let Some(route) = action.route
-        {
-            self.abandons.entry(route).or_default().push_back(abandoned_at);
-        }
+        let Some(ending) = self.actions.get_mut(&id).and_then(|action| action.ending.as_mut()) else { return };
+        ending.complete = None;
         self.go_on_ending(id);
     }
 
@@ -227,6 +165,15 @@ impl Core {
         } else {
             ending.letter = false;
             self.go_on_ending(id);
+        }
+    }
+
+    /// The dead-letter queue was taken away: nobody waits for it.
+    pub(super) fn give_up_dead_letters(&mut self) {
+        let mut waiting: Vec<_> = self.actions.iter().filter(|(_, action)| action.stage == Stage::DeadLetter).map(|(id, _)| *id).collect();
+        waiting.sort_unstable();
+        for id in waiting {
+            self.without_dead_letter_queue(id);
         }
     }
 
@@ -331,7 +278,7 @@ impl Core {
     }
 
     /// Lets the next action of the same instance act.
-    fn pass_turn(&mut self, id: ActionId) {
+    pub(super) fn pass_turn(&mut self, id: ActionId) {
         let Some(action) = self.actions.get(&id) else { return };
         let Some(claim) = &action.claim else { return };
         let place = (action.scope, claim.instance.clone());
@@ -351,90 +298,6 @@ impl Core {
         }
     }
 
-    /// An action's budget is over.
-    pub(super) fn deadline_is_over(&mut self, id: ActionId) {
-        let Some(action) = self.actions.get_mut(&id) else { return };
-        action.deadline_at = None;
-        if action.ending.is_some() {
-            return match action.stage {
-                Stage::Disassociate | Stage::Status(..) => {
-                    let reason = self.deadline_reason(id, "the node could not be taken off its server in time");
-                    self.disassociation_failed(id, reason);
-                }
-                Stage::CleanUp => self.cleaned_up(id),
-                _ => {}
-            };
-        }
-        if action.verified_at.is_none() && action.hook.is_none() && action.cause.is_none() {
-            let detail = "Auto Scaling never showed the instance waiting for the hook".to_owned();
-            return self.end(id, super::admission::undeliverable("not_waiting", detail));
-        }
-        let reason = self.deadline_reason(id, "the launch's time was over");
-        if !self.hold_rather_than_abandon(id, &reason) {
-            self.fail(id, reason);
-        }
-    }
-
-    /// Why the time was over: what an action last failed with, or what its server last said.
-    fn deadline_reason(&self, id: ActionId, otherwise: &str) -> Reason {
-        let Some(action) = self.actions.get(&id) else { return Reason::new("deadline", otherwise) };
-        let gate = action.route.and_then(|route| self.gates.get(&self.settings.route(route).server));
-        let at_gate = matches!(action.stage, Stage::Associate | Stage::Disassociate);
-        let cause = gate.filter(|_| at_gate).and_then(|gate| gate.failure.as_ref()).or(action.cause.as_deref());
-        match cause {
-            Some(failure) => Reason::new("deadline", format!("{otherwise}; the last trouble was {failure}")),
-            None => Reason::new("deadline", format!("{otherwise}, in the step {}", action.stage.step().as_str())),
-        }
-    }
-
-    /// An abandoned launch is launched again, and fails the same way if the fault is the route's: so, past a few, they are held to
-    /// the hook's own limit instead, and go on by themselves when the cause is mended.
-    fn hold_rather_than_abandon(&mut self, id: ActionId, reason: &Reason) -> bool {
-        let Some(action) = self.actions.get(&id) else { return false };
-        let Some(route_id) = action.route else { return false };
-        let route = self.settings.route(route_id);
-        let fault = self.gates.get(&route.server).and_then(|gate| gate.failure.clone()).filter(|_| action.stage == Stage::Associate);
-        let fault = fault.or_else(|| action.cause.as_deref().cloned()).filter(|failure| failure.class == Class::RouteFault);
-        let Some(fault) = fault else { return false };
-        if !action.is_launch() || route.on_failure != OnFailure::Abandon || action.held {
-            self.remember_cause(id, fault);
-            return false;
-        }
-        let window = ms(route.abandon_window);
-        let allowed = usize::try_from(route.max_abandons).unwrap_or(usize::MAX);
-        let since = self.now.mono_ms.saturating_sub(window);
-        let recent = self.abandons.entry(route_id).or_default();
-        while recent.front().is_some_and(|at| *at < since) {
-            recent.pop_front();
-        }
-        let recent = recent.len();
-        // Those that are being abandoned now count too.
-        let under_way = self.actions.values().filter(|other| {
-            other.route == Some(route_id) && other.ending.as_ref().is_some_and(|e| e.complete == Some(ActionResult::Abandon))
-        });
-        let limit = self.hook_limit(id).filter(|limit| *limit > self.now.mono_ms);
-        if recent + under_way.count() < allowed || limit.is_none() {
-            self.remember_cause(id, fault);
-            return false;
-        }
-        let spread = self.rng.u64(0..=window.min(limit.unwrap_or(0).saturating_sub(self.now.mono_ms) / 2));
-        self.set_deadline(id, limit.map(|limit| limit - spread));
-        if let Some(action) = self.actions.get_mut(&id) {
-            action.held = true;
-            self.held += 1;
-            if let Some(subject) = action.subject() {
-                self.observe(Observation::LaunchHeld { subject, reason: reason.clone() });
-            }
-        }
-        true
-    }
-
-    fn remember_cause(&mut self, id: ActionId, fault: Failure) {
-        if let Some(action) = self.actions.get_mut(&id) {
-            action.cause = Some(Box::new(fault));
-        }
-    }
-
     /// Our own mistake: a call or a step panicked. The message is given back with a growing delay; after too many such runs, or on
     /// the last receive that the queue allows, the action ends with a recorded result.
     pub(super) fn internal_error(&mut self, id: ActionId, detail: &str) {
@@ -443,7 +306,15 @@ impl Core {
         let last = runs >= self.settings.max_deliveries || self.is_last_receive(id);
         let Some(action) = self.actions.get_mut(&id) else { return };
         let reason = Reason::new("internal_error", detail.chars().take(300).collect::<String>());
+        // Nobody sends heartbeats meanwhile: at half the hook's time-out the next would have been due.
+        let longest = action.hook.map_or(600_000, |times| (times.heartbeat_ms / 4).min(600_000));
+        let delay = jittered((5_000_u64 << runs.min(7)).min(longest), &mut self.rng);
         match &mut action.ending {
+            // All that is left of it is the letter, which another run would not know to write.
+            _ if action.stage == Stage::DeadLetter => {
+                self.set_stage(id, Stage::DeadLetter);
+                self.ask_at(id, LaneKey::DeadLetter, self.now.mono_ms + delay);
+            }
             None if last => self.fail(id, reason),
             Some(ending) if last && !ending.letter => {
                 ending.disassociate = false;
@@ -453,10 +324,7 @@ impl Core {
                 ending.reason.get_or_insert(reason);
                 self.go_on_ending(id);
             }
-            _ => {
-                let delay = jittered((5_000_u64 << runs.min(7)).min(600_000), &mut self.rng);
-                self.release(id, Duration::from_millis(delay));
-            }
+            _ => self.release(id, Duration::from_millis(delay)),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! A launch's way from being verified to being associated: the key material, the server's gate, the status.
 
-use super::action::{Association, Order, Stage};
+use super::action::{Association, Order, SecondChance, Stage};
 use super::call::{Call, ServerId};
 use super::gate::State;
 use super::lane::{LaneKey, Ticket, Who};
@@ -110,8 +110,14 @@ impl Core {
     /// Queues the node for being taken off its server.
     pub(super) fn begin_disassociate(&mut self, id: ActionId) {
         let Some(route) = self.route_of(id) else { return };
+        let route = self.settings.route(route);
+        let (server, timeout) = (route.server, ms(route.timeout));
         self.set_stage(id, Stage::Disassociate);
-        self.queue_for_server(id, self.settings.route(route).server, false);
+        // Whatever came before may have taken longer than the time that was set for all of it.
+        if self.actions.get(&id).is_some_and(|action| action.deadline_at.is_none()) {
+            self.set_deadline(id, Some(self.now.mono_ms + timeout));
+        }
+        self.queue_for_server(id, server, false);
     }
 
     fn queue_for_server(&mut self, id: ActionId, server: ServerId, at_head: bool) {
@@ -171,6 +177,7 @@ impl Core {
                 self.order_is_done(id, order);
             }
             RegistrationStatus::InProgress => {
+                action.cause = None;
                 let Some(route) = action.route else { return };
                 let schedule = self.settings.route(route).status_poll;
                 let delay = action.looking.next_delay(&schedule, &mut self.rng);
@@ -223,7 +230,10 @@ impl Core {
                         self.go_on_ending(id);
                     }
                     // The second chance: taken off, and now associated once more.
-                    None => self.begin_associate(id),
+                    None => {
+                        action.second_chance = SecondChance::Taken;
+                        self.begin_associate(id);
+                    }
                 }
             }
         }
@@ -236,15 +246,18 @@ impl Core {
         let Some(action) = self.actions.get_mut(&id) else { return };
         match order {
             Order::Associate => {
-                let repeated = action.receive_count > 1
-                    || action.claim.as_ref().is_some_and(|claim| claim.origin == Some(crate::event::Place::WarmPool));
-                if repeated && !action.second_chance {
-                    action.second_chance = true;
-                    return self.begin_disassociate(id);
+                // By an earlier run, from the warm pool, or by an order of ours whose answer was lost.
+                let repeated = action.association_before > Association::None;
+                if repeated && action.second_chance == SecondChance::Unused {
+                    action.second_chance = SecondChance::TakeOff;
+                    return self.begin_verify(id);
                 }
                 self.fail(id, reason);
             }
-            Order::Disassociate if action.ending.is_none() => self.begin_associate(id),
+            Order::Disassociate if action.ending.is_none() => {
+                action.second_chance = SecondChance::Taken;
+                self.begin_associate(id);
+            }
             Order::Disassociate => self.disassociation_failed(id, reason),
         }
     }

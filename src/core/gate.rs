@@ -1,13 +1,16 @@
 //! One gate per server: an unhealthy server costs one probe, however many nodes wait for it.
 //!
-//! Open, everybody goes through at the server's pace. A `NotReady` or a fault of the route closes it. Then, on the schedule of
-//! the `backoff` crate, the server is asked for its health, and once that looks well (or cannot be asked) a single order is
-//! let through as a trial. If it goes through, the gate opens with a ramp; if not, it closes again for longer.
+//! Open, everybody goes through at the server's pace. A `NotReady`, a fault of the route or a row of orders without an answer closes
+//! it. Then, on the schedule of the `backoff` crate, the server is asked for its health, and once that looks well (or cannot be asked)
+//! a single order is let through as a trial. If it goes through, the gate opens with a ramp; if not, it closes again for longer.
 
 use crate::retry::{Class, Failure, Progress, Schedule};
 
 /// The rate at which a server that has just come back is first asked, in orders a second.
 pub(super) const RAMP_FROM: f64 = 16.0;
+
+/// So many orders in a row without an answer, and the server is taken for one that is not ready.
+const UNANSWERED_IN_A_ROW: u32 = 20;
 
 /// How a gate stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,11 +40,13 @@ pub(super) struct Gate {
     /// Actions at the head of the queue whose sighting had grown old and is being renewed.
     pub renewing: u32,
     progress: Progress,
+    /// Orders without an answer since the last one that had any.
+    unanswered: u32,
 }
 
 impl Gate {
     pub fn new() -> Self {
-        Self { state: State::Open, failure: None, probe_at: None, renewing: 0, progress: Progress::default() }
+        Self { state: State::Open, failure: None, probe_at: None, renewing: 0, progress: Progress::default(), unanswered: 0 }
     }
 
     /// Whether an order may be sent now.
@@ -80,6 +85,7 @@ impl Gate {
 
     /// An order went through. Returns whether that opened the gate.
     pub fn went_through(&mut self) -> bool {
+        self.unanswered = 0;
         let opened = matches!(self.state, State::Trial { .. });
         if opened {
             self.state = State::Open;
@@ -87,6 +93,16 @@ impl Gate {
             self.progress.reset();
         }
         opened
+    }
+
+    /// An order had no answer. Returns whether that is to be taken as a refusal: of a trial, or when it is one of many in a row.
+    pub fn unanswered(&mut self) -> bool {
+        self.unanswered += 1;
+        match self.state {
+            State::Trial { sent } => sent,
+            State::Open => self.unanswered >= UNANSWERED_IN_A_ROW,
+            State::Closed | State::Asking => false,
+        }
     }
 
     /// An order that was the trial ended without saying anything about the server: let another one try.

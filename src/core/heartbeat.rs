@@ -1,6 +1,5 @@
 //! Keeping a lifecycle action open: at half its heartbeat time-out, whatever else the action does or waits for.
 
-use super::action::Stage;
 use super::lane::{LaneKey, Ticket, Who};
 use super::verify::jittered;
 use super::{ActionId, Core, Timer};
@@ -49,6 +48,6 @@ impl super::action::Action {
     /// Whether heartbeats still serve this action: it was seen waiting, and is not completed yet.
     pub(super) fn beats(&self) -> bool {
         let completed = self.ending.as_ref().is_some_and(|ending| ending.complete.is_none());
-        self.hook.is_some() && !completed && !matches!(self.stage, Stage::Confirm(_))
+        self.hook.is_some() && !completed
     }
 }

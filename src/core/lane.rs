@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use super::call::{RouteId, ScopeId, ServerId};
 use super::{ActionId, MessageKey};
 use crate::names::GroupName;
-use crate::retry::Progress;
+use crate::retry::{Failure, Progress};
 
 /// Names a lane. The order is the order in which lanes are served: what keeps messages ours first, then what ends actions, then
 /// what keeps them open, then everything else in turn.
@@ -111,6 +111,8 @@ pub(super) struct Lane {
     pub blocked_until: u64,
     /// Where the lane stands on its retry schedule.
     pub progress: Progress,
+    /// What the operation last failed with, unless it has gone through since: what those who wait unasked wait for.
+    pub trouble: Option<Failure>,
     /// Since when something has been ready.
     ready_since: u64,
 }

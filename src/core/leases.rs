@@ -52,10 +52,20 @@ impl Core {
         message.lease_timer = None;
         let Some(owner) = message.owner else { return };
         if now >= until {
+            // With everything done but the deletion there is nothing to leave to another worker: the handle is tried until SQS
+            // takes it, and if the message is received again, by its newest.
+            if self.actions.get(&owner).is_some_and(|action| action.stage == Stage::Delete) {
+                return;
+            }
             return self.lose(key, owner);
         }
         if now + visibility + 60_000 > message.received_at + LONGEST_MS {
-            return self.release(owner, Duration::ZERO);
+            self.release(owner, Duration::ZERO);
+            // One that is not given back, since only its letter or its deletion is missing, is ours to the end of its lease.
+            if let Some(message) = self.messages.get_mut(&key).filter(|message| message.owner.is_some()) {
+                self.timers.set(Timer::Lease(key), &mut message.lease_timer, Some(until));
+            }
+            return;
         }
         self.timers.set(Timer::Lease(key), &mut message.lease_timer, Some(until));
         self.lanes.entry(LaneKey::Extend).or_default().push(now, Ticket::new(Who::Message(key)));
@@ -106,7 +116,11 @@ impl Core {
         let messages = std::mem::take(&mut action.messages);
         match &mut action.ending {
             Some(ending) if left => ending.complete = None,
-            ending => *ending = Some(Box::new(Ending::new(Outcome::Released))),
+            // What was decided is taken up anew; why, is said here, since the next run may find it done.
+            ending => {
+                let reason = ending.take().and_then(|ending| ending.reason);
+                *ending = Some(Box::new(Ending { reason, ..Ending::new(Outcome::Released) }));
+            }
         }
         for key in messages {
             let Some(message) = self.messages.get_mut(&key) else { continue };

@@ -12,6 +12,8 @@ mod action;
 mod admission;
 mod answers;
 pub mod call;
+mod confirm;
+mod deadline;
 mod dispatch;
 mod ending;
 mod enrol;
@@ -236,9 +238,9 @@ impl Core {
 
     fn fire(&mut self, timer: Timer) {
         match timer {
-            Timer::Stage(id) => self.stage_is_due(id),
-            Timer::Heartbeat(id) => self.heartbeat_is_due(id),
-            Timer::Deadline(id) => self.deadline_is_over(id),
+            Timer::Stage(id) => self.guard(id, |core| core.stage_is_due(id)),
+            Timer::Heartbeat(id) => self.guard(id, |core| core.heartbeat_is_due(id)),
+            Timer::Deadline(id) => self.guard(id, |core| core.deadline_is_over(id)),
             Timer::Lease(key) => self.lease_is_due(key),
             Timer::Gate(server) => self.probe_is_due(server),
             Timer::Queue => {

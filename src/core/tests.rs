@@ -1,6 +1,9 @@
 //! The core against hand-made services, under virtual time: one behaviour a test.
 
 mod bench;
+mod broken;
+mod chaos;
+mod outages;
 
 use std::time::Duration;
 
@@ -13,6 +16,18 @@ use bench::{Bench, settings};
 
 fn not_ready() -> Failure {
     Failure::new(Class::NotReady, "InvalidStateException", "the server is UNDER_MAINTENANCE")
+}
+
+fn denied() -> Failure {
+    Failure::new(Class::RouteFault, "AccessDenied", "not you")
+}
+
+fn expired() -> Failure {
+    Failure::new(Class::RouteFault, "ExpiredToken", "the token is expired")
+}
+
+fn timeout() -> Failure {
+    Failure::new(Class::Transient, "timeout", "no answer")
 }
 
 #[test]
@@ -346,6 +361,19 @@ fn a_message_is_given_back_before_the_twelve_hours_of_sqs_are_over_and_taken_up_
     bench.server = Ok(());
     bench.run_for(60_000);
     assert_eq!(bench.outcomes(), [Outcome::Released, Outcome::Enrolled]);
+}
+
+#[test]
+fn a_node_whose_instance_went_into_service_meanwhile_is_not_taken_off_for_a_second_chance() {
+    let mut bench = Bench::new(settings());
+    bench.in_progress = true;
+    bench.statuses = vec![RegistrationStatus::Failed("exists".into())];
+    bench.launch_received(1, 2);
+    bench.run_for(500);
+    bench.set_state(1, Some(LifecycleState::Living));
+    bench.run_for(20_000);
+    assert_eq!(bench.order_of(&["Associate", "Disassociate"]), ["Associate"]);
+    assert_eq!(bench.outcomes(), [Outcome::Stale]);
 }
 
 #[test]

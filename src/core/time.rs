@@ -66,6 +66,12 @@ impl<T: Ord + Copy> Timers<T> {
         Some(timer)
     }
 
+    /// Everything that is armed.
+    #[cfg(test)]
+    pub fn armed(&self) -> impl Iterator<Item = T> {
+        self.armed.iter().map(|(_, timer)| *timer)
+    }
+
     /// When the next timer is due.
     pub fn next(&self) -> Option<u64> {
         self.armed.first().map(|(at, _)| *at)

@@ -1,7 +1,7 @@
 //! An event is a claim, not a proof: nothing is done before Auto Scaling itself shows the instance waiting in the named group, and
 //! the group has the named hook.
 
-use super::action::{Ending, HookTimes, Stage};
+use super::action::{Association, Ending, HookTimes, SecondChance, Stage};
 use super::admission::undeliverable;
 use super::lane::{LaneKey, Ticket, Who};
 use super::observation::{Outcome, Reason};
@@ -22,7 +22,7 @@ const HOOKS_FRESH_MS: u64 = 600_000;
 /// A hook that is missing is believed to be missing only on an answer younger than this, in milliseconds.
 const MISSING_HOOK_FRESH_MS: u64 = 5_000;
 /// How soon an instance is looked at again that is about to wait.
-const LOOK_AGAIN: Schedule = Schedule::doubling(std::time::Duration::from_millis(500), std::time::Duration::from_secs(5));
+pub(super) const LOOK_AGAIN: Schedule = Schedule::doubling(std::time::Duration::from_millis(500), std::time::Duration::from_secs(5));
 
 impl Core {
     /// Asks Auto Scaling where the instance stands.
@@ -39,8 +39,7 @@ impl Core {
             return;
         }
         action.verified_at = None;
-        let waits_at_gate = action.stage == Stage::Associate && !self.is_sent(id);
-        if waits_at_gate || self.actions.get(&id).is_some_and(|action| matches!(action.stage, Stage::Key | Stage::Output(_))) {
+        if matches!(action.stage, Stage::Key | Stage::Output(_)) || (action.stage == Stage::Associate && !action.ordering) {
             self.begin_verify(id);
         }
     }
@@ -69,6 +68,11 @@ impl Core {
             }
             Verdict::Soon => self.look_again(id),
             Verdict::Alive if claim.transition == Transition::Launching => {
+                if action.second_chance == SecondChance::Taken && action.association == Association::None {
+                    let detail = "the instance went into service while its node was taken off to be associated anew; associate it by hand";
+                    let reason = Reason::new("taken_off", detail);
+                    return self.end(id, Ending { letter: true, ..Ending::because(Outcome::Stale, reason) });
+                }
                 let clean = self.cleans_after_success(id);
                 let reason = Reason::new("in_service", "the instance waits no longer, and lives");
                 self.end(id, Ending { clean, ..Ending::because(Outcome::Stale, reason) });
@@ -91,6 +95,9 @@ impl Core {
     pub(super) fn take_whereabouts(&mut self, id: ActionId, whereabouts: Whereabouts) {
         let Some(action) = self.actions.get(&id) else { return };
         let launch = action.is_launch();
+        if action.ending.as_ref().is_some_and(|ending| ending.outcome == Outcome::Abandoned) {
+            return self.abandoned_whereabouts(id, whereabouts);
+        }
         match whereabouts {
             Whereabouts::Terminated => self.end_gone(id, "terminated", "the group's activities show that the instance was terminated"),
             Whereabouts::Detached if launch => {
@@ -102,6 +109,8 @@ impl Core {
             Whereabouts::Detached => {
                 self.end(id, undeliverable("unproven", "the instance was detached from its group, and lives; its node stays".to_owned()));
             }
+            // It was completed already, and has nothing left to begin anew.
+            Whereabouts::Unproven if action.ending.is_some() && self.is_patient(id) => self.confirm_later(id, ActionResult::Continue),
             Whereabouts::Unproven => {
                 self.doubt(id, "unproven", "Auto Scaling does not list the instance, and no activity of the group shows where it went");
             }
@@ -110,13 +119,20 @@ impl Core {
 
     /// What cannot be true as claimed may be about to become so: look again for the time of patience, then dead-letter it.
     fn doubt(&mut self, id: ActionId, code: &str, detail: &str) {
-        let Some(action) = self.actions.get(&id) else { return };
-        if self.now.mono_ms.saturating_sub(action.taken_up.mono_ms) < ms(self.settings.patience) {
+        if self.is_patient(id) {
             return self.look_again(id);
         }
+        let Some(action) = self.actions.get(&id) else { return };
         // A launch that enrolled its node, and whose instance then vanished without proof, owes a disassociation.
         let owed = action.association > super::action::Association::None && action.is_launch();
         self.end(id, Ending { owed, ..undeliverable(code, detail.to_owned()) });
+    }
+
+    /// Whether what is doubted now has not been doubted for the time of patience.
+    pub(super) fn is_patient(&mut self, id: ActionId) -> bool {
+        let now = self.now.mono_ms;
+        let Some(action) = self.actions.get_mut(&id) else { return false };
+        now.saturating_sub(*action.doubted_since.get_or_insert(now)) < ms(self.settings.patience)
     }
 
     fn look_again(&mut self, id: ActionId) {
@@ -185,7 +201,7 @@ impl Core {
         let waiting = std::mem::take(&mut cache.waiting);
         for (id, epoch) in waiting {
             if self.actions.get(&id).is_some_and(|action| action.epoch == epoch && action.stage == Stage::Hooks) {
-                self.check_hook(id);
+                self.guard(id, |core| core.check_hook(id));
             }
         }
         // Groups come and go; what nobody has asked about for long is forgotten.
@@ -201,8 +217,9 @@ impl Core {
         let Some(action) = self.actions.get_mut(&id) else { return };
         let first = action.hook.is_none();
         action.hook = Some(times);
+        action.doubted_since = None;
         if first {
-            let began_wall = action.claim.as_ref().and_then(|claim| claim.time_ms).unwrap_or(now.wall_ms);
+            let began_wall = action.began_wall().unwrap_or(now.wall_ms);
             let first_beat = began_wall.saturating_add(jittered(times.heartbeat_ms / 2, &mut self.rng));
             let beat_at = now.mono_of_wall(first_beat).max(now.mono_ms);
             self.timers.set(Timer::Heartbeat(id), &mut action.beat_at, Some(beat_at));
@@ -219,7 +236,7 @@ impl Core {
     pub(super) fn hook_limit(&self, id: ActionId) -> Option<u64> {
         let action = self.actions.get(&id)?;
         let times = action.hook?;
-        let began_wall = action.claim.as_ref()?.time_ms?;
+        let began_wall = action.began_wall()?;
         let margin = (2 * self.call_ms()).min(times.global_ms / 4);
         let limit_wall = began_wall.saturating_add(times.global_ms - margin);
         (limit_wall > self.now.wall_ms).then(|| self.now.mono_of_wall(limit_wall))
@@ -234,6 +251,7 @@ impl Core {
             return self.set_stage(id, Stage::Turn);
         }
         match claim.transition {
+            Transition::Launching if action.second_chance == SecondChance::TakeOff => self.begin_disassociate(id),
             Transition::Launching if action.key.is_some() => self.begin_associate(id),
             Transition::Launching => self.begin_key(id),
             Transition::Terminating if action.to_pool => {

@@ -19,6 +19,8 @@ pub struct Row {
     pub transition: Transition,
     /// Where it stands.
     pub stage: Stage,
+    /// How its last action ended, where that had a result of its own.
+    result: Option<Stage>,
     /// How often a call for it failed and was made again.
     pub retries: u32,
     /// Whether a notification for it came twice.
@@ -45,7 +47,7 @@ pub enum Stage {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Held {
     /// What it said.
-    pub code: String,
+    pub said: String,
     /// How many nodes wait for it.
     pub waiting: usize,
     /// How often it was asked meanwhile.
@@ -106,12 +108,10 @@ impl Board {
             Observation::Ended(record) => self.ended(now, record),
             Observation::ServerHeld { failure, waiting, delay, .. } => {
                 let probes = self.held.as_ref().map_or(1, |held| held.probes + 1);
-                self.held = Some(Held { code: failure.code.clone(), waiting: *waiting, probes });
-                general(format!(
-                    "the server takes no orders ({}): {waiting} wait, next probe in {:.1} s",
-                    failure.code,
-                    delay.as_secs_f64()
-                ))
+                // An order brings the error that it was refused with, a probe the server's own word for its state.
+                let said = failure.detail.strip_prefix("the server says it is ").unwrap_or(&failure.code);
+                self.held = Some(Held { said: said.to_owned(), waiting: *waiting, probes });
+                general(format!("the server takes no orders ({said}): {waiting} wait, next probe in {:.1} s", delay.as_secs_f64()))
             }
             Observation::ServerReady { waiting, .. } => {
                 self.held = None;
@@ -142,6 +142,7 @@ impl Board {
                 began: now,
                 transition: subject.action.transition,
                 stage: Stage::At(Step::Verify),
+                result: None,
                 retries: 0,
                 doubled: false,
             });
@@ -159,9 +160,15 @@ impl Board {
         };
         let row = self.row(now, subject);
         row.transition = subject.action.transition;
+        let stage = Stage::Ended { outcome: record.outcome, code, took: record.took };
         // A late second copy of a notification is acknowledged as stale; what became of the node stands already.
-        if record.outcome != Outcome::Stale || !matches!(row.stage, Stage::Ended { .. }) {
-            row.stage = Stage::Ended { outcome: record.outcome, code, took: record.took };
+        if record.outcome == Outcome::Stale && row.result.is_some() {
+            row.stage = row.result.clone().unwrap_or(stage);
+        } else {
+            if record.outcome.is_final() {
+                row.result = Some(stage.clone());
+            }
+            row.stage = stage;
         }
         let text = format!("{}{why} after {:.1} s", result(record.outcome), record.took.as_secs_f64());
         Some(Line { at: now, instance: Some(subject.action.instance.clone()), text, step: false })
@@ -244,6 +251,7 @@ pub(super) mod tests {
             (2600, Observation::ServerReady { route: crate::core::call::RouteId(0), waiting: 3 }),
             (2700, Observation::Ended(Box::new(garbage))),
             (3000, Observation::Ended(Box::new(samples::record(Outcome::Enrolled)))),
+            (3050, step(Step::Verify)),
             (3100, Observation::Ended(Box::new(samples::record(Outcome::Stale)))),
         ]
     }

@@ -23,10 +23,10 @@ pub enum Screen {
 
 /// The redrawn lines.
 pub struct Live {
-    all: MultiProgress,
     rows: Vec<ProgressBar>,
     server: ProgressBar,
     bar: ProgressBar,
+    on_stdout: bool,
 }
 
 impl Screen {
@@ -35,8 +35,8 @@ impl Screen {
     pub fn new(nodes: usize, for_a_program: bool) -> Self {
         let terminal = if for_a_program { io::stderr().is_terminal() } else { io::stdout().is_terminal() };
         match (terminal, for_a_program) {
-            (true, false) => Self::Live(Box::new(Live::new(nodes, ProgressDrawTarget::stdout()))),
-            (true, true) => Self::Live(Box::new(Live::new(nodes, ProgressDrawTarget::stderr()))),
+            (true, false) => Self::Live(Box::new(Live::new(nodes, ProgressDrawTarget::stdout(), true))),
+            (true, true) => Self::Live(Box::new(Live::new(nodes, ProgressDrawTarget::stderr(), false))),
             (false, false) => Self::Plain(Box::new(io::stdout())),
             (false, true) => Self::Plain(Box::new(io::stderr())),
         }
@@ -66,6 +66,12 @@ impl Screen {
                 live.rows.iter().for_each(ProgressBar::abandon);
                 live.server.finish_and_clear();
                 live.bar.abandon();
+                // The cursor stands behind the bar.
+                if live.on_stdout {
+                    say(&mut io::stdout(), "");
+                } else {
+                    say(&mut io::stderr(), "");
+                }
             }
             Self::Plain(out) if board.rows.len() <= MOST_ROWS => {
                 say(out, "");
@@ -84,7 +90,7 @@ fn say(out: &mut dyn Write, line: &str) {
 }
 
 impl Live {
-    fn new(nodes: usize, target: ProgressDrawTarget) -> Self {
+    fn new(nodes: usize, target: ProgressDrawTarget, on_stdout: bool) -> Self {
         let all = MultiProgress::with_draw_target(target);
         let line = |style: &str| {
             let style = ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_spinner());
@@ -93,7 +99,7 @@ impl Live {
         let rows = if nodes <= MOST_ROWS { (0..nodes).map(|_| line("{msg}")).collect() } else { Vec::new() };
         let server = line("{msg:.yellow}");
         let bar = line("{bar:40.green} {pos} of {len} nodes, {elapsed}");
-        Self { all, rows, server, bar }
+        Self { rows, server, bar, on_stdout }
     }
 
     fn draw(&mut self, board: &Board, now: Duration) {
@@ -112,7 +118,6 @@ impl Live {
         self.server.set_message(board.held.as_ref().map(held_line).unwrap_or_default());
         self.bar.set_position(board.done() as u64);
         self.bar.tick();
-        let _ = &self.all;
     }
 }
 
@@ -122,7 +127,7 @@ fn plain_line(line: &Line) -> String {
 }
 
 fn held_line(held: &Held) -> String {
-    format!("the server takes no orders ({}): {} wait for probe {}", held.code, held.waiting, held.probes + 1)
+    format!("the server takes no orders ({}): {} wait for probe {}", held.said, held.waiting, held.probes + 1)
 }
 
 /// One node's line: its step, its retries, its result.
@@ -258,7 +263,7 @@ mod tests {
 
     #[test]
     fn the_live_screen_draws_without_a_terminal_to_draw_on() {
-        let mut screen = Screen::Live(Box::new(Live::new(3, ProgressDrawTarget::hidden())));
+        let mut screen = Screen::Live(Box::new(Live::new(3, ProgressDrawTarget::hidden(), true)));
         let mut board = Board::default();
         for (ms, observation) in story() {
             board.observe(Duration::from_millis(ms), &observation);

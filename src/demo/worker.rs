@@ -25,7 +25,9 @@ pub fn configuration(endpoint: &str, scenario: Scenario) -> Result<Config, Probl
     let mut config = config::parse(&text(endpoint), "the demonstration's configuration", &Environment::new())?;
     if scenario == Scenario::Storm {
         // What a lost answer took away comes back after this time; the file asks for 30 s at least, and nobody watches that long.
-        config.visibility_timeout = std::time::Duration::from_secs(8);
+        config.visibility_timeout = std::time::Duration::from_secs(10);
+        // A lease counts from when its receive began: a poll that waits as long would use it up.
+        config.poll_wait = std::time::Duration::from_secs(2);
         config.call_timeout = std::time::Duration::from_secs(2);
         config.attempt_timeout = std::time::Duration::from_secs(2);
         config.connect_timeout = std::time::Duration::from_secs(1);
@@ -51,9 +53,9 @@ name = "demo"
 groups = ["demo-*"]
 registrar = {{ kind = "opsworks-cm", server = "{SERVER}", engine = "chef" }}
 key = {{ parameter = "/enrolld/{{instance_id}}/public-key", owner_role = "arn:aws:iam::{ACCOUNT}:role/{ROLE}" }}
-key_poll = "500ms"
-status_poll_initial = "250ms"
-status_poll_max = "1s"
+key_poll = "1s"
+status_poll_initial = "500ms"
+status_poll_max = "2s"
 timeout = "5m"
 "#
     )

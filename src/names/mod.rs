@@ -25,9 +25,13 @@ pub struct NameError {
     pub rule: &'static str,
 }
 
-/// A text from outside made fit to be shown: escaped, in quotes, and cut after 80 characters.
+/// A text from outside made fit to be shown: escaped, in quotes, and cut after 80 characters. One that says it is a private key is
+/// not shown at all: 80 characters hold most of a short one.
 #[must_use]
 pub fn shown(text: &str) -> String {
+    if text.contains("PRIVATE KEY") {
+        return "(not shown: it looks like a private key)".to_owned();
+    }
     let cut: String = text.chars().take(80).collect();
     let more = if cut.len() < text.len() { "…" } else { "" };
     format!("\"{}{more}\"", cut.escape_debug())
@@ -193,6 +197,13 @@ mod tests {
         assert!(error.contains(r"i-\n"), "{error}");
         assert!(error.len() < 250, "{error}");
         assert!(!error.contains('\n'));
+    }
+
+    #[test]
+    fn a_private_key_in_the_place_of_a_name_is_not_shown() {
+        let key = concat!("-----BEGIN EC PRIV", "ATE KEY-----\nMHcCAQEEIExample");
+        let error = InstanceId::new(key).unwrap_err().to_string();
+        assert!(!error.contains("MHcC") && error.contains("private key"), "{error}");
     }
 
     #[test]

@@ -10,7 +10,7 @@ pub mod logs;
 mod metrics;
 mod observer;
 mod sink;
-mod text;
+pub(crate) mod text;
 
 pub use health::Health;
 pub use metrics::Metrics;

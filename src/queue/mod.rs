@@ -1,8 +1,11 @@
 //! SQS: receive, extend, release, delete, dead-letter; and what each of its errors means. What a message says is not known here.
 
 mod batch;
+mod dead_letters;
 mod describe;
 mod errors;
+
+pub use dead_letters::{Depth, StoredLetter};
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +21,7 @@ use crate::core::call::{BatchAnswer, DeadLetter, InHand};
 use crate::facts::ReceivedMessage;
 use crate::names::{MessageId, ReceiptHandle};
 use crate::retry::{Class, Failure};
-use errors::classify;
+pub use errors::{classify, classify_entry};
 
 /// The longest that ReceiveMessage may wait (SQS limit).
 const LONGEST_WAIT: Duration = Duration::from_secs(20);

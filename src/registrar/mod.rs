@@ -8,7 +8,7 @@ mod puppet_ca;
 
 pub use chef_server::{ChefError, ChefServer, ChefSettings, NodeWork};
 pub use command::{CommandRegistrar, CommandSettings};
-pub use opsworks_cm::{CmEngine, CmSettings, OpsWorksCm};
+pub use opsworks_cm::{CmEngine, CmSettings, OpsWorksCm, classify as classify_opsworks_cm};
 pub use puppet_ca::{PuppetCa, PuppetCaSettings};
 
 use std::fmt::Debug;

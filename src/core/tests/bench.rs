@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use wildmatch::WildMatch;
 
-use crate::core::call::{Answer, Call, CallId, DeadLetter, ScopeId, ServerId};
+use crate::core::call::{Answer, Call, CallId, DeadLetter, RouteId, ScopeId, ServerId};
 use crate::core::observation::{Observation, Outcome};
 use crate::core::settings::{DeleteKey, KeySource, OnFailure, Route, Settings, Unmatched};
-use crate::core::{Core, Moment, samples};
+use crate::core::{Core, Flight, Moment, Timer, samples};
 use crate::event::{LifecycleAction, Transition};
 use crate::facts::{
     ActionReply, ActionResult, Health, HookFacts, InstanceSeen, KeyAnswer, KeyMaterial, LifecycleState, QueueFacts, ReceivedMessage,
     Registration, RegistrationStatus, StatusToken, Whereabouts,
 };
-use crate::names::{AccountId, HookName, InstanceId, MessageId, ReceiptHandle, Region, Template};
+use crate::names::{AccountId, GroupName, HookName, InstanceId, LifecycleActionToken, MessageId, ReceiptHandle, Region, Template};
 use crate::retry::{Class, Failure, Schedule};
 
 const WALL_MS: u64 = 1_700_000_000_000;
@@ -94,6 +94,28 @@ pub(super) struct Bench {
     pub redeliveries: u32,
     pub panics: u32,
     pub no_credentials: bool,
+    /// What an operation fails with, before it does anything.
+    pub faults: HashMap<&'static str, Failure>,
+    /// How long an operation takes, where that is not `latency_ms`; what it does, it does at the end.
+    pub slow: HashMap<&'static str, u64>,
+    /// How often an operation panics.
+    pub panicking: HashMap<&'static str, u32>,
+    /// How often an operation's answer is lost after it did what it does.
+    pub lost_answers: HashMap<&'static str, u32>,
+    /// Tokens whose lifecycle action is over.
+    pub closed_tokens: BTreeSet<LifecycleActionToken>,
+    pub max_receive_count: Option<u32>,
+    /// The nodes on the registrar.
+    pub nodes: BTreeSet<u32>,
+    /// When each instance's heartbeats came.
+    pub beats: Vec<(u32, u64)>,
+    /// A node whose orders are refused, and with what.
+    pub refused_node: Option<(u32, Failure)>,
+    /// A route whose server times out, after ten seconds.
+    pub away: Option<RouteId>,
+    groups: HashMap<InstanceId, GroupName>,
+    /// Breaks calls at random while there is one, with this chance.
+    pub chaos: Option<(fastrand::Rng, f64)>,
 }
 
 fn number(instance: &InstanceId) -> u32 {
@@ -129,6 +151,18 @@ impl Bench {
             redeliveries: 0,
             panics: 0,
             no_credentials: false,
+            faults: HashMap::new(),
+            slow: HashMap::new(),
+            panicking: HashMap::new(),
+            lost_answers: HashMap::new(),
+            closed_tokens: BTreeSet::new(),
+            max_receive_count: Some(100),
+            nodes: BTreeSet::new(),
+            beats: Vec::new(),
+            refused_node: None,
+            away: None,
+            groups: HashMap::new(),
+            chaos: None,
         }
     }
 
@@ -143,7 +177,11 @@ impl Bench {
     }
 
     fn send_claim(&mut self, claim: &LifecycleAction, ago_ms: u64) -> u64 {
-        let time = jiff::Timestamp::from_millisecond(i64::try_from(WALL_MS + self.now - ago_ms).unwrap()).unwrap();
+        self.send_claim_of(claim, WALL_MS + self.now - ago_ms)
+    }
+
+    fn send_claim_of(&mut self, claim: &LifecycleAction, wall_ms: u64) -> u64 {
+        let time = jiff::Timestamp::from_millisecond(i64::try_from(wall_ms).unwrap()).unwrap();
         let transition = match claim.transition {
             Transition::Launching => "autoscaling:EC2_INSTANCE_LAUNCHING",
             Transition::Terminating => "autoscaling:EC2_INSTANCE_TERMINATING",
@@ -164,6 +202,31 @@ impl Bench {
         let claim = samples::claim(Transition::Launching, n);
         self.states.insert(claim.instance.clone(), LifecycleState::PendingWait);
         self.send_claim(&claim, ago_ms);
+    }
+
+    /// A launch in another group.
+    pub fn launch_in(&mut self, n: u32, group: &str) {
+        let mut claim = samples::claim(Transition::Launching, n);
+        claim.group = GroupName::new(group).unwrap();
+        self.groups.insert(claim.instance.clone(), claim.group.clone());
+        self.states.insert(claim.instance.clone(), LifecycleState::PendingWait);
+        self.send_claim(&claim, 0);
+    }
+
+    /// A launch whose event bears a time that is still to come.
+    pub fn launch_in_future(&mut self, n: u32, ahead_ms: u64) {
+        let claim = samples::claim(Transition::Launching, n);
+        self.states.insert(claim.instance.clone(), LifecycleState::PendingWait);
+        self.send_claim_of(&claim, WALL_MS + self.now + ahead_ms);
+    }
+
+    /// One more launch action of the same instance (out of its warm pool, say), with a token of its own; the one before is over.
+    pub fn launch_again(&mut self, n: u32, time: u32) {
+        let mut claim = samples::claim(Transition::Launching, n);
+        self.closed_tokens.insert(claim.token.clone());
+        claim.token = LifecycleActionToken::new(&format!("{n:08x}-0000-4000-9000-{time:012x}")).unwrap();
+        self.states.insert(claim.instance.clone(), LifecycleState::PendingWait);
+        self.send_claim(&claim, 0);
     }
 
     /// A launch that was received before.
@@ -217,7 +280,9 @@ impl Bench {
                 if let Call::Receive { wait, visibility, .. } = call {
                     self.polls.push((id, self.now + wait.as_millis() as u64, visibility.as_millis() as u64));
                 } else {
-                    self.in_flight.insert((self.now + self.latency_ms, id.0), (id, call));
+                    let away = matches!(call, Call::Associate { route, .. } if self.away == Some(route));
+                    let takes = if away { 10_000 } else { self.slow.get(call.operation()).copied().unwrap_or(self.latency_ms) };
+                    self.in_flight.insert((self.now + takes, id.0), (id, call));
                 }
             }
             if self.serve_polls() {
@@ -242,7 +307,7 @@ impl Bench {
                     break;
                 }
                 let (id, call) = entry.remove();
-                let answer = self.perform(call);
+                let answer = self.answer(call);
                 let now = self.moment();
                 self.core.answer(now, id, answer);
             }
@@ -257,6 +322,13 @@ impl Bench {
                 return served;
             }
             self.polls.remove(0);
+            if let Some(failure) = self.faults.get("ReceiveMessage") {
+                let answer = Answer::Received(Err(failure.clone()));
+                let now = self.moment();
+                self.core.answer(now, id, answer);
+                served = true;
+                continue;
+            }
             let mut received = Vec::new();
             for key in visible {
                 let stored = self.messages.get_mut(&key).unwrap();
@@ -286,17 +358,58 @@ impl Bench {
         (stored.handle.to_string() == receive).then_some((key, stored))
     }
 
+    /// What a call brings, with whatever is to go wrong with it.
+    fn answer(&mut self, call: Call) -> Answer {
+        let operation = call.operation();
+        if take_one(&mut self.panicking, operation) {
+            return Answer::Panicked("out of luck".into());
+        }
+        if self.no_credentials {
+            return refuse(&call, Failure::new(Class::RouteFault, "credentials", "there are none"));
+        }
+        if let Call::Associate { route, .. } | Call::CheckHealth { route } = call
+            && self.away == Some(route)
+        {
+            return refuse(&call, Failure::new(Class::Transient, "timeout", "no answer"));
+        }
+        if let Some(failure) = self.faults.get(operation) {
+            return refuse(&call, failure.clone());
+        }
+        let lost = || Failure::new(Class::Transient, "timeout", "no answer");
+        let asked = call.clone();
+        if take_one(&mut self.lost_answers, operation) {
+            self.perform(call);
+            return refuse(&asked, lost());
+        }
+        let Some((rng, chance)) = &mut self.chaos else { return self.perform(call) };
+        if rng.f64() >= *chance {
+            return self.perform(call);
+        }
+        let failure = match rng.u8(0..6) {
+            0 => {
+                self.perform(call);
+                return refuse(&asked, lost());
+            }
+            1 => return Answer::Panicked("out of luck".into()),
+            2 => Failure::new(Class::Throttled, "Throttling", "slow down"),
+            3 => Failure::new(Class::RouteFault, "AccessDenied", "not you"),
+            4 if matches!(call, Call::Associate { .. } | Call::Disassociate { .. } | Call::CheckHealth { .. }) => {
+                Failure::new(Class::NotReady, "InvalidStateException", "maintenance")
+            }
+            4 => Failure::new(Class::RouteFault, "ExpiredToken", "expired"),
+            _ => lost(),
+        };
+        refuse(&asked, failure)
+    }
+
     fn perform(&mut self, call: Call) -> Answer {
         let now = self.now;
-        if self.no_credentials {
-            return self.refuse_all(&call);
-        }
         match call {
             Call::DescribeQueue => Answer::Queue(Ok(QueueFacts {
                 account: AccountId::new("123456789012").unwrap(),
                 region: Region::new("eu-central-1").unwrap(),
                 dead_letter_url: self.dead_letter_queue.then(|| "https://dead".into()),
-                max_receive_count: Some(100),
+                max_receive_count: self.max_receive_count,
             })),
             Call::Receive { .. } => unreachable!("polls are served apart"),
             Call::Extend { messages, visibility } => {
@@ -330,7 +443,8 @@ impl Bench {
             Call::DescribeInstances { instances, .. } => {
                 let seen = instances.into_iter().map(|instance| {
                     let state = *self.states.get(&instance)?;
-                    Some(InstanceSeen { group: samples::claim(Transition::Launching, 1).group, instance, state })
+                    let group = self.groups.get(&instance).cloned().unwrap_or_else(|| samples::claim(Transition::Launching, 1).group);
+                    Some(InstanceSeen { group, instance, state })
                 });
                 Answer::Instances(Ok(seen.collect()))
             }
@@ -344,7 +458,11 @@ impl Bench {
                 Answer::Hooks(Ok(vec![hook("enrol-on-launch", true), hook("leave-on-terminate", false)]))
             }
             Call::FindWhereabouts { instances, .. } => Answer::Whereabouts(Ok(instances.iter().map(|_| self.whereabouts).collect())),
-            Call::Heartbeat { .. } => Answer::Action(Ok(ActionReply::Accepted)),
+            Call::Heartbeat { order, .. } => {
+                self.beats.push((number(&order.instance), now));
+                Answer::Action(Ok(if self.closed_tokens.contains(&order.token) { ActionReply::Closed } else { ActionReply::Accepted }))
+            }
+            Call::Complete { order, .. } if self.closed_tokens.contains(&order.token) => Answer::Action(Ok(ActionReply::Closed)),
             Call::Complete { order, result, .. } => self.complete(&order.instance, result),
             Call::FetchKeys { wanted, .. } => {
                 let poisoned = |n: u32| self.poisoned_key == Some(n);
@@ -359,11 +477,20 @@ impl Bench {
                 self.panics -= 1;
                 Answer::Panicked("out of luck".into())
             }
-            Call::Associate { .. } | Call::Disassociate { .. } => Answer::Registration(
-                self.server
-                    .clone()
-                    .map(|()| if self.in_progress { Registration::InProgress(StatusToken("token".into())) } else { Registration::Done }),
-            ),
+            Call::Associate { ref order, .. } | Call::Disassociate { ref order, .. } => {
+                let n = number(&order.action.instance);
+                if let Some((_, failure)) = self.refused_node.as_ref().filter(|(refused, _)| *refused == n) {
+                    return Answer::Registration(Err(failure.clone()));
+                }
+                if self.server.is_ok() {
+                    let _ = if matches!(call, Call::Associate { .. }) { self.nodes.insert(n) } else { self.nodes.remove(&n) };
+                }
+                Answer::Registration(
+                    self.server.clone().map(|()| {
+                        if self.in_progress { Registration::InProgress(StatusToken("token".into())) } else { Registration::Done }
+                    }),
+                )
+            }
             Call::AssociationStatus { .. } => Answer::Status(Ok(self.statuses.pop().unwrap_or(RegistrationStatus::Success))),
             Call::CheckHealth { .. } => Answer::Health(match &self.server {
                 Ok(()) => Ok(Health::Ready),
@@ -396,28 +523,6 @@ impl Bench {
         Answer::Action(Ok(ActionReply::Accepted))
     }
 
-    fn refuse_all(&self, call: &Call) -> Answer {
-        let failure = Failure::new(Class::RouteFault, "credentials", "there are none");
-        match call {
-            Call::DescribeQueue => Answer::Queue(Err(failure)),
-            Call::Receive { .. } => Answer::Received(Err(failure)),
-            Call::Extend { .. } | Call::Release { .. } | Call::Delete { .. } | Call::DeleteParameters { .. } => {
-                Answer::Entries(Err(failure))
-            }
-            Call::DeadLetter { .. } => Answer::DeadLettered(Err(failure)),
-            Call::DescribeInstances { .. } => Answer::Instances(Err(failure)),
-            Call::DescribeHooks { .. } => Answer::Hooks(Err(failure)),
-            Call::FindWhereabouts { .. } => Answer::Whereabouts(Err(failure)),
-            Call::Heartbeat { .. } | Call::Complete { .. } => Answer::Action(Err(failure)),
-            Call::FetchKeys { .. } => Answer::Keys(Err(failure)),
-            Call::SendCommand { .. } => Answer::CommandSent(Err(failure)),
-            Call::FetchOutput { .. } => Answer::Output(Err(failure)),
-            Call::Associate { .. } | Call::Disassociate { .. } => Answer::Registration(Err(failure)),
-            Call::AssociationStatus { .. } => Answer::Status(Err(failure)),
-            Call::CheckHealth { .. } => Answer::Health(Err(failure)),
-        }
-    }
-
     pub fn count(&self, operation: &str) -> usize {
         self.calls.iter().filter(|call| **call == operation).count()
     }
@@ -432,12 +537,67 @@ impl Bench {
         ended.collect()
     }
 
+    /// What each ended with, and why.
+    pub fn reasons(&self) -> Vec<(Outcome, String)> {
+        let ended = self.observations.iter().filter_map(|o| if let Observation::Ended(record) = o { Some(record) } else { None });
+        ended.map(|record| (record.outcome, record.reason.as_ref().map_or_else(String::new, |reason| reason.code.clone()))).collect()
+    }
+
+    pub fn now(&self) -> u64 {
+        self.now
+    }
+
+    pub fn open(&self) -> usize {
+        self.core.actions.len()
+    }
+
+    /// That nothing is left of anything in the core: no record, no timer, no ticket, no count.
+    pub fn assert_nothing_is_left(&self) {
+        let core = &self.core;
+        assert!(core.actions.is_empty(), "actions: {:?}", core.actions.values().map(|a| (&a.stage, &a.ending)).collect::<Vec<_>>());
+        assert!(core.messages.is_empty(), "messages: {:?}", core.messages);
+        assert!(core.message_ids.is_empty() && core.tokens.is_empty() && core.turns.is_empty());
+        assert_eq!(core.by_step.iter().sum::<u32>(), 0, "{:?}", core.by_step);
+        assert_eq!(core.held, 0);
+        assert!(core.gates.values().all(|gate| gate.renewing == 0));
+        assert!(core.lanes.values().all(|lane| lane.in_flight == 0));
+        assert!(core.flights.values().all(|flight| matches!(flight, Flight::Poll { .. } | Flight::Queue)), "{:?}", core.flights);
+        let timers = core.timers.armed().filter(|timer| !matches!(timer, Timer::Queue | Timer::Receive | Timer::Gate(_)));
+        assert_eq!(timers.collect::<Vec<_>>(), []);
+    }
+
     pub fn queue_is_empty(&self) -> bool {
         self.messages.is_empty()
     }
 
     pub fn visible(&self) -> usize {
         self.messages.values().filter(|stored| stored.visible_at <= self.now).count()
+    }
+}
+
+/// Counts one down, where there is one left.
+fn take_one(left: &mut HashMap<&'static str, u32>, operation: &str) -> bool {
+    let one = left.get_mut(operation).filter(|count| **count > 0);
+    one.map(|count| *count -= 1).is_some()
+}
+
+/// A failure of the whole call, as the answer of its kind.
+fn refuse(call: &Call, failure: Failure) -> Answer {
+    match call {
+        Call::DescribeQueue => Answer::Queue(Err(failure)),
+        Call::Receive { .. } => Answer::Received(Err(failure)),
+        Call::Extend { .. } | Call::Release { .. } | Call::Delete { .. } | Call::DeleteParameters { .. } => Answer::Entries(Err(failure)),
+        Call::DeadLetter { .. } => Answer::DeadLettered(Err(failure)),
+        Call::DescribeInstances { .. } => Answer::Instances(Err(failure)),
+        Call::DescribeHooks { .. } => Answer::Hooks(Err(failure)),
+        Call::FindWhereabouts { .. } => Answer::Whereabouts(Err(failure)),
+        Call::Heartbeat { .. } | Call::Complete { .. } => Answer::Action(Err(failure)),
+        Call::FetchKeys { .. } => Answer::Keys(Err(failure)),
+        Call::SendCommand { .. } => Answer::CommandSent(Err(failure)),
+        Call::FetchOutput { .. } => Answer::Output(Err(failure)),
+        Call::Associate { .. } | Call::Disassociate { .. } => Answer::Registration(Err(failure)),
+        Call::AssociationStatus { .. } => Answer::Status(Err(failure)),
+        Call::CheckHealth { .. } => Answer::Health(Err(failure)),
     }
 }
 

@@ -88,16 +88,21 @@ async fn serve(shared: Arc<Shared>, call: Call) -> Result<Reply, Dropped> {
 
 /// The end of a call that is not processed.
 pub(super) fn refuse(shared: &Shared, operation: Operation, fate: Fate) -> Result<Reply, Dropped> {
+    shared.with(|world, _| refusal(world, operation, fate)).ok_or(Dropped)
+}
+
+/// Counts a call that is not processed, and gives its answer where it has one.
+pub(super) fn refusal(world: &mut World, operation: Operation, fate: Fate) -> Option<Reply> {
     if let Fate::Refuse(error) = fate {
-        shared.with(|world, _| world.count(operation, Outcome::Error(&error.code)));
-        return Ok(reply::failure(operation.service(), &error));
+        world.count(operation, Outcome::Error(&error.code));
+        return Some(reply::failure(operation.service(), &error));
     }
-    shared.with(|world, _| world.count(operation, Outcome::Dropped));
-    Err(Dropped)
+    world.count(operation, Outcome::Dropped);
+    None
 }
 
 /// Makes the call, and counts it.
-fn process(world: &mut World, now: u64, call: &Call, lost: bool) -> Answer<Vec<u8>> {
+pub(super) fn process(world: &mut World, now: u64, call: &Call, lost: bool) -> Answer<Vec<u8>> {
     let caller = world.caller(&call.key);
     let answer = dispatch(world, now, &caller, call);
     match &answer {
@@ -116,7 +121,7 @@ fn dispatch(world: &mut World, now: u64, caller: &Caller, call: &Call) -> Answer
 }
 
 /// Which call a request makes, and as whom.
-fn identify(head: &Parts, body: Bytes) -> Result<Call, Box<Reply>> {
+pub(super) fn identify(head: &Parts, body: Bytes) -> Result<Call, Box<Reply>> {
     let text = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
     if head.method != Method::POST {
         let hint = b"This is enrolld's simulator of SQS, SSM, Auto Scaling, OpsWorks CM and STS; its state is at /_sim/state.\n";

@@ -3,6 +3,7 @@
 mod admin;
 mod exchange;
 mod form;
+mod in_process;
 mod json;
 mod poll;
 mod query;
@@ -11,12 +12,14 @@ mod shared;
 mod xml;
 
 pub use admin::orders;
+pub use in_process::Exchange;
 
 use std::convert::Infallible;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use http_body_util::Full;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -124,7 +127,10 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) -> Infallible {
                     // Small answers must not wait for more to send.
                     let _ = stream.set_nodelay(true);
                     let shared = Arc::clone(&shared);
-                    let service = service_fn(move |request| exchange::exchange(Arc::clone(&shared), request));
+                    let service = service_fn(move |request| {
+                        let shared = Arc::clone(&shared);
+                        async move { exchange::exchange(shared, request).await.map(|reply| reply.map(Full::new)) }
+                    });
                     let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
                     // It ends with an error where the plan, or the client, drops it.
                     connections.spawn(async move { drop(connection.await) });

@@ -1,7 +1,6 @@
 //! Answers, in the form of each protocol.
 
 use bytes::Bytes;
-use http_body_util::Full;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Response, StatusCode};
 use serde_json::{Map, Value};
@@ -11,7 +10,7 @@ use crate::simulator::model::error::ApiError;
 use crate::simulator::model::operation::Service;
 use crate::simulator::model::uuid;
 
-pub(super) type Reply = Response<Full<Bytes>>;
+pub(super) type Reply = Response<Bytes>;
 
 /// What a service answers a call with, well or not.
 pub(super) fn answer(service: Service, answer: Result<Vec<u8>, ApiError>) -> Reply {
@@ -54,7 +53,7 @@ fn reply(service: Service, status: u16, body: Vec<u8>) -> Reply {
 
 /// An answer of nobody's protocol.
 pub(super) fn plain(status: u16, kind: &'static str, body: Vec<u8>) -> Reply {
-    let mut reply = Response::new(Full::new(Bytes::from(body)));
+    let mut reply = Response::new(Bytes::from(body));
     *reply.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     reply.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     reply

@@ -141,3 +141,28 @@ impl Fixture {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simulator::model::World;
+
+    #[test]
+    fn the_fixture_in_the_documentation_makes_a_world() {
+        let documentation = include_str!("../../../docs/simulator.md");
+        let json = documentation.split("```json\n").nth(1).and_then(|rest| rest.split("```").next()).expect("there is one");
+        let fixture: Fixture = serde_json::from_str(json).expect("it is a fixture");
+        let world = World::from_fixture(fixture, 1, 0).expect("it can be");
+        let state = world.state(false);
+        assert_eq!(state.groups["web-blue"].hooks, ["enrol"]);
+        assert_eq!(state.queues["lifecycle"].options.reorder, 20);
+        assert_eq!(state.faults.len(), 1);
+    }
+
+    #[test]
+    fn a_fixture_survives_being_written_and_read() {
+        let text = serde_json::to_string(&Fixture::standard()).expect("serialises");
+        let again: Fixture = serde_json::from_str(&text).expect("it is a fixture");
+        assert_eq!(serde_json::to_string(&again).expect("serialises"), text);
+    }
+}

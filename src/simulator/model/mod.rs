@@ -14,6 +14,8 @@ mod orders;
 pub mod sqs;
 pub mod ssm;
 pub mod state;
+#[cfg(test)]
+mod tests;
 mod world;
 
 pub use context::Settings;

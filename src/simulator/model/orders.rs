@@ -138,11 +138,16 @@ impl World {
     pub fn leave_warm_pool(&mut self, now: u64, group: &str, count: usize) -> Vec<Arc<str>> {
         self.advance(now);
         let cause = "an instance was taken from the warm pool in response to an increase in desired capacity.";
-        let leave = |_| self.autoscaling.leave_pool(&mut self.cx, group, cause);
-        let left: Vec<Arc<str>> = (0..count).map_while(leave).collect();
+        let left = self.autoscaling.leave_pool(&mut self.cx, group, count, cause);
         self.autoscaling.raise_desired(group, left.len());
         self.advance(now);
         left
+    }
+
+    /// How many messages of a queue can be received now.
+    #[must_use]
+    pub fn visible_messages(&self, queue: &str) -> usize {
+        self.sqs.visible(queue)
     }
 
     /// The instances of a group that are in service, in the order of their ids.

@@ -292,6 +292,12 @@ impl World {
         self.sqs.wait_ms(&self.cx, request)
     }
 
+    /// How many messages of a queue can be received, by the queue's URL; none where there is no such queue.
+    #[must_use]
+    pub fn visible(&self, queue_url: &str) -> usize {
+        self.sqs.find(&self.cx, queue_url).map_or(0, |queue| self.sqs.queue(queue).visible())
+    }
+
     /// The API call `PutLifecycleHook`.
     ///
     /// # Errors

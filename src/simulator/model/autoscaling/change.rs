@@ -118,10 +118,10 @@ impl AutoScaling {
         self.group_mut(&name)?.desired = wanted;
         let cause =
             format!("a user request explicitly set group desired capacity changing the desired capacity from {before} to {wanted}.");
-        for _ in self.capacity(&name)..wanted {
-            if self.leave_pool(cx, &name, &cause).is_none() {
-                self.launch(cx, &name, Place::AutoScalingGroup, None, &cause)?;
-            }
+        let missing = wanted.saturating_sub(self.capacity(&name));
+        let warm = self.leave_pool(cx, &name, missing, &cause).len();
+        for _ in warm..missing {
+            self.launch(cx, &name, Place::AutoScalingGroup, None, &cause)?;
         }
         let surplus = self.capacity(&name).saturating_sub(wanted);
         for id in self.in_service(&name).into_iter().take(surplus) {

@@ -63,13 +63,15 @@ impl AutoScaling {
         Ok(id)
     }
 
-    /// Takes a resting instance out of the warm pool and into the group.
-    pub(crate) fn leave_pool(&mut self, cx: &mut Context, group: &str, cause: &str) -> Option<Arc<str>> {
-        let group = self.groups.get(group)?;
+    /// Takes resting instances out of the warm pool and into the group; as many as there are.
+    pub(crate) fn leave_pool(&mut self, cx: &mut Context, group: &str, count: usize, cause: &str) -> Vec<Arc<str>> {
+        let Some(group) = self.groups.get(group) else { return Vec::new() };
         let rests = |id: &&Arc<str>| self.instances.get(*id).is_some_and(|instance| instance.state.rests_in_pool());
-        let id = Arc::clone(group.members.iter().find(rests)?);
-        self.depart(cx, &id, Place::WarmPool, Place::AutoScalingGroup, cause, true);
-        Some(id)
+        let chosen: Vec<Arc<str>> = group.members.iter().filter(rests).take(count).cloned().collect();
+        for id in &chosen {
+            self.depart(cx, id, Place::WarmPool, Place::AutoScalingGroup, cause, true);
+        }
+        chosen
     }
 
     /// Begins the termination of an instance, from wherever it is; false where it is gone or going already.

@@ -1,0 +1,119 @@
+//! Completing the lifecycle action, and what it means where Auto Scaling calls it closed: only the instance's state says whether it is
+//! over, and how.
+
+use std::time::Duration;
+
+use super::action::Stage;
+use super::lane::LaneKey;
+use super::observation::Outcome;
+use super::time::ms;
+use super::verdict::Verdict;
+use super::verify::LOOK_AGAIN;
+use super::{ActionId, Core, Timer};
+use crate::facts::{ActionReply, ActionResult, Whereabouts};
+use crate::retry::{Failure, Schedule};
+
+/// How often a completion that Auto Scaling calls closed is tried again while the instance still waits.
+const COMPLETE_AGAIN: Schedule = Schedule::doubling(Duration::from_secs(1), Duration::from_secs(30));
+
+impl Core {
+    /// What Auto Scaling said to the completion.
+    pub(super) fn take_completion(&mut self, id: ActionId, answer: Result<ActionReply, Failure>) {
+        let Some(action) = self.actions.get_mut(&id) else { return };
+        let Stage::Complete(result) = action.stage else { return };
+        match answer {
+            Ok(ActionReply::Accepted) => self.completed(id),
+            // Closed by a time-out, by a lost answer of our own, or by somebody else; or refused for a reason that only the
+            // instance's state can confirm. It counts as completed once the instance is out of its waiting state.
+            Ok(ActionReply::Closed) => self.begin_confirm(id, result),
+            Err(failure) => {
+                action.cause = Some(Box::new(failure));
+                self.begin_confirm(id, result);
+            }
+        }
+    }
+
+    fn begin_confirm(&mut self, id: ActionId, result: ActionResult) {
+        self.set_stage(id, Stage::Confirm(result));
+        let scope = self.scope_of(id);
+        self.ask(id, LaneKey::Instances(scope));
+    }
+
+    /// Where the instance of an action stands that Auto Scaling calls closed.
+    pub(super) fn confirm(&mut self, id: ActionId, result: ActionResult, verdict: Verdict) {
+        let Some(action) = self.actions.get_mut(&id) else { return };
+        let launch = action.is_launch();
+        let takes_off = action.ending.as_ref().is_some_and(|ending| ending.disassociate);
+        match verdict {
+            Verdict::Waits | Verdict::WaitsForPool => {
+                let delay = action.looking.next_delay(&COMPLETE_AGAIN, &mut self.rng);
+                // It may have been out of sight for a while, and taken for completed.
+                if let Some(ending) = action.ending.as_mut().filter(|ending| ending.complete.is_none()) {
+                    ending.complete = Some(result);
+                    self.timers.set(Timer::Heartbeat(id), &mut action.beat_at, Some(self.now.mono_ms));
+                }
+                self.set_stage(id, Stage::Complete(result));
+                let scope = self.scope_of(id);
+                self.ask_at(id, LaneKey::Complete(scope), self.now.mono_ms + ms(delay));
+                // What it waits for may be a later action of ours, which waits for its turn.
+                self.pass_turn(id);
+            }
+            // Past the hooks, and not yet to be seen which way.
+            Verdict::Soon if launch && self.is_patient(id) => self.confirm_later(id, result),
+            // It was enrolled, and its launch ended otherwise: its node must not stay behind.
+            Verdict::Leaving if launch && result == ActionResult::Continue => {
+                self.stop_heartbeats(id);
+                self.end_gone(id, "closed", "the launch was ended by something else after the node had been enrolled");
+            }
+            Verdict::Alive | Verdict::OtherGroup if launch && result == ActionResult::Abandon => self.end_kept_alive(id),
+            Verdict::Absent if launch && (result == ActionResult::Continue || takes_off) => {
+                if let Some(ending) = self.actions.get_mut(&id).and_then(|action| action.ending.as_mut()) {
+                    ending.complete = None;
+                }
+                self.stop_heartbeats(id);
+                self.set_stage(id, Stage::Whereabouts);
+                let scope = self.scope_of(id);
+                self.ask(id, LaneKey::Whereabouts(scope));
+            }
+            _ => self.completed(id),
+        }
+    }
+
+    /// Looks again shortly where the instance stands.
+    pub(super) fn confirm_later(&mut self, id: ActionId, result: ActionResult) {
+        let Some(action) = self.actions.get_mut(&id) else { return };
+        let delay = action.looking.next_delay(&LOOK_AGAIN, &mut self.rng);
+        self.set_stage(id, Stage::Confirm(result));
+        let scope = self.scope_of(id);
+        self.ask_at(id, LaneKey::Instances(scope), self.now.mono_ms + ms(delay));
+    }
+
+    /// A launch that failed, and whose instance lives all the same: somebody else let it continue. Its node is not ours to remove.
+    fn end_kept_alive(&mut self, id: ActionId) {
+        self.stop_heartbeats(id);
+        if let Some(ending) = self.actions.get_mut(&id).and_then(|action| action.ending.as_mut()) {
+            ending.outcome = Outcome::Continued;
+            ending.complete = None;
+            ending.disassociate = false;
+            ending.clean = false;
+        }
+        self.go_on_ending(id);
+    }
+
+    /// Where the instance of an abandoned launch went that is not listed any more: its node is removed on proof only.
+    pub(super) fn abandoned_whereabouts(&mut self, id: ActionId, whereabouts: Whereabouts) {
+        match whereabouts {
+            Whereabouts::Terminated => self.go_on_ending(id),
+            Whereabouts::Detached => self.end_kept_alive(id),
+            Whereabouts::Unproven if self.is_patient(id) => self.confirm_later(id, ActionResult::Abandon),
+            Whereabouts::Unproven => {
+                if let Some(ending) = self.actions.get_mut(&id).and_then(|action| action.ending.as_mut()) {
+                    ending.disassociate = false;
+                    ending.clean = false;
+                    ending.owed = true;
+                }
+                self.go_on_ending(id);
+            }
+        }
+    }
+}

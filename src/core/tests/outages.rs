@@ -1,0 +1,188 @@
+//! Services that are away for long: what waits goes on when they are back, and few are given up meanwhile.
+
+use super::bench::{Bench, settings};
+use super::{denied, expired, not_ready, timeout};
+use crate::core::observation::Outcome;
+use crate::facts::{ActionResult, RegistrationStatus};
+use crate::retry::{Class, Failure};
+
+#[test]
+fn a_letter_that_cannot_be_written_for_twelve_hours_lets_its_message_go_and_is_written_later() {
+    let mut bench = Bench::new(settings());
+    bench.faults.insert("SendMessage", denied());
+    bench.send("garbage");
+    bench.run_for(25 * 3_600_000);
+    assert_eq!(bench.outcomes(), [Outcome::LeaseLost; 2], "once in each twelve hours");
+    bench.faults.clear();
+    bench.run_for(120_000);
+    assert_eq!(bench.letters.len(), 1);
+    assert!(bench.queue_is_empty());
+    bench.assert_nothing_is_left();
+}
+
+#[test]
+fn credentials_that_are_missing_past_every_deadline_abandon_few_wherever_the_launches_wait() {
+    let operations = ["GetParameters", "Associate", "DescribeAutoScalingInstances", "DescribeLifecycleHooks", "AssociationStatus"];
+    for (operation, fault) in operations.iter().flat_map(|operation| [(*operation, expired()), (*operation, denied())]) {
+        let mut settings = settings();
+        settings.routes[0].timeout = std::time::Duration::from_secs(600);
+        let mut bench = Bench::new(settings);
+        bench.in_progress = true;
+        bench.faults.insert(operation, fault.clone());
+        for n in 1..=100 {
+            bench.launch(n);
+        }
+        bench.run_for(30 * 60_000);
+        let abandoned = bench.completions.len();
+        assert!(abandoned <= 15, "{abandoned} were abandoned within thirty minutes at {operation}: {}", fault.code);
+        bench.faults.clear();
+        bench.run_for(10 * 60_000);
+        let enrolled = bench.completions.iter().filter(|(_, result)| *result == ActionResult::Continue).count();
+        assert!(enrolled >= 85, "{enrolled} were enrolled after {operation}: {:?}", fault.code);
+        assert!(bench.queue_is_empty());
+        bench.assert_nothing_is_left();
+    }
+}
+
+#[test]
+fn trouble_that_is_over_holds_no_launch_and_is_no_reason() {
+    let mut settings = settings();
+    settings.routes[0].timeout = std::time::Duration::from_secs(600);
+    settings.routes[0].max_abandons = 0;
+    let mut bench = Bench::new(settings);
+    bench.in_progress = true;
+    bench.statuses = vec![RegistrationStatus::InProgress; 2_000];
+    bench.faults.insert("AssociationStatus", denied());
+    bench.launch(1);
+    bench.run_for(60_000);
+    bench.faults.clear();
+    bench.run_for(20 * 60_000);
+    assert_eq!(bench.completions, [(1, ActionResult::Abandon)]);
+}
+
+#[test]
+fn a_node_that_must_be_taken_off_is_not_waited_for_without_end_after_an_outage_of_auto_scaling() {
+    let mut settings = settings();
+    settings.routes[0].timeout = std::time::Duration::from_secs(600);
+    let mut bench = Bench::new(settings);
+    bench.in_progress = true;
+    bench.statuses = vec![RegistrationStatus::Failed("no reason".into())];
+    bench.faults.insert("CompleteLifecycleAction", timeout());
+    bench.launch(1);
+    bench.run_for(20 * 60_000);
+    bench.faults.clear();
+    bench.server = Err(not_ready());
+    bench.run_for(20 * 60_000);
+    assert_eq!(bench.outcomes(), [Outcome::Abandoned]);
+    assert!(bench.letters[0].attributes.iter().any(|(name, _)| *name == "EnrolldOwed"), "{:?}", bench.letters);
+}
+
+#[test]
+fn of_thousands_of_launches_at_their_deadline_for_a_fault_of_their_route_a_few_are_abandoned_and_the_rest_held() {
+    let mut settings = settings();
+    settings.routes[0].timeout = std::time::Duration::from_secs(600);
+    let mut bench = Bench::new(settings);
+    bench.server = Err(denied());
+    for n in 1..=3_000 {
+        bench.launch(n);
+    }
+    bench.run_for(14 * 60_000);
+    assert_eq!(bench.completions.len(), 5);
+    assert_eq!(bench.open(), 2_995);
+    bench.server = Ok(());
+    bench.run_for(30 * 60_000);
+    assert_eq!(bench.completions.len(), 3_000);
+    bench.assert_nothing_is_left();
+}
+
+#[test]
+fn a_node_that_is_always_refused_is_not_the_only_one_to_try_whether_the_server_is_back() {
+    let mut bench = Bench::new(settings());
+    bench.refused_node = Some((1, denied()));
+    for n in 1..=20 {
+        bench.launch(n);
+    }
+    bench.run_for(20 * 60_000);
+    assert_eq!(bench.outcomes(), [Outcome::Enrolled; 19]);
+}
+
+#[test]
+fn a_server_that_does_not_answer_its_trial_is_probed_and_not_asked_by_everybody() {
+    let mut bench = Bench::new(settings());
+    bench.server = Err(not_ready());
+    for n in 1..=200 {
+        bench.launch(n);
+    }
+    bench.run_for(5_000);
+    bench.server = Ok(());
+    bench.faults.insert("Associate", Failure::new(Class::Transient, "connection", "refused"));
+    let before = bench.count("Associate");
+    bench.run_for(60_000);
+    let asked = bench.count("Associate") - before;
+    assert!(asked <= 30, "{asked} orders in a minute");
+    bench.faults.clear();
+    bench.run_for(60_000);
+    assert_eq!(bench.outcomes(), [Outcome::Enrolled; 200]);
+}
+
+#[test]
+fn a_server_that_nothing_reaches_costs_one_probe_like_one_that_says_it_is_not_ready() {
+    let mut bench = Bench::new(settings());
+    bench.faults.insert("Associate", Failure::new(Class::Transient, "connection", "refused"));
+    bench.faults.insert("CheckHealth", Failure::new(Class::Transient, "connection", "refused"));
+    for n in 1..=500 {
+        bench.launch(n);
+    }
+    bench.run_for(60_000);
+    let before = bench.count("Associate") + bench.count("CheckHealth");
+    bench.run_for(60_000);
+    let asked = bench.count("Associate") + bench.count("CheckHealth") - before;
+    assert!(asked <= 30, "{asked} calls in a minute");
+    bench.faults.clear();
+    bench.run_for(120_000);
+    assert_eq!(bench.outcomes(), [Outcome::Enrolled; 500]);
+}
+
+#[test]
+fn held_launches_end_before_their_hook_does_spread_over_the_window() {
+    let mut settings = settings();
+    settings.routes[0].timeout = std::time::Duration::from_secs(600);
+    let mut bench = Bench::new(settings);
+    bench.heartbeat_timeout_s = 60;
+    bench.server = Err(denied());
+    for n in 1..=50 {
+        bench.launch(n);
+    }
+    bench.run_for(80 * 60_000);
+    assert_eq!(bench.completions.len(), 5);
+    bench.run_for(15 * 60_000);
+    let half = bench.completions.len();
+    assert!((10..=45).contains(&half), "{half} after half of the window");
+    bench.run_for(5 * 60_000 - 30_000);
+    assert_eq!(bench.completions.len(), 50, "all of them before the hundred minutes are over");
+    bench.run_for(60_000);
+    bench.assert_nothing_is_left();
+}
+
+#[test]
+fn a_route_whose_server_is_away_does_not_hold_up_another_route() {
+    let mut settings = settings();
+    let mut other = settings.routes[0].clone();
+    other.name = "other".into();
+    other.server = crate::core::call::ServerId(1);
+    other.groups = vec![wildmatch::WildMatch::new("other")];
+    settings.routes.push(other.clone());
+    // And a third that shares the second's server.
+    settings.routes.push(crate::core::settings::Route { name: "third".into(), groups: vec![wildmatch::WildMatch::new("third")], ..other });
+    let mut bench = Bench::new(settings);
+    bench.away = Some(crate::core::call::RouteId(0));
+    for n in 1..=300 {
+        bench.launch_in(n, ["web", "other", "third"][n as usize % 3]);
+    }
+    bench.run_for(60_000);
+    assert_eq!(bench.outcomes(), [Outcome::Enrolled; 200]);
+    bench.away = None;
+    bench.run_for(60_000);
+    assert_eq!(bench.outcomes(), [Outcome::Enrolled; 300]);
+    bench.assert_nothing_is_left();
+}

@@ -1,0 +1,256 @@
+"""Real workers, one simulator, and everything that can go wrong between them. What is checked at the end is the simulator's
+state: what Auto Scaling, the queue and the server saw, not what the workers believe."""
+
+import argparse
+import collections
+import json
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+
+ACCOUNT = "123456789012"
+GROUP, QUEUE, DEAD_LETTERS, SERVER = "web-blue", "enrolld-lifecycle", "enrolld-dead-letters", "prod-chef"
+# No shorter time-out can be configured: what a killed worker held comes back after it.
+VISIBILITY_S = 30
+# A sighting may be so old when the node is associated.
+SIGHTING_MS = 60_000
+WAITING = {"Pending:Wait", "Warmed:Pending:Wait"}
+
+CONFIG = """
+queue_url = "{base}/{account}/{queue}"
+listen = "off"
+log_format = "json"
+visibility_timeout = "{visibility}s"
+poll_wait = "5s"
+connect_timeout = "1s"
+attempt_timeout = "4s"
+call_timeout = "5s"
+retry_initial = "100ms"
+retry_max = "2s"
+not_ready_initial = "200ms"
+not_ready_max = "1s"
+shutdown_grace = "5s"
+patience = "20s"
+
+[[route]]
+name = "web"
+groups = ["web-*"]
+registrar = {{ kind = "opsworks-cm", server = "{server}", engine = "chef" }}
+key = {{ parameter = "/enrolld/{{instance_id}}/public-key", owner_role = "arn:aws:iam::{account}:role/enrolld-node" }}
+key_poll = "1s"
+key_rate = 200
+status_poll_initial = "200ms"
+status_poll_max = "1s"
+timeout = "20m"
+"""
+
+
+class Simulator:
+    def __init__(self, binary, folder, seed):
+        self.log = open(folder / "simulator.log", "w")
+        command = [binary, "simulate", "--listen", "127.0.0.1:0", "--seed", str(seed)]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.log, text=True)
+        line = self.process.stdout.readline()
+        self.base = line.split()[-1]
+        if not self.base.startswith("http"):
+            raise SystemExit(f"the simulator did not start: {line!r}")
+
+    def ask(self, path, body=None, method=None):
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.base}/_sim/{path}", data=data, method=method)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.load(answer)
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait(10)
+
+
+class Worker:
+    def __init__(self, binary, config, environment, folder, number):
+        self.start = lambda: subprocess.Popen(
+            [binary, "run", "--config", str(config)],
+            env=environment,
+            stdout=open(folder / f"worker-{number}.log", "a"),
+            stderr=subprocess.STDOUT,
+        )
+        self.process = self.start()
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait(10)
+        self.process = self.start()
+
+    def restart(self):
+        """Ends in order; says whether it did, within its grace."""
+        self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(15)
+        self.process = self.start()
+        return code == 0
+
+
+def faults():
+    every = {"operation": "*"}
+    return [
+        {"id": "throttle", **every, "effect": {"kind": "throttle", "rate": 1, "burst": 1}, "probability": 0.2},
+        {"id": "errors", **every, "effect": {"kind": "error", "status": 500}, "probability": 0.05},
+        {"id": "drops", **every, "effect": {"kind": "drop"}, "probability": 0.01},
+        {"id": "lost", **every, "effect": {"kind": "lose_answer"}, "probability": 0.01},
+        {"id": "latency", **every, "effect": {"kind": "latency", "ms": 1, "jitter_ms": 20}},
+    ]
+
+
+def check(state, terminated):
+    """What must be true at the end, as a table of counts that must all be 0."""
+    wrong = collections.Counter({"associated without cause": 0, "in service without association": 0})
+    instances, actions, log = state["instances"], state["actions"], state["associations"]
+    letters = state["queues"][DEAD_LETTERS].get("messages", [])
+    owed = {letter["attributes"].get("EnrolldOwed", "").removeprefix("disassociate ") for letter in letters}
+    main = state["queues"][QUEUE]
+
+    wrong["actions without a result"] = sum(1 for action in actions if not action.get("result"))
+    wrong["actions that timed out"] = sum(1 for action in actions if action.get("closed_by") not in (None, "completed", "superseded"))
+    wrong["launches abandoned"] = sum(1 for a in actions if a.get("result") == "ABANDON")
+    wrong["messages left in the queue"] = main["visible"] + main["in_flight"] + main["delayed"]
+    wrong["messages that SQS moved"] = main["counts"]["redriven"]
+    wrong["dead letters"] = len(letters)
+
+    associated = collections.defaultdict(list)
+    fingerprints = collections.defaultdict(set)
+    for entry in log:
+        if entry["what"] == "associated":
+            associated[entry["node"]].append(entry["at_ms"])
+        if entry["what"] == "associate_accepted":
+            fingerprints[entry["node"]].add(entry["fingerprint"])
+            history = instances.get(entry["node"], {}).get("history", [])
+            spells = [(began, until) for (began, name), (until, _) in zip(history, history[1:] + [[state["now_ms"], ""]]) if name in WAITING]
+            if not any(began <= entry["at_ms"] <= until + SIGHTING_MS for began, until in spells):
+                wrong["associated without cause"] += 1
+    wrong["associated under two keys"] = sum(1 for keys in fingerprints.values() if len(keys) > 1)
+    for action in actions:
+        if action["transition"] == "launching" and action.get("result") == "CONTINUE":
+            if not any(at <= action["closed_ms"] for at in associated[action["instance"]]):
+                wrong["in service without association"] += 1
+
+    nodes = state["servers"][SERVER].get("nodes", {})
+    gone = {name for name, instance in instances.items() if instance["state"] == "Terminated"}
+    serving = {name for name, instance in instances.items() if instance["state"] == "InService"}
+    wrong["left on the server that should not be"] = len((gone & nodes.keys()) - owed)
+    wrong["in service and not on the server"] = len(serving - nodes.keys())
+    wrong["terminations not carried out"] = len(terminated - gone)
+    return {what: count for what, count in wrong.items()}, len(serving), len(gone)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--bin", required=True)
+    parser.add_argument("--launches", type=int, default=150)
+    parser.add_argument("--terminations", type=int, default=40)
+    parser.add_argument("--workers", type=int, default=3)
+    parser.add_argument("--kill-every", type=float, default=0.2, help="seconds")
+    parser.add_argument("--kills", type=int, default=10**9, help="at most so many, then the workers may finish")
+    parser.add_argument("--rolling", action="store_true", help="restart in order in the place of kills")
+    parser.add_argument("--verbose", action="store_true", help="show the workers' last lines if something was lost")
+    parser.add_argument("--seed", type=int, default=random.randrange(2**32))
+    parser.add_argument("--longest", type=float, default=300, help="seconds")
+    args = parser.parse_args()
+    dice = random.Random(args.seed)
+    began = time.monotonic()
+    binary = os.path.abspath(args.bin)
+
+    with tempfile.TemporaryDirectory(prefix="enrolld-chaos-") as name:
+        folder = pathlib.Path(name)
+        simulator = Simulator(binary, folder, args.seed)
+        environment = {key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "ENROLLD_"))}
+        environment |= {
+            "AWS_ENDPOINT_URL": simulator.base,
+            "AWS_REGION": "eu-central-1",
+            "AWS_ACCESS_KEY_ID": "simulated",
+            "AWS_SECRET_ACCESS_KEY": "simulated",
+        }
+        config = folder / "enrolld.toml"
+        config.write_text(CONFIG.format(base=simulator.base, account=ACCOUNT, queue=QUEUE, server=SERVER, visibility=VISIBILITY_S))
+        simulator.ask("queue-options", {"queue": QUEUE, "options": {"duplicate": 0.1, "reorder": 10}})
+        simulator.ask("faults", faults())
+        workers = [Worker(binary, config, environment, folder, number) for number in range(args.workers)]
+        kills = out_of_order = 0
+        terminated, launched = set(), 0
+        maintenance = [time.monotonic() + 3, time.monotonic() + 15]
+        try:
+            while True:
+                if launched < args.launches:
+                    count = min(args.launches - launched, max(5, args.launches // 20))
+                    simulator.ask("launch", {"group": GROUP, "count": count})
+                    launched += count
+                if maintenance and time.monotonic() > maintenance[0]:
+                    maintenance.pop(0)
+                    simulator.ask("server-status", {"server": SERVER, "status": "UNDER_MAINTENANCE", "for_ms": 4000})
+                if len(terminated) < args.terminations:
+                    count = min(args.terminations - len(terminated), max(2, args.terminations // 20))
+                    terminated |= set(simulator.ask("terminate", {"group": GROUP, "count": count})["instances"])
+                if kills < args.kills:
+                    victim = workers[kills % len(workers)] if args.rolling else dice.choice(workers)
+                    if args.rolling:
+                        out_of_order += not victim.restart()
+                    else:
+                        victim.kill()
+                    kills += 1
+                time.sleep(args.kill_every)
+                summary = simulator.ask("state?summary=1")
+                queue = summary["queues"][QUEUE]
+                done = launched == args.launches and len(terminated) == args.terminations and not maintenance
+                if done and summary["counts"]["open_actions"] == 0:
+                    break
+                if time.monotonic() - began > args.longest:
+                    print(f"not done after {args.longest} s: {summary['counts']} {queue['visible']} visible, {queue['in_flight']} in flight")
+                    break
+            # No more kills: what is left in the queue are duplicates and messages of workers that died before they deleted them.
+            last = time.monotonic() + 4 * VISIBILITY_S
+            while time.monotonic() < last:
+                queue = simulator.ask("state?summary=1")["queues"][QUEUE]
+                if queue["visible"] + queue["in_flight"] + queue["delayed"] == 0:
+                    break
+                time.sleep(0.5)
+            for worker in workers:
+                worker.process.send_signal(signal.SIGTERM)
+            for worker in workers:
+                out_of_order += worker.process.wait(15) != 0
+            state = simulator.ask("state")
+        finally:
+            for worker in workers:
+                worker.process.kill()
+            simulator.stop()
+
+        wrong, serving, gone = check(state, terminated)
+        wrong["workers that did not end in order"] = out_of_order
+        calls = sum(state["calls"].values())
+        ended = collections.Counter()
+        for outcomes in state["outcomes"].values():
+            for outcome, count in outcomes.items():
+                ended[outcome if outcome in ("ok", "dropped", "answer_lost") else "refused"] += count
+        how = "restarts" if args.rolling else "kills"
+        print(f"seed {args.seed}: {launched} launches, {len(terminated)} terminations, {args.workers} workers, {kills} {how}")
+        print(f"{serving} in service, {gone} gone; {calls} calls: {dict(ended)}; {time.monotonic() - began:.0f} s")
+        for what, count in wrong.items():
+            print(f"  {count:5}  {what}")
+        lost = sum(wrong.values())
+        if lost and args.verbose:
+            for log in sorted(folder.glob("worker-*.log")):
+                sys.stderr.write(f"==== {log.name}\n" + "".join(log.read_text().splitlines(keepends=True)[-40:]))
+            keep = pathlib.Path(os.environ.get("ENROLLD_TEST_CACHE", "target/test-env")) / "chaos-state.json"
+            keep.parent.mkdir(parents=True, exist_ok=True)
+            keep.write_text(json.dumps(state))
+            print(f"the simulator's last state is in {keep}; repeat with --seed {args.seed} (the kills fall where they fall)")
+        # The plain counts that tests/run adds up.
+        passed = sum(1 for count in wrong.values() if count == 0)
+        print(f"test result: {'FAILED' if lost else 'ok'}. {passed} passed; {len(wrong) - passed} failed")
+        return 1 if lost else 0
+
+
+sys.exit(main())
