@@ -510,6 +510,9 @@ fn a_chef_server_is_read_with_what_its_nodes_are_given_to_do() {
     assert!(said(&[("chef", "url", r#""http://chef.example.com""#)]).contains("without TLS"));
     assert!(of(&[("chef", "url", r#""http://127.0.0.1:4545""#)]).is_ok());
     assert!(of(&[("chef", "url", r#""http://chef.example.com""#), ("top", "allow_plain_http", "true")]).is_ok());
+    let colon = ("route", "node_name", r#""web:{instance_id}""#);
+    assert!(said(&[("chef", "replace_existing", "true"), colon]).contains("takes no colon"));
+    assert!(of(&[colon]).is_ok());
     assert!(said(&[("chef", "server", r#""chef""#)]).contains("registrar.server: there is no such key"));
     assert!(said(&[("chef", "kind", r#""chef""#)]).contains(r#"write "opsworks-cm" or "chef-server""#));
 }

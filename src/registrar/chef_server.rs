@@ -128,9 +128,14 @@ impl ChefServer {
         if !self.create_client(name, &key).await? {
             self.settle_key(name, &key).await?;
         }
-        self.create_node(name).await?;
-        self.grant_rights(name).await?;
-        Ok(Registration::Done)
+        let ours = self.create_node(name).await?;
+        match self.grant_rights(name).await {
+            // Whoever makes an object may give rights on it. One node object that somebody else made must not stop everybody's nodes.
+            Err(failure) if !ours && failure.code == "forbidden" => {
+                Err(Failure::new(Class::Final, "foreign_node", "somebody else made the node object, and we may give no rights on it"))
+            }
+            granted => granted.map(|()| Registration::Done),
+        }
     }
 
     /// Creates the client; false where there is one already.
@@ -170,15 +175,15 @@ impl ChefServer {
         key_store::replace(&self.api, name, key, &stored).await
     }
 
-    /// Creates the node object, if there is none.
-    async fn create_node(&self, name: &str) -> Result<(), Failure> {
+    /// Creates the node object; false where there is one already.
+    async fn create_node(&self, name: &str) -> Result<bool, Failure> {
         let said = self.api.ask(Method::POST, "/nodes", Some(&self.node_object(name))).await?;
         match said.status {
-            201 => Ok(()),
+            201 => Ok(true),
             409 => {
                 let found = self.api.ask(Method::GET, &format!("/nodes/{name}"), None).await?;
                 match found.status {
-                    200 if found.is_named(name) => Ok(()),
+                    200 if found.is_named(name) => Ok(false),
                     404 => Err(vanished("node object")),
                     _ => Err(found.failure(Class::RouteFault, "not_chef", "reading the node object")),
                 }
@@ -340,4 +345,33 @@ fn vanished(what: &str) -> Failure {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_base_url_is_parted_before_its_organization() {
+        for (url, root, organization) in [
+            ("https://chef.example.com", "https://chef.example.com", ""),
+            ("https://chef.example.com/organizations/web", "https://chef.example.com", "/organizations/web"),
+            ("https://example.com/chef/organizations/web/", "https://example.com/chef", "/organizations/web"),
+            ("http://127.0.0.1:4545/chef", "http://127.0.0.1:4545/chef", ""),
+        ] {
+            let (found, its) = split(&ServerUrl::new(url).unwrap());
+            assert_eq!((found.to_string().as_str(), its.as_str()), (root, organization), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_key_pair_of_the_servers_making_is_seen() {
+        for (answer, made) in [
+            (json!({ "uri": "x" }), false),
+            (json!({ "uri": "x", "private_key": "" }), false),
+            (json!({ "uri": "x", "private_key": null }), false),
+            (json!({ "uri": "x", "private_key": "-----BEGIN" }), true),
+            (json!({ "uri": "x", "chef_key": { "name": "default", "private_key": "-----BEGIN" } }), true),
+            (json!({ "uri": "x", "chef_key": { "name": "default", "public_key": "-----BEGIN" } }), false),
+        ] {
+            assert_eq!(made_a_key_pair(&answer), made, "{answer}");
+        }
+    }
+}

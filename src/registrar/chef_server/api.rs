@@ -109,7 +109,7 @@ fn said(answer: Answer) -> Result<Said, Failure> {
         401 if words.contains("clock") => fault("clock_skew"),
         401 => fault("unauthorized"),
         403 => fault("forbidden"),
-        404 if words.contains("organization") && words.contains("does not exist") => fault("no_organization"),
+        404 if words.starts_with("organization '") || words.starts_with("Cannot load organization") => fault("no_organization"),
         404 if !from_chef => fault("not_chef"),
         406 => fault("api_version"),
         status @ (400 | 404 | 405 | 409 | 413 | 422) if from_chef => Ok(Said { status, json: json.unwrap_or_default() }),

@@ -21,7 +21,7 @@ pub(super) enum Stored {
         /// Where it stands.
         place: Place,
     },
-    /// A client that is more than a node's, and what it is: not to be touched.
+    /// A client that is not to be touched, and what it is: more than a node's, or somebody else's.
     Guarded(&'static str),
     /// Nothing.
     Vanished,
@@ -40,7 +40,12 @@ pub(super) enum Place {
 
 /// Reads a client's key.
 pub(super) async fn read(api: &Api, name: &str) -> Result<Stored, Failure> {
-    let client = api.ask(Method::GET, &format!("/clients/{name}"), None).await?;
+    let client = match api.ask(Method::GET, &format!("/clients/{name}"), None).await {
+        // Our signature was good enough to be told that the name is taken, so it is this one client that is not ours to see. One
+        // client that somebody else made must not stop the nodes of everybody.
+        Err(failure) if failure.code == "forbidden" => return Ok(Stored::Guarded("not ours to see")),
+        answer => answer?,
+    };
     match client.status {
         200 if client.is_named(name) => {}
         404 => return Ok(Stored::Vanished),
@@ -70,6 +75,10 @@ pub(super) async fn replace(api: &Api, name: &str, key: &PublicKey, stored: &Sto
     let pem = key.to_pem();
     let endpoint = json!({ "name": "default", "public_key": pem, "expiration_date": "infinity" });
     let client = json!({ "name": name, "clientname": name, "validator": false, "public_key": pem });
+    if *place != Place::Client {
+        // Before the key itself: once that is the new one, a repetition would find nothing left to do.
+        delete_others(api, name).await?;
+    }
     let said = match place {
         Place::Client => api.ask(Method::PUT, &format!("/clients/{name}"), Some(&client)).await?,
         Place::Endpoint => api.ask(Method::PUT, &format!("/clients/{name}/keys/default"), Some(&endpoint)).await?,
@@ -77,9 +86,6 @@ pub(super) async fn replace(api: &Api, name: &str, key: &PublicKey, stored: &Sto
     };
     if !(200..300).contains(&said.status) {
         return Err(said.failure(Class::RouteFault, "refused_key", "replacing the client's key"));
-    }
-    if *place != Place::Client {
-        delete_others(api, name).await?;
     }
     match read(api, name).await? {
         Stored::Key { key: Some(found), usable: true, .. } if found == *key => Ok(()),

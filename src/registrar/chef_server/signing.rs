@@ -66,7 +66,7 @@ impl Signer {
             .expect("a key that was taken signs any message into a buffer of its modulus' length");
         let signature = BASE64.encode(signature);
         let mut headers = vec![
-            ("X-Ops-Sign".to_owned(), "algorithm=sha256;version=1.3".to_owned()),
+            ("X-Ops-Sign".to_owned(), "algorithm=sha256;version=1.3;".to_owned()),
             ("X-Ops-Userid".to_owned(), self.name.clone()),
             ("X-Ops-Timestamp".to_owned(), time),
             ("X-Ops-Content-Hash".to_owned(), hash),
@@ -134,7 +134,7 @@ mod tests {
         {
             let headers = signer.headers(request(body));
             let of = |name: &str| headers.iter().find(|(its, _)| its == name).map(|(_, value)| value.as_str());
-            assert_eq!(of("X-Ops-Sign"), Some("algorithm=sha256;version=1.3"));
+            assert_eq!(of("X-Ops-Sign"), Some("algorithm=sha256;version=1.3;"));
             assert_eq!(of("X-Ops-Userid"), Some("spec-user"));
             assert_eq!(of("X-Ops-Timestamp"), Some("2009-01-01T12:00:00Z"));
             assert_eq!(of("X-Ops-Content-Hash"), Some(hash));
