@@ -175,6 +175,13 @@ pub const ROUTE: &[Key] = &[
         "20",
         "The most key reads a second. 20 is half of what SSM gives an account by default, since the instances write there too.",
     ),
+    optional(
+        "certificate_parameter",
+        TEMPLATE,
+        "none",
+        "For Puppet: the SSM parameter that a node's certificate is written under once it is signed, so that the node can go on without \
+         asking the server. It must name the instance, and goes when the node goes.",
+    ),
     usual(
         "delete_key",
         "`never` or `on_success`",

@@ -33,6 +33,8 @@ pub struct Route {
     pub timeout: Duration,
     /// What a launch that cannot be enrolled is completed with.
     pub on_failure: OnFailure,
+    /// The parameter that the certificate is written under which the server signs for a node.
+    pub certificate_parameter: Option<Template>,
     /// When the node's parameter is deleted.
     pub delete_key: DeleteKey,
     /// How many launches may be abandoned for a fault of the route within `abandon_window`.
@@ -168,6 +170,12 @@ impl Registrar {
             (Self::Command { .. }, Self::Command { .. }) => self == other,
             _ => false,
         }
+    }
+
+    /// Whether the server gives back the certificate that it signs for a node.
+    #[must_use]
+    pub fn gives_certificates(&self) -> bool {
+        matches!(self, Self::PuppetCa(_) | Self::OpsWorksCm { engine: Engine::Puppet, .. })
     }
 
     /// Whether the key material is a certificate request (Puppet), and not a public key (Chef).
