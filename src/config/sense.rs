@@ -7,6 +7,7 @@ use super::problem::Refusal;
 use super::reader::Section;
 use super::route::{KeySource, Owner, Registrar, Route};
 use super::route_tables::ReadRoute;
+use super::rules;
 use super::values::show;
 use crate::core::settings::DeleteKey;
 use crate::names::shown;
@@ -75,7 +76,29 @@ pub(super) fn of_route(section: &Section<'_, '_>, route: &Route) {
     }
     if !route.allow_extensions.is_empty() && !route.registrar.takes_certificate_requests() {
         let wrong = "only Puppet's certificate requests have extensions";
-        section.refuse("allow_extensions", Refusal::new(wrong, "leave it out, or write engine = \"puppet\""));
+        section.refuse("allow_extensions", Refusal::new(wrong, "leave it out, or name a server that takes them"));
+    }
+    if let Some(certificate) = &route.certificate_parameter {
+        let refuse = |wrong: &str, right: &str| section.refuse("certificate_parameter", Refusal::new(wrong, right));
+        if !route.registrar.gives_certificates() {
+            refuse("only a Puppet server gives certificates back", "leave it out, or name a server that does");
+        }
+        if matches!(&route.key, KeySource::Parameter { name, .. } if name.source() == certificate.source()) {
+            refuse("it is the parameter of the request", "write another name, such as /enrolld/{instance_id}/certificate");
+        }
+    }
+    if matches!(route.registrar, Registrar::PuppetCa(_))
+        && let Some(bad) = rules::not_a_certname(&route.node_name)
+    {
+        let wrong =
+            format!("{} makes names such as {}, which no Puppet certificate can have", shown(route.node_name.source()), shown(&bad));
+        section.refuse("node_name", Refusal::new(wrong, "write only a-z 0-9 . _ - beside the placeholders"));
+    }
+    if let Registrar::Command { timeout, .. } = &route.registrar
+        && *timeout >= route.timeout
+    {
+        let wrong = format!("its timeout ({}) is not shorter than the route's ({})", show(*timeout), show(route.timeout));
+        section.refuse("registrar", Refusal::new(wrong, "write a shorter one, or a longer timeout for the route"));
     }
     if route.key_poll >= route.timeout {
         let wrong = format!("{} is not shorter than timeout ({})", show(route.key_poll), show(route.timeout));
