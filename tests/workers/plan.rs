@@ -74,7 +74,6 @@ pub struct Plan {
     pub off_ms: Vec<i64>,
     pub config: String,
     pub grace_ms: u64,
-    pub visibility_ms: u64,
     pub fixture: Fixture,
     /// In the order of time.
     pub script: Vec<(u64, Deed)>,
@@ -109,7 +108,6 @@ impl Plan {
             off_ms: (0..workers).map(|_| dice.0.i64(-off..=off)).collect(),
             config: config(dice, visibility, grace),
             grace_ms: grace * SECOND,
-            visibility_ms: visibility * SECOND,
             fixture,
             script,
             calm_at: BEGIN + span,
