@@ -207,6 +207,37 @@ pub const OPSWORKS_CM: &[Key] = &[
     optional("organization", TEXT, "`default` for Chef", "The Chef organization. Not for Puppet."),
 ];
 
+/// The keys of a route's `registrar`, where its kind is `chef-server`.
+pub const CHEF_SERVER: &[Key] = &[
+    required("kind", "`chef-server`", "The kind of server."),
+    required("url", TEXT, "The server's base URL, with `/organizations/ORG` where it has organizations (goiardi has none)."),
+    required("client_name", TEXT, "The API client or user that the requests are signed as."),
+    required(
+        "client_key",
+        "path",
+        "Its private RSA key in PEM, of 2048 bits or more. Others than the file's owner must not be able to read it.",
+    ),
+    optional(
+        "ca_file",
+        "path",
+        "the system's authorities",
+        "Certificates in PEM: the only authorities that the server's certificate may come from.",
+    ),
+    optional("environment", TEXT, "`_default`", "The environment of new nodes. Not with a policy."),
+    usual("run_list", TEXTS, "", "The run list of new nodes, such as `role[web]` or `recipe[base::hardened]`. Not with a policy."),
+    optional("policy_name", TEXT, "none", "The policy of new nodes, with `policy_group`."),
+    optional("policy_group", TEXT, "none", "The group whose revision of the policy is theirs."),
+    usual(
+        "replace_existing",
+        SWITCH,
+        "false",
+        "Whether a node that is there with another key is replaced, with its key and its node object. `false` ends the launch instead.",
+    ),
+];
+
+/// The keys of a route's `registrar` for each kind of server.
+pub const REGISTRARS: &[(&str, &[Key])] = &[("opsworks-cm", OPSWORKS_CM), ("chef-server", CHEF_SERVER)];
+
 /// The keys of a route's `key`: either `parameter`, or `document`.
 pub const KEY: &[Key] = &[
     optional(
@@ -252,6 +283,7 @@ pub const TABLES: &[(&str, &[Key])] = &[
     ("Top-level keys", TOP),
     ("Keys of a `[[route]]`", ROUTE),
     ("Keys of `registrar`, kind `opsworks-cm`", OPSWORKS_CM),
+    ("Keys of `registrar`, kind `chef-server`", CHEF_SERVER),
     ("Keys of `key`", KEY),
     ("Keys of an entry of `allow_extensions`", EXTENSION),
 ];

@@ -1,10 +1,11 @@
 //! A route: which groups, which server, where the key material is, and the limits of the way.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::rules::RoleArn;
 use crate::core::settings::{DeleteKey, OnFailure};
-use crate::names::{Region, Template};
+use crate::names::{Region, ServerUrl, Template};
 use crate::retry::Schedule;
 
 /// The way that the instances of some groups take.
@@ -65,6 +66,44 @@ pub enum Registrar {
         /// What it is.
         engine: Engine,
     },
+    /// `kind = "chef-server"`
+    ChefServer(Box<ChefServer>),
+}
+
+/// A Chef Infra Server of one's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChefServer {
+    /// Its base URL, with the organization where it has them.
+    pub url: ServerUrl,
+    /// Whose key the requests are signed with.
+    pub client_name: String,
+    /// The file with that key.
+    pub client_key: PathBuf,
+    /// The only authority that the server's certificate may come from; the system's where none.
+    pub ca_file: Option<PathBuf>,
+    /// What new nodes are given to do.
+    pub node: NodeSettings,
+    /// Whether a node that is there with another key is replaced.
+    pub replace_existing: bool,
+}
+
+/// What new nodes of a Chef Infra Server are given to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NodeSettings {
+    /// Their environment and run list.
+    RunList {
+        /// `chef_environment`
+        environment: String,
+        /// `run_list`
+        run_list: Vec<String>,
+    },
+    /// Their policy.
+    Policy {
+        /// `policy_name`
+        name: String,
+        /// `policy_group`
+        group: String,
+    },
 }
 
 impl Registrar {
@@ -73,6 +112,7 @@ impl Registrar {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::OpsWorksCm { .. } => "opsworks-cm",
+            Self::ChefServer(_) => "chef-server",
         }
     }
 
@@ -81,6 +121,8 @@ impl Registrar {
     pub fn same_server(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::OpsWorksCm { server, .. }, Self::OpsWorksCm { server: other, .. }) => server == other,
+            (Self::ChefServer(chef), Self::ChefServer(other)) => chef.url == other.url,
+            _ => false,
         }
     }
 

@@ -5,7 +5,7 @@ use wildmatch::WildMatch;
 use super::Config;
 use super::problem::Refusal;
 use super::reader::Section;
-use super::route::{KeySource, Owner, Route};
+use super::route::{KeySource, Owner, Registrar, Route};
 use super::route_tables::ReadRoute;
 use super::values::show;
 use crate::core::settings::DeleteKey;
@@ -68,6 +68,10 @@ pub(super) fn of_route(section: &Section<'_, '_>, route: &Route) {
     {
         let wrong = format!("owner_role is in account {}, and role_arn in {}", owner.account(), role.account());
         section.refuse("key", Refusal::new(wrong, "name the role that the instances have in the account where their parameters are"));
+    }
+    if matches!(route.registrar, Registrar::ChefServer(_)) && route.node_name.source().contains(':') {
+        let wrong = "a Chef server takes no colon in the name of a client";
+        section.refuse("node_name", Refusal::new(wrong, "write another character in its place"));
     }
     if !route.allow_extensions.is_empty() && !route.registrar.takes_certificate_requests() {
         let wrong = "only Puppet's certificate requests have extensions";

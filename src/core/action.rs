@@ -83,6 +83,16 @@ pub(super) enum Association {
     Done,
 }
 
+/// Whether an association that failed where one may have stood before was given its second chance: the node is taken off and
+/// associated once more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SecondChance {
+    Unused,
+    /// The node is to be taken off, once it is seen to wait still: another worker may have put it in service meanwhile.
+    TakeOff,
+    Taken,
+}
+
 /// What is still to be done once it is decided how an action ends.
 #[derive(Debug, Clone)]
 pub(super) struct Ending {
@@ -160,7 +170,7 @@ pub(super) struct Action {
     /// An order for its node is on its way to the server: no other is sent before that one is answered.
     pub ordering: bool,
     /// The second chance of a redelivered action was taken: disassociated and associated once more.
-    pub second_chance: bool,
+    pub second_chance: SecondChance,
     /// An unknown status token was answered by giving the order again.
     pub reordered: bool,
     /// When the order whose status is waited for was taken.
@@ -204,7 +214,7 @@ impl Action {
             association: Association::None,
             association_before: Association::None,
             ordering: false,
-            second_chance: false,
+            second_chance: SecondChance::Unused,
             reordered: false,
             ordered_at: 0,
             held: false,

@@ -282,8 +282,9 @@ impl Core {
                 if action.ordering && matches!(key, LaneKey::Server(_)) {
                     return Fit::Later(now + ORDER_WAIT_MS);
                 }
-                let associates = matches!(key, LaneKey::Server(_)) && action.stage == Stage::Associate;
-                if associates && action.verified_at.is_none_or(|at| now > at + SIGHTING_FRESH_MS) {
+                // Also before a node is taken off for its second chance.
+                let launches = matches!(key, LaneKey::Server(_)) && action.ending.is_none();
+                if launches && action.verified_at.is_none_or(|at| now > at + SIGHTING_FRESH_MS) {
                     return Fit::Renew(id);
                 }
                 Fit::Yes

@@ -170,7 +170,8 @@ impl Core {
 
     /// The dead-letter queue was taken away: nobody waits for it.
     pub(super) fn give_up_dead_letters(&mut self) {
-        let waiting: Vec<_> = self.actions.iter().filter(|(_, action)| action.stage == Stage::DeadLetter).map(|(id, _)| *id).collect();
+        let mut waiting: Vec<_> = self.actions.iter().filter(|(_, action)| action.stage == Stage::DeadLetter).map(|(id, _)| *id).collect();
+        waiting.sort_unstable();
         for id in waiting {
             self.without_dead_letter_queue(id);
         }

@@ -1,6 +1,6 @@
 //! A launch's way from being verified to being associated: the key material, the server's gate, the status.
 
-use super::action::{Association, Order, Stage};
+use super::action::{Association, Order, SecondChance, Stage};
 use super::call::{Call, ServerId};
 use super::gate::State;
 use super::lane::{LaneKey, Ticket, Who};
@@ -230,7 +230,10 @@ impl Core {
                         self.go_on_ending(id);
                     }
                     // The second chance: taken off, and now associated once more.
-                    None => self.begin_associate(id),
+                    None => {
+                        action.second_chance = SecondChance::Taken;
+                        self.begin_associate(id);
+                    }
                 }
             }
         }
@@ -245,13 +248,16 @@ impl Core {
             Order::Associate => {
                 // By an earlier run, from the warm pool, or by an order of ours whose answer was lost.
                 let repeated = action.association_before > Association::None;
-                if repeated && !action.second_chance {
-                    action.second_chance = true;
-                    return self.begin_disassociate(id);
+                if repeated && action.second_chance == SecondChance::Unused {
+                    action.second_chance = SecondChance::TakeOff;
+                    return self.begin_verify(id);
                 }
                 self.fail(id, reason);
             }
-            Order::Disassociate if action.ending.is_none() => self.begin_associate(id),
+            Order::Disassociate if action.ending.is_none() => {
+                action.second_chance = SecondChance::Taken;
+                self.begin_associate(id);
+            }
             Order::Disassociate => self.disassociation_failed(id, reason),
         }
     }

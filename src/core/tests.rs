@@ -364,6 +364,19 @@ fn a_message_is_given_back_before_the_twelve_hours_of_sqs_are_over_and_taken_up_
 }
 
 #[test]
+fn a_node_whose_instance_went_into_service_meanwhile_is_not_taken_off_for_a_second_chance() {
+    let mut bench = Bench::new(settings());
+    bench.in_progress = true;
+    bench.statuses = vec![RegistrationStatus::Failed("exists".into())];
+    bench.launch_received(1, 2);
+    bench.run_for(500);
+    bench.set_state(1, Some(LifecycleState::Living));
+    bench.run_for(20_000);
+    assert_eq!(bench.order_of(&["Associate", "Disassociate"]), ["Associate"]);
+    assert_eq!(bench.outcomes(), [Outcome::Stale]);
+}
+
+#[test]
 fn both_transitions_of_one_instance_have_tokens_of_their_own() {
     assert_ne!(super::samples::claim(Launching, 1).token, super::samples::claim(Terminating, 1).token);
 }

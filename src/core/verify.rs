@@ -1,7 +1,7 @@
 //! An event is a claim, not a proof: nothing is done before Auto Scaling itself shows the instance waiting in the named group, and
 //! the group has the named hook.
 
-use super::action::{Ending, HookTimes, Stage};
+use super::action::{Association, Ending, HookTimes, SecondChance, Stage};
 use super::admission::undeliverable;
 use super::lane::{LaneKey, Ticket, Who};
 use super::observation::{Outcome, Reason};
@@ -68,6 +68,11 @@ impl Core {
             }
             Verdict::Soon => self.look_again(id),
             Verdict::Alive if claim.transition == Transition::Launching => {
+                if action.second_chance == SecondChance::Taken && action.association == Association::None {
+                    let detail = "the instance went into service while its node was taken off to be associated anew; associate it by hand";
+                    let reason = Reason::new("taken_off", detail);
+                    return self.end(id, Ending { letter: true, ..Ending::because(Outcome::Stale, reason) });
+                }
                 let clean = self.cleans_after_success(id);
                 let reason = Reason::new("in_service", "the instance waits no longer, and lives");
                 self.end(id, Ending { clean, ..Ending::because(Outcome::Stale, reason) });
@@ -246,6 +251,7 @@ impl Core {
             return self.set_stage(id, Stage::Turn);
         }
         match claim.transition {
+            Transition::Launching if action.second_chance == SecondChance::TakeOff => self.begin_disassociate(id),
             Transition::Launching if action.key.is_some() => self.begin_associate(id),
             Transition::Launching => self.begin_key(id),
             Transition::Terminating if action.to_pool => {

@@ -5,7 +5,8 @@ use crate::retry::Class;
 
 /// The class of a failed call. Source: the errors of GetParameters, GetParameterHistory, DeleteParameters, SendCommand and
 /// GetCommandInvocation.
-pub(super) fn classify(code: &str, status: u16) -> Class {
+#[must_use]
+pub fn classify(code: &str, status: u16) -> Class {
     match code {
         // SendCommand fails as a whole until the agent of each instance has registered.
         "InvalidInstanceId" => Class::NotReady,

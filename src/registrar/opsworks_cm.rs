@@ -8,7 +8,7 @@ use aws_sdk_opsworkscm::types::{EngineAttribute, NodeAssociationStatus, ServerSt
 use super::{Registrar, Reply, without_key};
 use crate::aws::{detail, from_sdk, shared_class};
 use crate::core::call::NodeOrder;
-use crate::facts::{Health, KeyMaterial, Registration, RegistrationStatus, StatusToken};
+use crate::facts::{Health, KeyMaterial, ListMark, NodeList, Registration, RegistrationStatus, StatusToken};
 use crate::retry::{Class, Failure};
 
 /// What a server manages nodes with.
@@ -40,7 +40,8 @@ pub struct OpsWorksCm {
 }
 
 /// The class of a failed call. Source: the errors of the API version 2016-11-01, all of them HTTP 400.
-fn classify(code: &str, status: u16) -> Class {
+#[must_use]
+pub fn classify(code: &str, status: u16) -> Class {
     match code {
         // The server is not HEALTHY: its weekly maintenance, its daily backup, or worse.
         "InvalidStateException" => Class::NotReady,
@@ -154,6 +155,10 @@ impl Registrar for OpsWorksCm {
 
     fn health(&self) -> Reply<'_, Health> {
         Box::pin(self.server_health())
+    }
+
+    fn list<'a>(&'a self, _after: Option<&'a ListMark>) -> Reply<'a, NodeList> {
+        Box::pin(async { Ok(NodeList::Unlisted("OpsWorks CM has no operation that lists the nodes of a server")) })
     }
 }
 
