@@ -90,7 +90,8 @@ impl Judge<'_> {
             }
             (Closing::Completed, Kind::Launching, false) => {
                 if !self.outcome.unsound.contains_key(&action.instance) && !self.plan.may_abandon {
-                    self.complain(format!("{named} was abandoned without cause"));
+                    let reason = self.outcome.reasons.get(&action.token).map_or("nobody says why", String::as_str);
+                    self.complain(format!("{named} was abandoned without cause: {reason}"));
                 }
             }
             (by, ..) => self.complain(format!("{named} was ended by {by:?}")),

@@ -1,11 +1,12 @@
 //! One fleet's run: the script is carried out, workers come and go, and at the end everything must have come to rest.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use enrolld::aws::Aws;
 use enrolld::cli::rooms;
 use enrolld::config::{self, Config, Environment};
+use enrolld::core::observation::{Observation, Outcome as Ending};
 use enrolld::driver::{Ended, Worker};
 use enrolld::observe::audit::AuditTarget;
 use enrolld::observe::{Health, Observer, ObserverSettings};
@@ -40,6 +41,8 @@ pub struct Outcome {
     pub garbage: usize,
     pub crashes: usize,
     pub shutdowns: usize,
+    /// Why launches were abandoned, by their tokens, as the workers say.
+    pub reasons: BTreeMap<String, String>,
     /// What was seen to be wrong on the way.
     pub wrong: Vec<String>,
     /// Everything that was asked and answered, and when, as one number.
@@ -72,6 +75,7 @@ struct Run<'a> {
     traps: BTreeMap<usize, u64>,
     leaving: Vec<Leaving>,
     started: u64,
+    reasons: Arc<Mutex<BTreeMap<String, String>>>,
     outcome: Outcome,
 }
 
@@ -96,6 +100,7 @@ impl<'a> Run<'a> {
             garbage: 0,
             crashes: 0,
             shutdowns: 0,
+            reasons: BTreeMap::new(),
             wrong: Vec::new(),
             trace: 0,
             took_ms: 0,
@@ -109,6 +114,7 @@ impl<'a> Run<'a> {
             traps: BTreeMap::new(),
             leaving: Vec::new(),
             started: 0,
+            reasons: Arc::default(),
             outcome,
         }
     }
@@ -161,7 +167,8 @@ impl<'a> Run<'a> {
             world.advance(now);
             world.state(true)
         });
-        Outcome { state, trace: self.stage.trace(), took_ms: self.stage.now() - BEGIN, ..self.outcome }
+        let reasons = std::mem::take(&mut *self.reasons.lock().expect("a panic ends the run"));
+        Outcome { state, reasons, trace: self.stage.trace(), took_ms: self.stage.now() - BEGIN, ..self.outcome }
     }
 
     fn complain(&mut self, what: String) {
@@ -195,9 +202,16 @@ impl<'a> Run<'a> {
             routes: rooms::route_names(config, &settings),
             audit: AuditTarget::Off,
         };
-        let heard = Arc::clone(&stage);
+        let (heard, reasons) = (Arc::clone(&stage), Arc::clone(&self.reasons));
         let observer = Observer::new(names).expect("there is no audit trail to open").tapped(move |observation| {
             heard.note(|| format!("worker {worker} says {observation:?}"));
+            if let Observation::Ended(record) = observation
+                && record.outcome == Ending::Abandoned
+                && let (Some(subject), Some(reason)) = (&record.subject, &record.reason)
+            {
+                let mut reasons = reasons.lock().expect("a panic ends the run");
+                reasons.insert(subject.action.token.as_str().to_owned(), format!("{}: {}", reason.code, reason.detail));
+            }
         });
         let clock = Arc::new(StageClock::new(&stage, self.plan.off_ms[worker]));
         let worker = Worker::in_time(settings, services, observer, Arc::new(Health::new()), self.plan.seed ^ (self.started << 32), clock);
