@@ -113,12 +113,12 @@ impl Place {
         each.iter().map(fill).collect()
     }
 
-    /// The ARN of a document. Amazon's own belong to no account.
+    /// The ARN of a document. Amazon's own stand in no account, which a star matches too; nobody else can use their names.
     pub(super) fn document(&self, name: &str) -> String {
         if name.starts_with("arn:") {
             name.to_owned()
         } else if name.starts_with("AWS-") || name.starts_with("Amazon") {
-            format!("arn:{}:ssm:{}::document/{name}", self.partition(), self.region)
+            format!("arn:{}:ssm:{}:*:document/{name}", self.partition(), self.region)
         } else {
             self.arn("ssm", &format!("document/{name}"))
         }

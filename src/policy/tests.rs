@@ -89,7 +89,7 @@ fn run_shell_script_is_called_what_it_is() {
     let policies = printed(&config(DEAD, &shell("batch")));
     let policy = &policies[0].document;
     let root = statement(policy, "RunShellScriptIsRootOnEveryInstanceInScope");
-    assert_eq!(root["Resource"], json!(["arn:aws:ssm:eu-central-1::document/AWS-RunShellScript"]));
+    assert_eq!(root["Resource"], json!(["arn:aws:ssm:eu-central-1:*:document/AWS-RunShellScript"]));
     assert!(policies[0].notes[0].contains("route batch") && policies[0].notes[0].contains("root on every instance"));
     let own = shell("batch").replace("AWS-RunShellScript\", commands = [\"cat /csr.pem\"]", "Print-Csr\"");
     let policies = printed(&config(DEAD, &own));
@@ -104,7 +104,8 @@ fn run_shell_script_is_called_what_it_is() {
 fn commands_go_to_instances_of_the_routes_groups_alone() {
     let policies = printed(&config(DEAD, &format!("{CHEF}{}", shell("batch"))));
     let to = statement(&policies[0].document, "DocumentsToInstances");
-    assert_eq!(to["Resource"], json!(["arn:aws:ec2:eu-central-1:123456789012:instance/*"]));
+    let shell = "arn:aws:ssm:eu-central-1:*:document/AWS-RunShellScript";
+    assert_eq!(to["Resource"], json!([shell, "arn:aws:ec2:eu-central-1:123456789012:instance/*"]));
     assert_eq!(to["Condition"], json!({ "StringLike": { "ssm:resourceTag/aws:autoscaling:groupName": ["batch-*"] } }));
 }
 

@@ -74,8 +74,8 @@ fn queues(config: &Config, place: &Place, named: Option<&DeadLetterQueue>, extra
     let mut statements = vec![Statement::allow("Queue", consume, queue.clone())];
     let (letters, looked_up) = match (named, &config.dead_letter_queue_url) {
         (Some(DeadLetterQueue::Arn(arn)), configured) => (arn.clone(), configured.is_none()),
-        (None, Some(url)) if url.account().is_some() || config.queue_url.account().is_none() => (place.queue(url), false),
-        (None, Some(_)) => return Err(PlaceError::DeadLetterUrl),
+        (None, Some(url)) if url.account().is_none() => return Err(PlaceError::DeadLetterUrl),
+        (None, Some(url)) => (place.queue(url), false),
         (Some(DeadLetterQueue::None), _) => return Ok(statements),
         (None, None) => return Err(PlaceError::DeadLetters),
     };
@@ -190,8 +190,11 @@ fn commands(place: &Place, routes: &[&Route], sid: &impl Fn(&str) -> String) -> 
     }
     let groups = unique(sends(false).chain(sends(true)).flat_map(|(_, groups)| groups).map(|glob| literal(glob)));
     if !groups.is_empty() {
-        // Auto Scaling tags its instances with their group before they boot.
-        let to = Statement::allow(sid("DocumentsToInstances"), send, vec![place.instances()]);
+        // Documents have no such tag, so the condition leaves instances alone; they stand here because by the reference each statement
+        // with this action names one. Auto Scaling tags its instances with their group before they boot.
+        let mut resources = unique(sends(false).chain(sends(true)).map(|(document, _)| place.document(document)));
+        resources.push(place.instances());
+        let to = Statement::allow(sid("DocumentsToInstances"), send, resources);
         statements.push(to.only_if("StringLike", "ssm:resourceTag/aws:autoscaling:groupName", groups));
     }
     statements
