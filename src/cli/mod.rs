@@ -6,6 +6,7 @@ pub mod dead_letters;
 pub mod demo;
 pub mod health;
 pub mod policy;
+mod process;
 mod rooms;
 pub mod run;
 pub mod simulate;

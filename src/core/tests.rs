@@ -4,6 +4,7 @@ mod bench;
 mod broken;
 mod chaos;
 mod outages;
+mod scopes;
 
 use std::time::Duration;
 

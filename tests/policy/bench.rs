@@ -39,6 +39,10 @@ impl Drop for Worker {
 }
 
 impl Worker {
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+
     /// Tells it to end, and waits until it has.
     pub async fn end(mut self) {
         let sent = Command::new("kill").args(["-TERM", &self.0.id().to_string()]).status();

@@ -78,6 +78,8 @@ pub(super) struct Bench {
     polls: Vec<(CallId, u64, u64)>,
     in_flight: BTreeMap<(u64, u64), (CallId, Call)>,
     pub calls: Vec<&'static str>,
+    /// The same calls as they were made, long polls aside.
+    pub made: Vec<Call>,
     pub observations: Vec<Observation>,
     pub completions: Vec<(u32, ActionResult)>,
     pub letters: Vec<DeadLetter>,
@@ -136,6 +138,7 @@ impl Bench {
             polls: Vec::new(),
             in_flight: BTreeMap::new(),
             calls: Vec::new(),
+            made: Vec::new(),
             observations: Vec::new(),
             completions: Vec::new(),
             letters: Vec::new(),
@@ -282,6 +285,7 @@ impl Bench {
                 } else {
                     let away = matches!(call, Call::Associate { route, .. } if self.away == Some(route));
                     let takes = if away { 10_000 } else { self.slow.get(call.operation()).copied().unwrap_or(self.latency_ms) };
+                    self.made.push(call.clone());
                     self.in_flight.insert((self.now + takes, id.0), (id, call));
                 }
             }
