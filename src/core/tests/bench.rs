@@ -78,8 +78,8 @@ pub(super) struct Bench {
     polls: Vec<(CallId, u64, u64)>,
     in_flight: BTreeMap<(u64, u64), (CallId, Call)>,
     pub calls: Vec<&'static str>,
-    /// The same calls as they were made, long polls aside.
-    pub made: Vec<Call>,
+    /// The same calls with the time at which they were made, long polls aside.
+    pub made: Vec<(u64, Call)>,
     pub observations: Vec<Observation>,
     pub completions: Vec<(u32, ActionResult)>,
     pub letters: Vec<DeadLetter>,
@@ -285,7 +285,7 @@ impl Bench {
                 } else {
                     let away = matches!(call, Call::Associate { route, .. } if self.away == Some(route));
                     let takes = if away { 10_000 } else { self.slow.get(call.operation()).copied().unwrap_or(self.latency_ms) };
-                    self.made.push(call.clone());
+                    self.made.push((self.now, call.clone()));
                     self.in_flight.insert((self.now + takes, id.0), (id, call));
                 }
             }

@@ -1,10 +1,13 @@
-//! Accounts, regions and roles: what is asked of one is never asked of another.
+//! Whom is asked, and when: accounts, regions and roles are never mixed, and nothing is done on what was seen long ago.
+
+use std::collections::HashMap;
 
 use wildmatch::WildMatch;
 
 use super::bench::{Bench, settings};
 use crate::core::call::{Call, RouteId, ScopeId, ServerId};
 use crate::names::{GroupName, InstanceId};
+use crate::retry::{Class, Failure};
 
 /// Instances with odd numbers are of the second scope.
 fn scope_of(instance: &InstanceId) -> ScopeId {
@@ -49,11 +52,38 @@ fn batches_never_mix_scopes_and_each_call_goes_to_the_scope_it_is_about() {
     }
     bench.run_for(120_000);
     let mut batches = 0;
-    for call in &bench.made {
+    for (_, call) in &bench.made {
         let Some((scope, about)) = scopes(call) else { continue };
         assert!(about.iter().all(|of| *of == scope), "{call:?}");
         batches += usize::from(about.len() > 2);
     }
     assert!(batches >= 8, "there were batches to be mixed");
     assert_eq!(bench.outcomes().len(), 60);
+}
+
+#[test]
+fn no_node_is_associated_that_was_not_seen_waiting_within_the_minute_before() {
+    let mut bench = Bench::new(settings());
+    bench.server = Err(Failure::new(Class::NotReady, "InvalidStateException", "maintenance"));
+    for n in 0..20 {
+        bench.launch(n);
+    }
+    bench.run_for(15 * 60_000);
+    bench.server = Ok(());
+    bench.run_for(120_000);
+    assert_eq!(bench.outcomes().len(), 20);
+    let mut seen: HashMap<InstanceId, u64> = HashMap::new();
+    let mut associated = 0;
+    for (at, call) in &bench.made {
+        match call {
+            Call::DescribeInstances { instances, .. } => seen.extend(instances.iter().map(|instance| (instance.clone(), *at))),
+            Call::Associate { order, .. } => {
+                let ago = at - seen[&order.action.instance];
+                assert!(ago <= 60_000, "{} was seen {ago} ms before", order.action.instance);
+                associated += 1;
+            }
+            _ => {}
+        }
+    }
+    assert!(associated >= 20);
 }
