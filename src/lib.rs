@@ -24,6 +24,7 @@
 //! | [`observe`] | what gets logged, counted, timed, audited | decisions |
 //! | [`config`] | the file and the environment, checked | the rooms it configures |
 //! | [`cli`] | one file per command; turns configuration into rooms and runs them | everything else's insides |
+//! | [`policy`] | the IAM permissions that a configuration needs | AWS itself |
 //! | [`simulator`] | the AWS that the worker sees, in one process | the worker's code |
 //! | [`demo`] | a fleet against the simulator, and what must become of it | the worker's insides |
 //!
@@ -44,6 +45,7 @@ pub mod key_material;
 pub mod lifecycle;
 pub mod names;
 pub mod observe;
+pub mod policy;
 pub mod queue;
 pub mod registrar;
 pub mod retry;

@@ -364,6 +364,15 @@ fn text_that_is_not_toml_is_refused_at_its_first_mistake() {
 }
 
 #[test]
+fn what_the_file_holds_is_never_shown_unescaped() {
+    for text in ["a = \u{1e}", "\u{1b}[2J = 1", "a.\u{7} = 1", "[\u{0}]"] {
+        let said = refusal(text);
+        assert!(!said.contains(char::is_control), "{said:?}");
+    }
+    assert!(refusal(&format!("{0} = 1\n{0} = 2", "x".repeat(100_000))).len() < 1000);
+}
+
+#[test]
 fn combinations_that_cannot_work_are_refused() {
     let second = |name: &str, groups: &str| {
         let route = &GOOD[GOOD.find("[[route]]").unwrap()..];

@@ -12,8 +12,8 @@ use crate::core::settings::{DeleteKey, KeySource, OnFailure, Route, Settings, Un
 use crate::core::{Core, Flight, Moment, Timer, samples};
 use crate::event::{LifecycleAction, Transition};
 use crate::facts::{
-    ActionReply, ActionResult, Certificate, CommandId, CommandOutput, Health, HookFacts, InstanceSeen, KeyAnswer, KeyMaterial, LifecycleState,
-    QueueFacts, ReceivedMessage, Registration, RegistrationStatus, StatusToken, Whereabouts,
+    ActionReply, ActionResult, Certificate, CommandId, CommandOutput, Health, HookFacts, InstanceSeen, KeyAnswer, KeyMaterial,
+    LifecycleState, QueueFacts, ReceivedMessage, Registration, RegistrationStatus, StatusToken, Whereabouts,
 };
 use crate::names::{AccountId, GroupName, HookName, InstanceId, LifecycleActionToken, MessageId, ReceiptHandle, Region, Template};
 use crate::retry::{Class, Failure, Schedule};
@@ -79,6 +79,8 @@ pub(super) struct Bench {
     polls: Vec<(CallId, u64, u64)>,
     in_flight: BTreeMap<(u64, u64), (CallId, Call)>,
     pub calls: Vec<&'static str>,
+    /// The same calls with the time at which they were made, long polls aside.
+    pub made: Vec<(u64, Call)>,
     pub observations: Vec<Observation>,
     pub completions: Vec<(u32, ActionResult)>,
     pub letters: Vec<DeadLetter>,
@@ -145,6 +147,7 @@ impl Bench {
             polls: Vec::new(),
             in_flight: BTreeMap::new(),
             calls: Vec::new(),
+            made: Vec::new(),
             observations: Vec::new(),
             completions: Vec::new(),
             letters: Vec::new(),
@@ -295,6 +298,7 @@ impl Bench {
                 } else {
                     let away = matches!(call, Call::Associate { route, .. } if self.away == Some(route));
                     let takes = if away { 10_000 } else { self.slow.get(call.operation()).copied().unwrap_or(self.latency_ms) };
+                    self.made.push((self.now, call.clone()));
                     self.in_flight.insert((self.now + takes, id.0), (id, call));
                 }
             }
