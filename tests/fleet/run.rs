@@ -511,7 +511,7 @@ impl Fleet {
         };
         if let (Call::Receive { wait, .. }, None) = (&call, &answer) {
             let until = self.now + u64::try_from(wait.as_millis()).unwrap();
-            let waits = !self.services.is_out(self.now, &call);
+            let waits = !self.services.is_out(self.now, &call) && self.services.world.visible_messages(QUEUE) == 0;
             self.underway.insert(key, Underway { call, ordinal, fate, answer: None, answer_after, dropped: false });
             if waits {
                 self.polls.push(key);
