@@ -5,7 +5,7 @@ pub mod check;
 pub mod dead_letters;
 pub mod demo;
 pub mod health;
-mod rooms;
+pub mod rooms;
 pub mod run;
 pub mod simulate;
 

@@ -161,6 +161,44 @@ impl Plan {
             && !self.script.iter().any(|(_, deed)| matches!(deed, Deed::Maintenance { .. }))
     }
 
+    /// A plan in which nothing goes wrong: one worker, one launch and, a minute later, its termination.
+    pub fn plain(seed: u64, repeated: Repeated) -> Self {
+        let mut plan = Self::of(seed);
+        let mut dice = Dice(Rng::with_seed(seed));
+        plan.workers = 1;
+        plan.skew_ms = vec![0];
+        plan.odds = Odds::default();
+        plan.outages = Outages::default();
+        plan.latency_ms = 50;
+        plan.max_receive_count = 100;
+        plan.settings = settings(&mut dice);
+        plan.settings.max_open = 1000;
+        plan.settings.max_calls = 64;
+        for route in &mut plan.settings.routes {
+            let name = Template::new("/enrolld/{instance_id}/public-key").unwrap();
+            route.key = KeySource::Parameter { name, batch: 10 };
+            route.on_failure = OnFailure::Abandon;
+            route.delete_key = DeleteKey::Never;
+            route.timeout = Duration::from_secs(600);
+            route.max_abandons = 5;
+            route.max_rate = None;
+        }
+        plan.short_hooks = false;
+        plan.fixture = fixture(&mut dice, false);
+        let queue = &mut plan.fixture.queues[1];
+        queue.options = QueueOptions { duplicate: 0.0, ..queue.options.clone() };
+        queue.dead_letters = Some(DeadLetters { queue: DEAD_LETTERS.into(), max_receive_count: 100 });
+        for server in &mut plan.fixture.servers {
+            server.options = ServerOptions { repeated, absent: Repeated::Success, ..ServerOptions::default() };
+        }
+        for group in &mut plan.fixture.groups {
+            group.options = GroupOptions { agent: agent(Publish::default(), Material::Good), ..GroupOptions::default() };
+        }
+        let launch = Deed::Launch { group: 0, agent: agent(Publish::default(), Material::Good), into_pool: false };
+        plan.script = vec![(BEGIN + 1_000, launch), (BEGIN + 10 * MINUTE, Deed::Terminate { pick: 0, early: false })];
+        plan
+    }
+
     /// The plan of a seed.
     pub fn of(seed: u64) -> Self {
         let mut dice = Dice(Rng::with_seed(seed ^ 0x5eed_f1ee_7000_0000));
@@ -191,6 +229,11 @@ impl Plan {
         if plan.spares_receives() {
             // What takes a message from a worker unasked counts towards it, and on the last receive leaves the message to SQS.
             plan.script.retain(|(_, deed)| !matches!(deed, Deed::Crash { .. } | Deed::Pause { .. }));
+            // There must be time to write what is given up at the end of a shutdown.
+            plan.settings.grace = Duration::from_secs(25);
+            plan.settings.max_calls = plan.settings.max_calls.max(8);
+            plan.latency_ms = plan.latency_ms.min(50);
+            plan.fixture.queues[1].options.duplicate = 0.0;
             plan.odds = Odds { panics: plan.odds.panics, slow: plan.odds.slow, ..Odds::default() };
         }
         outages(dice, span, &mut plan.outages);
@@ -382,7 +425,7 @@ fn fixture(dice: &mut Dice, short_hooks: bool) -> Fixture {
     }
 }
 
-fn agent(publish: Publish, material: Material) -> AgentOptions {
+pub fn agent(publish: Publish, material: Material) -> AgentOptions {
     AgentOptions { publish, material, command: CommandOutcome::Success, ..AgentOptions::default() }
 }
 
