@@ -62,6 +62,10 @@ impl Core {
         if self.shutdown.is_some() || self.queue.facts.is_none() || self.queue.receive_at.is_some() {
             return;
         }
+        // Whoever cannot keep what is in hand takes no more: else the leases of all run out in turn, and nothing is ever done.
+        if self.lanes.get(&LaneKey::Extend).is_some_and(|lane| lane.ready.len() > usize::from(RECEIVE_MAX)) {
+            return;
+        }
         while self.queue.polls < self.queue.wanted_polls {
             let expected = usize::from(RECEIVE_MAX) * (self.queue.polls as usize);
             let room = self.settings.max_open.saturating_sub(self.messages.len() + expected);
@@ -191,6 +195,7 @@ impl Core {
         if let KeySource::Parameter { name, .. } = &route.key {
             action.parameter = ParameterName::new(&name.fill(values)).ok();
         }
+        action.certificate_parameter = route.certificate.as_ref().and_then(|name| ParameterName::new(&name.fill(values)).ok());
         if action.receive_count > 1 || claim.origin == Some(Place::WarmPool) {
             action.association = Association::Maybe;
         }

@@ -12,7 +12,8 @@ use crate::core::call::ActionOrder;
 use crate::facts::{ActionReply, ActionResult, HookFacts, InstanceSeen, LifecycleState};
 use crate::names::{GroupName, HookName, InstanceId};
 use crate::retry::Failure;
-use errors::{classify, says_no_active_action};
+pub use errors::{classify, says_no_active_action};
+pub use whereabouts::proof;
 
 /// A bound on pages for answers that never need more than one: a service that pages for ever must not hold a call.
 const MOST_PAGES: usize = 10;

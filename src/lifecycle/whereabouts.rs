@@ -63,7 +63,8 @@ fn note(activity: &Activity, instances: &[InstanceId], found: &mut [Option<Where
 
 /// The descriptions that Auto Scaling gives to the end of an instance's membership. An activity that failed or was cancelled
 /// proves nothing.
-fn proof(activity: &Activity) -> Option<(&str, Whereabouts)> {
+#[must_use]
+pub fn proof(activity: &Activity) -> Option<(&str, Whereabouts)> {
     let counts = matches!(
         activity.status_code(),
         Some(ScalingActivityStatusCode::Successful | ScalingActivityStatusCode::InProgress | ScalingActivityStatusCode::MidLifecycleAction)

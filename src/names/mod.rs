@@ -3,8 +3,10 @@
 //!
 //! What is inside is valid everywhere after, so no other room checks it again.
 
+mod server_url;
 mod template;
 
+pub use server_url::ServerUrl;
 pub use template::{Template, TemplateError, TemplateValues};
 
 use std::fmt;
