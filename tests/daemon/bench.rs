@@ -48,6 +48,7 @@ pub struct Running {
     stop: mpsc::Sender<()>,
     task: JoinHandle<Ended>,
     ends: Arc<Mutex<Vec<End>>>,
+    stopped: bool,
 }
 
 impl Bench {
@@ -85,7 +86,7 @@ impl Bench {
         });
         let (stop, told) = mpsc::channel(2);
         let worker = Worker::new(settings, services, observer, Arc::new(Health::new()), 1);
-        Running { stop, task: tokio::spawn(worker.run(told)), ends }
+        Running { stop, task: tokio::spawn(worker.run(told)), ends, stopped: false }
     }
 
     /// Launches an instance in a group.
@@ -216,21 +217,34 @@ impl Running {
         self.ends().into_iter().map(|end| (end.outcome, end.reason)).collect()
     }
 
-    pub async fn until_ends(&self, count: usize) {
+    /// Waits until so many messages have ended; returns how.
+    pub async fn until_ends(&self, count: usize) -> Vec<End> {
         let longest = Instant::now() + LONGEST;
         while self.ends().len() < count {
             assert!(!self.task.is_finished(), "the worker ended; {:?}", self.ends());
             assert!(Instant::now() < longest, "{count} ends are not reached within a minute: {:?}", self.ends());
             tokio::time::sleep(Duration::from_millis(15)).await;
         }
+        self.ends()
     }
 
-    /// Tells the worker to stop, and waits until it did.
-    pub async fn stop(self) -> Vec<End> {
+    /// Tells the worker to stop, and waits until it did. A test that is about something else lets it work to its own end.
+    pub async fn stop(mut self) -> Vec<End> {
+        self.stopped = true;
         let _ = self.stop.send(()).await;
-        let ended = tokio::time::timeout(LONGEST, self.task).await.expect("it ends within a minute").expect("it does not panic");
+        let ended = tokio::time::timeout(LONGEST, &mut self.task).await.expect("it ends within a minute").expect("it does not panic");
         assert_eq!(ended, Ended::InOrder);
-        self.ends.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.ends()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let ended = self.task.is_finished() && !self.stopped;
+        self.task.abort();
+        if ended && !std::thread::panicking() {
+            panic!("the worker ended by itself");
+        }
     }
 }
 
@@ -250,6 +264,7 @@ pub fn configuration_of(endpoint: &str, top: &str, route: &str) -> String {
 queue_url = "{endpoint}/{ACCOUNT}/{QUEUE}"
 region = "eu-central-1"
 worker = "test-worker"
+listen = "127.0.0.1:0"
 poll_wait = "1s"
 patience = "1s"
 retry_initial = "50ms"

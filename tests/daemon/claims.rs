@@ -57,7 +57,7 @@ async fn with_unmatched_ignore_a_group_without_a_route_is_acknowledged_and_left_
     assert_eq!(bench.state_of(&ignored), LifecycleState::PendingWait);
     assert_eq!(bench.nodes(SERVER), served);
     assert!(bench.is_empty(LETTERS));
-    let ends = worker.stop().await;
+    let ends = worker.until_ends(2).await;
     assert!(ends.iter().any(|end| end.instance.as_ref() == Some(&ignored) && end.outcome == Outcome::Ignored), "{ends:?}");
 }
 
@@ -74,7 +74,6 @@ async fn a_launch_that_is_in_service_already_is_acknowledged_as_stale() {
     assert_eq!((bench.summary().counts.associations, bench.summary().counts.refused_completions), (1, 0));
     assert_eq!(bench.nodes(SERVER), launched);
     assert!(bench.is_empty(QUEUE) && bench.is_empty(LETTERS));
-    worker.stop().await;
 }
 
 #[tokio::test]
@@ -94,7 +93,6 @@ async fn a_launch_whose_instance_is_gone_is_taken_off_and_acknowledged_as_stale(
     assert!(bench.nodes(SERVER).is_empty());
     assert_eq!(bench.summary().counts.parameters, 0);
     assert!(bench.is_empty(QUEUE) && bench.is_empty(LETTERS));
-    worker.stop().await;
 }
 
 #[tokio::test]
@@ -122,7 +120,6 @@ async fn a_forged_termination_is_dead_lettered_as_unproven_and_the_node_stays() 
     assert_eq!(bench.nodes(SERVER).len(), 3, "no node was removed");
     assert_eq!(bench.calls("opsworks-cm:DisassociateNode"), 0);
     assert_eq!(bench.state_of(serves), LifecycleState::InService);
-    worker.stop().await;
 }
 
 #[tokio::test]
@@ -137,7 +134,6 @@ async fn an_event_that_names_another_group_than_its_instance_s_is_dead_lettered(
     assert_eq!(bench.state_of(&waits), LifecycleState::PendingWait);
     bench.publish(&waits, material(&Material::Good, 1, &waits));
     bench.until_in_service(&[waits]).await;
-    worker.stop().await;
 }
 
 #[tokio::test]
@@ -147,11 +143,10 @@ async fn an_event_that_only_shares_another_s_token_does_not_share_its_end() {
     let lie = Launch { instance: "i-0ffffffffffffffff".into(), ..told_when_waiting(&bench, &waits[0]).await };
     // The lie comes first, and is being doubted when the truth arrives.
     bench.send(&lie.direct().to_string());
-    let worker = bench.worker(|_| {});
+    let _worker = bench.worker(|_| {});
     bench.until_in_service(&waits).await;
     bench.until_empty().await;
     assert_eq!(bench.letters(), [(lie.direct().to_string(), Some("unproven".to_owned()))]);
-    worker.stop().await;
 }
 
 async fn told_when_waiting(bench: &Bench, instance: &str) -> Launch {

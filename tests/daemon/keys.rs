@@ -50,13 +50,13 @@ async fn run_command_waits_for_agents_that_register_late_and_takes_what_the_comm
     commands.sort();
     assert_eq!(commands, launched, "each was asked once");
     assert!(bench.calls("ssm:SendCommand") > 3, "an agent that is not registered fails the whole call");
-    assert!(worker.stop().await.iter().all(|end| end.outcome == Outcome::Enrolled));
+    assert!(worker.until_ends(3).await.iter().all(|end| end.outcome == Outcome::Enrolled));
 }
 
 #[tokio::test]
 async fn a_command_that_fails_abandons_its_own_launch_and_no_other() {
     let bench = Bench::start(|fixture| fixture.groups[0].options.replace_abandoned = false).await;
-    let worker = bench.worker_with(&by_run_command(&bench), |_| {});
+    let _worker = bench.worker_with(&by_run_command(&bench), |_| {});
     let failing = bench.launch_with(agent(0, CommandOutcome::Failed));
     let good = bench.launch_with(agent(0, CommandOutcome::Success));
     bench.until_in_service(std::slice::from_ref(&good)).await;
@@ -64,7 +64,6 @@ async fn a_command_that_fails_abandons_its_own_launch_and_no_other() {
     bench.until_empty().await;
     assert_eq!(bench.nodes(SERVER), [good]);
     assert_eq!(bench.letters()[0].1.as_deref(), Some("command_failed"));
-    worker.stop().await;
 }
 
 /// A certificate request for that name.
@@ -87,7 +86,7 @@ async fn a_puppet_server_gets_the_certificate_request_that_is_its_node_s_own() {
         "registrar = {{ kind = \"opsworks-cm\", server = \"{SERVER}\", engine = \"puppet\" }}\n\
          key = {{ parameter = \"/enrolld/{{instance_id}}/public-key\", owner_role = \"arn:aws:iam::{ACCOUNT}:role/enrolld-node\" }}"
     );
-    let worker = bench.worker_with(&configuration_of(&bench.simulator.endpoint(), "", &route), |_| {});
+    let _worker = bench.worker_with(&configuration_of(&bench.simulator.endpoint(), "", &route), |_| {});
     let [good, other_s, key] = [0; 3].map(|_| bench.launch_with(never_publishes()));
     // What the first asks for is what it is; the second asks for the first's name, the third publishes a bare key.
     bench.publish(&good, request(&good));
@@ -102,7 +101,6 @@ async fn a_puppet_server_gets_the_certificate_request_that_is_its_node_s_own() {
     bench.until_state(&good, LifecycleState::Terminated).await;
     bench.until_empty().await;
     assert!(bench.nodes(SERVER).is_empty());
-    worker.stop().await;
 }
 
 #[tokio::test]
@@ -122,5 +120,4 @@ async fn a_parameter_that_another_instance_wrote_is_not_believed() {
     worker.until_ends(1).await;
     assert_eq!(worker.ends()[0].outcome, Outcome::Abandoned, "{:?}", worker.ends());
     assert!(bench.nodes(SERVER).is_empty());
-    worker.stop().await;
 }

@@ -88,7 +88,6 @@ async fn each_odd_message_meets_its_fate_and_the_good_one_behind_it_is_served() 
     expected.sort();
     assert_eq!(bench.nodes(SERVER), expected, "who is served is enrolled, and nobody else");
     assert_eq!(bench.queue(LETTERS).counts.sent, expected_letters(&sent));
-    worker.stop().await;
 }
 
 fn expected_letters(sent: &[Sent]) -> u64 {

@@ -10,15 +10,10 @@ use crate::bench::{ACCOUNT, Bench, LETTERS, QUEUE, configuration, never_publishe
 use crate::process::{Process, folder};
 use enrolld::simulator::model::agent::{Material, material};
 
-/// A free port is taken for the listener.
-fn listening(bench: &Bench) -> String {
-    configuration(&bench.simulator.endpoint(), "").replace("patience", "listen = \"127.0.0.1:0\"\npatience")
-}
-
 #[tokio::test]
 async fn the_queue_is_deleted_and_made_again_and_the_daemon_says_so_and_goes_on() {
     let bench = Bench::start(|_| {}).await;
-    let mut process = Process::start(&bench, "queue-deleted", &listening(&bench), &[]);
+    let mut process = Process::start(&bench, "queue-deleted", &configuration(&bench.simulator.endpoint(), ""), &[]);
     process.until_ready_is(200).await;
     // One is in hand meanwhile: its message goes with the queue, its action does not.
     let in_hand = bench.launch_with(never_publishes());
@@ -65,7 +60,7 @@ async fn credentials_that_are_not_there_at_the_start_are_waited_for() {
         ("AWS_EC2_METADATA_DISABLED", "true"),
         ("PATH", "/usr/bin:/bin"),
     ];
-    let mut process = Process::start(&bench, "late-credentials", &listening(&bench), &environment);
+    let mut process = Process::start(&bench, "late-credentials", &configuration(&bench.simulator.endpoint(), ""), &environment);
     let said = process.until_ready_is(503).await;
     assert!(said.contains("credentials"), "{said}");
     process.until_logged("credentials").await;

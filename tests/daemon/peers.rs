@@ -32,7 +32,7 @@ async fn several_messages_received_one_processed_all_deleted_node_termination_ha
     waiting.iter().for_each(|id| bench.publish(id, key_of(id)));
     bench.until_in_service(&waiting).await;
     bench.until_empty().await;
-    assert_eq!(worker.stop().await.len(), 10);
+    assert_eq!(worker.until_ends(10).await.len(), 10);
     assert_eq!(bench.queue(QUEUE).counts.received, 10);
 }
 
@@ -52,7 +52,6 @@ async fn an_event_for_a_node_that_is_not_there_yet_is_rejected_and_deleted_for_g
     bench.until_empty().await;
     assert!(worker.ends().iter().all(|end| end.outcome == Outcome::Enrolled), "{:?}", worker.ends());
     assert!(bench.is_empty(LETTERS));
-    worker.stop().await;
 }
 
 #[tokio::test]
@@ -61,14 +60,13 @@ async fn the_message_is_deleted_before_it_is_parsed_lifecycled() {
     // What cannot be parsed is deleted only once its letter stands, however long that takes.
     bench.fault("sqs:SendMessage", Effect::Error { status: 503, code: None, message: None });
     bench.send("{\"cut\":");
-    let worker = bench.worker(|_| {});
+    let _worker = bench.worker(|_| {});
     bench.until("the letter is tried again", |bench| bench.calls("sqs:SendMessage") >= 3).await;
     assert_eq!(bench.queue(QUEUE).counts.deleted, 0);
     assert!(bench.is_empty(LETTERS) && !bench.is_empty(QUEUE));
     bench.mend();
     bench.until_empty().await;
     assert_eq!(bench.letters(), [("{\"cut\":".to_owned(), Some("not_json".to_owned()))]);
-    worker.stop().await;
 }
 
 #[tokio::test]
@@ -84,7 +82,7 @@ async fn the_message_is_deleted_before_the_lifecycle_action_is_completed_lifecyc
     bench.mend();
     bench.until_in_service(&launched).await;
     bench.until_empty().await;
-    assert_eq!(worker.stop().await[0].outcome, Outcome::Enrolled);
+    assert_eq!(worker.until_ends(1).await[0].outcome, Outcome::Enrolled);
 }
 
 #[tokio::test]
@@ -140,7 +138,6 @@ async fn it_is_handed_out_once(has_letters: bool) {
         assert_eq!(worker.outcomes(), [(Outcome::LeftInQueue, Some("no_route".to_owned()))]);
         assert_eq!(queue.messages[0].body, body, "nothing is lost, and nobody is bothered with it");
     }
-    worker.stop().await;
 }
 
 #[tokio::test]
@@ -151,7 +148,7 @@ async fn no_heartbeats_the_hook_times_out_under_a_long_wait_node_termination_han
         }
     })
     .await;
-    let worker = bench.worker(|_| {});
+    let _worker = bench.worker(|_| {});
     bench.simulator.with(|world, now| world.set_server_status(now, SERVER, ServerStatus::UnderMaintenance, None));
     let waits_for_server = bench.launch(1).remove(0);
     let waits_for_key = bench.launch_with(never_publishes());
@@ -167,21 +164,19 @@ async fn no_heartbeats_the_hook_times_out_under_a_long_wait_node_termination_han
         assert_eq!(action.closed_by, Some(Closing::Completed));
         assert!((4..=8).contains(&action.heartbeats), "at half the time-out of 3 s: {action:?}");
     }
-    worker.stop().await;
 }
 
 #[tokio::test]
 async fn queue_and_subscription_named_after_a_dead_instance_are_left_behind_lifecycled() {
     let bench = Bench::start(|_| {}).await;
     let before: Vec<String> = bench.summary().queues.into_keys().collect();
-    let worker = bench.worker(|_| {});
+    let _worker = bench.worker(|_| {});
     let launched = bench.launch(2);
     bench.until_in_service(&launched).await;
     launched.iter().for_each(|id| assert!(bench.simulator.with(|world, now| world.terminate(now, id))));
     let enters_pool = bench.launch_in(GROUP, Place::AutoScalingGroup, None);
     bench.until_in_service(&[enters_pool]).await;
     bench.until_empty().await;
-    worker.stop().await;
     let state = bench.summary();
     assert_eq!(state.queues.into_keys().collect::<Vec<_>>(), before, "the worker has no queue of its own to leave behind");
     let creating: Vec<&String> = state.calls.keys().filter(|call| call.contains("Create") || call.contains("Put")).collect();

@@ -38,7 +38,7 @@ async fn of_200_launches_for_a_server_that_does_not_exist_few_are_abandoned_and_
     assert_eq!(serving, LAUNCHES - 5, "every one that was held");
     assert_eq!(bench.summary().groups[GROUP].abandoned, 5);
     assert_eq!(bench.nodes(SERVER).len(), LAUNCHES);
-    let ends = worker.stop().await;
+    let ends = worker.until_ends(LAUNCHES + 5).await;
     assert_eq!(ends.iter().filter(|end| end.outcome == Outcome::Enrolled).count(), LAUNCHES);
     assert_eq!(ends.iter().filter(|end| end.outcome == Outcome::Abandoned).count(), 5);
 }

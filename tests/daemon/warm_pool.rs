@@ -60,6 +60,6 @@ async fn all_the_ways(via: Form, repeated: Repeated) {
     assert_eq!(bench.summary().counts.parameters, 0);
     assert!(bench.actions(&id).iter().all(|action| action.result.as_deref() == Some("CONTINUE")), "{:?}", bench.actions(&id));
     assert!(bench.is_empty(LETTERS), "{:?}", bench.letters());
-    let outcomes: Vec<Outcome> = worker.stop().await.into_iter().map(|end| end.outcome).collect();
+    let outcomes: Vec<Outcome> = worker.until_ends(4).await.into_iter().map(|end| end.outcome).collect();
     assert_eq!(outcomes, [Outcome::Enrolled, Outcome::Enrolled, Outcome::Kept, Outcome::Left], "{via:?} {repeated:?}");
 }

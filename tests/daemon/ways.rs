@@ -29,7 +29,7 @@ async fn in_each_form_a_launch_goes_into_service_enrolled_and_a_termination_leav
     assert!(bench.nodes(SERVER).is_empty());
     assert_eq!(bench.summary().counts.parameters, 0, "their keys are cleaned up");
     assert!(bench.is_empty(LETTERS));
-    let mut outcomes: Vec<Outcome> = worker.stop().await.into_iter().map(|end| end.outcome).collect();
+    let mut outcomes: Vec<Outcome> = worker.until_ends(8).await.into_iter().map(|end| end.outcome).collect();
     outcomes.sort_by_key(|outcome| outcome.as_str());
     assert_eq!(outcomes, [[Outcome::Enrolled; 4], [Outcome::Left; 4]].concat());
 }
@@ -48,7 +48,7 @@ async fn a_launch_that_is_seen_pending_first_is_looked_at_again() {
     bench.until_empty().await;
     assert!(bench.calls("autoscaling:DescribeAutoScalingInstances") >= 2, "{:?}", bench.summary().calls);
     assert_eq!(bench.calls("autoscaling:DescribeScalingActivities"), 0, "nobody doubted that it is there");
-    assert_eq!(worker.stop().await[0].outcome, Outcome::Enrolled);
+    assert_eq!(worker.until_ends(1).await[0].outcome, Outcome::Enrolled);
 }
 
 #[tokio::test]
@@ -64,13 +64,12 @@ async fn with_on_failure_continue_a_node_with_an_unusable_key_goes_into_service_
     assert_eq!(letters[0].attributes["EnrolldOutcome"], "continued");
     assert_eq!(worker.outcomes(), [(Outcome::Continued, Some("not_pem".to_owned()))]);
     assert_eq!(bench.summary().groups[GROUP].abandoned, 0);
-    worker.stop().await;
 }
 
 #[tokio::test]
 async fn an_abandoned_launch_is_replaced_and_leaves_neither_node_nor_key() {
     let bench = Bench::start(|_| {}).await;
-    let worker = bench.worker(|_| {});
+    let _worker = bench.worker(|_| {});
     let launched = bench.launch_with(AgentOptions { material: Material::Garbage, ..AgentOptions::default() });
     bench.until_state(&launched, LifecycleState::Terminated).await;
     bench.until("its replacement is in service", |bench| bench.simulator.with(|world, _| world.in_service(GROUP)).len() == 1).await;
@@ -78,7 +77,6 @@ async fn an_abandoned_launch_is_replaced_and_leaves_neither_node_nor_key() {
     let replacement = bench.simulator.with(|world, _| world.in_service(GROUP))[0].to_string();
     assert_eq!(bench.nodes(SERVER), [replacement]);
     assert_eq!(bench.summary().counts.parameters, 1);
-    worker.stop().await;
 }
 
 #[tokio::test]
@@ -86,11 +84,10 @@ async fn delete_key_on_success_takes_the_parameter_away_and_never_leaves_it() {
     let left_by = async |setting: &str| {
         let bench = Bench::start(|_| {}).await;
         let text = configuration(&bench.simulator.endpoint(), &format!("delete_key = \"{setting}\""));
-        let worker = bench.worker_with(&text, |_| {});
+        let _worker = bench.worker_with(&text, |_| {});
         let launched = bench.launch(3);
         bench.until_in_service(&launched).await;
         bench.until_empty().await;
-        worker.stop().await;
         bench.summary().counts.parameters
     };
     assert_eq!(tokio::join!(left_by("never"), left_by("on_success")), (3, 0));
