@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use enrolld::simulator::model::agent::{Material, material};
 use enrolld::simulator::model::autoscaling::{ActionState, Closing, InstanceState, Kind, LifecycleState};
-use enrolld::simulator::model::opsworks_cm::{Happened, LogEntry, Repeated};
+use enrolld::simulator::model::opsworks_cm::{Happened, LogEntry};
 use enrolld::simulator::model::sqs::MessageState;
 use enrolld::simulator::model::state::{Details, State};
 use md5::{Digest as _, Md5};
@@ -111,9 +111,10 @@ impl Judge<'_> {
                 }
             }
             Happened::DisassociateAccepted => {
-                // An association that failed after it was asked for twice is begun anew.
-                let again = self.nodes[node.as_str()].iter().any(|entry| entry.what == Happened::AssociateFailed && entry.at_ms <= at);
-                if !self.is_leaving(node, at) && !(again && self.waits_for_launch(node, at)) && !self.repeats_are_refused() {
+                // An association that failed or was refused after it was asked for twice is begun anew.
+                let failed = |entry: &&LogEntry| entry.what == Happened::AssociateFailed && entry.at_ms <= at;
+                let again = self.plan.refuses || self.nodes[node.as_str()].iter().copied().any(|entry| failed(&entry));
+                if !self.is_leaving(node, at) && !(again && self.waits_for_launch(node, at)) {
                     self.complain(format!("{node} was taken off at {at} although it lives"));
                 }
             }
@@ -142,10 +143,6 @@ impl Judge<'_> {
                 self.complain(format!("{node} stays on its server although its instance is gone"));
             }
         }
-    }
-
-    fn repeats_are_refused(&self) -> bool {
-        self.plan.fixture.servers.iter().any(|server| server.options.repeated != Repeated::Success)
     }
 
     /// Whether an instance waited for a launch at a time, or shortly before it.

@@ -24,6 +24,7 @@ use std::time::Instant;
 use enrolld::simulator::model::faults::Effect;
 use plan::Plan;
 use run::Outcome;
+use stage::Tracing;
 
 /// How many seeds there are when nothing else is asked for.
 const SEEDS: u64 = 200;
@@ -76,9 +77,9 @@ fn from_environment(name: &str) -> Option<u64> {
 }
 
 /// What is wrong with a seed's run.
-fn try_seed(seed: u64, aloud: bool, totals: &Mutex<Totals>) -> Vec<String> {
+fn try_seed(seed: u64, tracing: Tracing, totals: &Mutex<Totals>) -> Vec<String> {
     let plan = Plan::of(seed);
-    let ran = catch_unwind(AssertUnwindSafe(|| run::run(&plan, aloud)));
+    let ran = catch_unwind(AssertUnwindSafe(|| run::run(&plan, tracing)));
     match ran {
         Ok(outcome) => {
             totals.lock().expect("nobody panics with it").take(&outcome);
@@ -92,6 +93,7 @@ fn try_seed(seed: u64, aloud: bool, totals: &Mutex<Totals>) -> Vec<String> {
 fn whole_workers_lose_nothing_whatever_breaks() {
     let began = Instant::now();
     let one = from_environment("ENROLLD_TIER2_SEED");
+    let tracing = if one.is_some() { Tracing::Aloud } else { Tracing::Off };
     let seeds = from_environment("ENROLLD_TIER2_SEEDS").unwrap_or(SEEDS);
     let (first, last) = one.map_or((0, seeds), |one| (one, one + 1));
     let next = AtomicU64::new(first);
@@ -105,7 +107,7 @@ fn whole_workers_lose_nothing_whatever_breaks() {
                     if seed >= last {
                         return;
                     }
-                    let broken = try_seed(seed, one.is_some(), &totals);
+                    let broken = try_seed(seed, tracing, &totals);
                     if !broken.is_empty() {
                         let again = format!("ENROLLD_TIER2_SEED={seed} cargo test --test workers -- --nocapture");
                         let mut text = format!("seed {seed}; to repeat it: {again}");
@@ -131,7 +133,7 @@ fn whole_workers_lose_nothing_whatever_breaks() {
 #[test]
 fn the_same_seed_has_the_same_calls_at_the_same_times() {
     for seed in 0..4 {
-        let [first, second] = [0, 1].map(|_| run::run(&Plan::of(seed), false).trace);
+        let [first, second] = [0, 1].map(|_| run::run(&Plan::of(seed), Tracing::Hashed).trace);
         assert_eq!(first, second, "seed {seed}");
     }
 }

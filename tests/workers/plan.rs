@@ -81,6 +81,8 @@ pub struct Plan {
     pub calm_at: u64,
     /// Whether a launch of a sound instance may be abandoned: for a fault of its route, or because the server says FAILED.
     pub may_abandon: bool,
+    /// Whether the servers refuse to associate a node that they have, and to take off one that they do not.
+    pub refuses: bool,
 }
 
 impl Plan {
@@ -91,7 +93,8 @@ impl Plan {
         let visibility = dice.pick(&[40, 60, 120]);
         let grace = dice.pick(&[2, 5, 25]);
         let failures = if dice.chance(0.15) { 0.3 } else { 0.0 };
-        let mut fixture = fixture(dice, failures);
+        let refuses = dice.chance(0.3);
+        let mut fixture = fixture(dice, failures, refuses);
         fixture.faults = faults(dice, span);
         let route_fault = dice.chance(0.15);
         if route_fault {
@@ -106,12 +109,13 @@ impl Plan {
             seed,
             workers,
             off_ms: (0..workers).map(|_| dice.0.i64(-off..=off)).collect(),
-            config: config(dice, visibility, grace),
+            config: config(dice, visibility, grace, route_fault),
             grace_ms: grace * SECOND,
             fixture,
             script,
             calm_at: BEGIN + span,
             may_abandon: route_fault || failures > 0.0,
+            refuses,
         }
     }
 }
@@ -138,7 +142,7 @@ impl Dice {
 }
 
 /// As a user would write it.
-fn config(dice: &mut Dice, visibility: u64, grace: u64) -> String {
+fn config(dice: &mut Dice, visibility: u64, grace: u64, route_fault: bool) -> String {
     let owner = if dice.chance(0.5) {
         format!(r#"owner_role = "arn:aws:iam::{ACCOUNT}:role/enrolld-node""#)
     } else {
@@ -180,7 +184,8 @@ timeout = "{timeout}m"
 max_abandons = 1
 "#,
         poll_wait = dice.pick(&[5, 20]),
-        max_open = dice.pick(&[4, 1000]),
+        // Held launches take the place of others, which then have no heartbeats.
+        max_open = if route_fault { 1000 } else { dice.pick(&[4, 1000]) },
         max_calls = dice.pick(&[2, 64]),
         max_polls = dice.pick(&[1, 4]),
         patience = dice.pick(&[30, 60]),
@@ -191,7 +196,9 @@ max_abandons = 1
     )
 }
 
-fn fixture(dice: &mut Dice, failures: f64) -> Fixture {
+fn fixture(dice: &mut Dice, failures: f64, refuses: bool) -> Fixture {
+    let answers = [Repeated::Failed, Repeated::Validation];
+    let [repeated, absent] = [0, 1].map(|_| if refuses { dice.pick(&answers) } else { Repeated::Success });
     let queue = QueueOptions {
         duplicate: dice.pick(&[0.0, 0.1, 0.5]),
         duplicate_after_ms: dice.pick(&[0, 2_000, 60_000]),
@@ -207,8 +214,8 @@ fn fixture(dice: &mut Dice, failures: f64) -> Fixture {
             association_ms: dice.pick(&[0, 200, 5_000, 30_000]),
             association_jitter_ms: dice.pick(&[0, 1_000, 20_000]),
             failures,
-            repeated: dice.pick(&[Repeated::Success, Repeated::Failed, Repeated::Validation]),
-            absent: dice.pick(&[Repeated::Success, Repeated::Failed, Repeated::Validation]),
+            repeated,
+            absent,
             ..ServerOptions::default()
         },
     });

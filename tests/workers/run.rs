@@ -19,7 +19,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::plan::{BEGIN, Deed, GROUPS, Plan, QUEUE, SERVERS};
-use crate::stage::{Stage, StageClock};
+use crate::stage::{Stage, StageClock, Tracing};
 use crate::wire::Wire;
 
 /// How often it is looked whether everything has come to rest, in milliseconds.
@@ -45,18 +45,18 @@ pub struct Outcome {
     pub reasons: BTreeMap<String, String>,
     /// What was seen to be wrong on the way.
     pub wrong: Vec<String>,
-    /// Everything that was asked and answered, and when, as one number.
+    /// Everything that was asked, answered and said, and when, as one number, where that was wanted.
     pub trace: u64,
     /// How long it took in the fleet's own time, in milliseconds.
     pub took_ms: u64,
 }
 
 /// Runs the fleet of a plan; the same plan gives the same outcome.
-pub fn run(plan: &Plan, aloud: bool) -> Outcome {
+pub fn run(plan: &Plan, tracing: Tracing) -> Outcome {
     // Request ids and the like: whoever asks for chance without a seed of his own.
     fastrand::seed(plan.seed);
     let world = World::from_fixture(plan.fixture.clone(), plan.seed, BEGIN).expect("the fixture is sound");
-    let stage = Stage::new(world, BEGIN, plan.seed, aloud);
+    let stage = Stage::new(world, BEGIN, plan.seed, tracing);
     let time = Arc::clone(&stage);
     // No sockets and no timers of the runtime's own: when it has nothing to do, the time is what must move.
     let runtime = tokio::runtime::Builder::new_current_thread().on_thread_park(move || time.turn()).build().expect("a runtime");

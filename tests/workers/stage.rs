@@ -72,24 +72,35 @@ struct Trap {
     answered: bool,
 }
 
-/// What was asked and answered, as one number, and aloud where somebody listens.
-#[derive(Debug, Default)]
+/// What becomes of the trace of a run: writing it down costs as much as the rest of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tracing {
+    Off,
+    /// Made into one number.
+    Hashed,
+    /// Printed as well.
+    Aloud,
+}
+
+/// Everything that was asked, answered and said, and when.
+#[derive(Debug)]
 struct Trace {
     began: u64,
-    aloud: bool,
+    tracing: Tracing,
     hash: u64,
-    lines: u64,
 }
 
 impl Trace {
     fn note(&mut self, now: u64, line: impl FnOnce() -> String) {
+        if self.tracing == Tracing::Off {
+            return;
+        }
         let line = line();
-        self.lines += 1;
         // FNV-1a.
         for byte in now.to_le_bytes().iter().chain(line.as_bytes()) {
             self.hash = (self.hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
         }
-        if self.aloud {
+        if self.tracing == Tracing::Aloud {
             let ms = now - self.began;
             println!("{:>5}.{:03}  {}", ms / 1000, ms % 1000, line.chars().take(1200).collect::<String>());
         }
@@ -98,7 +109,7 @@ impl Trace {
 
 impl Stage {
     /// A stage with a world on it, at a time in Unix milliseconds. Everything that is chosen here follows from the seed.
-    pub fn new(world: World, now: u64, seed: u64, aloud: bool) -> Arc<Self> {
+    pub fn new(world: World, now: u64, seed: u64, tracing: Tracing) -> Arc<Self> {
         let inner = Inner {
             world,
             now,
@@ -111,7 +122,7 @@ impl Stage {
             struck: Vec::new(),
             script: None,
             dice: Rng::with_seed(seed),
-            trace: Trace { began: now, aloud, ..Trace::default() },
+            trace: Trace { began: now, tracing, hash: 0 },
         };
         Arc::new(Self { inner: Mutex::new(inner) })
     }
@@ -120,7 +131,7 @@ impl Stage {
         self.with(|inner| inner.now)
     }
 
-    /// What was asked and answered so far, as one number.
+    /// Everything so far, as one number.
     pub fn trace(&self) -> u64 {
         self.with(|inner| inner.trace.hash)
     }
@@ -183,7 +194,7 @@ impl Stage {
     /// Sends a request of a worker's, and gives the number by which its answer is known.
     pub fn send(&self, worker: usize, request: Request<Bytes>) -> u64 {
         let (number, script) = self.with(|inner| {
-            let what = describe(&request);
+            let what = if inner.trace.tracing == Tracing::Off { String::new() } else { describe(&request) };
             let exchange = Exchange::begin(&mut inner.world, inner.now, request);
             let due = inner.now + exchange.delay_ms();
             inner.trace.note(inner.now, || format!("worker {worker} -> {what}"));
