@@ -29,7 +29,7 @@ pub struct Bench {
 }
 
 /// A worker that is killed when the test ends, however it ends.
-pub struct Worker(Child);
+pub struct Worker(pub Child);
 
 impl Drop for Worker {
     fn drop(&mut self) {
@@ -39,10 +39,6 @@ impl Drop for Worker {
 }
 
 impl Worker {
-    pub fn id(&self) -> u32 {
-        self.0.id()
-    }
-
     /// Tells it to end, and waits until it has.
     pub async fn end(mut self) {
         let sent = Command::new("kill").args(["-TERM", &self.0.id().to_string()]).status();
