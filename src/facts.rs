@@ -212,11 +212,17 @@ pub enum CommandOutput {
     Failed(String),
 }
 
+/// A certificate that a server signed for a node: PEM, one certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificate(pub Arc<str>);
+
 /// What a registrar said to an association or a disassociation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Registration {
     /// Done at once.
     Done,
+    /// Done at once, and this is what the server signed for the node.
+    Signed(Certificate),
     /// Under way: ask with this token.
     InProgress(StatusToken),
 }
@@ -238,6 +244,8 @@ pub enum RegistrationStatus {
     InProgress,
     /// Done.
     Success,
+    /// Done, and this is what the server signed for the node.
+    Signed(Certificate),
     /// It failed; what the registrar can say of why.
     Failed(String),
     /// The registrar does not know the token (any more).

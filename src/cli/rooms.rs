@@ -11,8 +11,11 @@ use crate::key_material::{self, CsrRules, Document, Keys, OwnerRole};
 use crate::observe::RouteNames;
 use crate::observe::audit::AuditTarget;
 use crate::queue::Queue;
-use crate::registrar::http::{HttpSettings, PrivateKey, read_certificates};
-use crate::registrar::{ChefServer, ChefSettings, CmEngine, CmSettings, NodeWork, OpsWorksCm, Registrar};
+use crate::registrar::http::{HttpSettings, Identity, PrivateKey, read_certificates};
+use crate::registrar::{
+    ChefServer, ChefSettings, CmEngine, CmSettings, CommandRegistrar, CommandSettings, NodeWork, OpsWorksCm, PuppetCa, PuppetCaSettings,
+    Registrar,
+};
 
 /// Loads the shared SDK configuration, and refuses endpoints that may not be used.
 ///
@@ -76,7 +79,12 @@ pub fn registrar(config: &Config, route: &config::Route, scope: &aws_config::Sdk
             };
             Arc::new(OpsWorksCm::new(scope, CmSettings { server: server.clone(), engine }))
         }
+        config::Registrar::Command { program, args, timeout, env, .. } => {
+            let (program, args, env) = (program.clone(), args.clone(), env.clone());
+            Arc::new(CommandRegistrar::new(CommandSettings { program, args, timeout: *timeout, env }))
+        }
         config::Registrar::ChefServer(chef) => Arc::new(chef_server(config, chef)?),
+        config::Registrar::PuppetCa(ca) => Arc::new(puppet_ca(config, ca)?),
     })
 }
 
@@ -86,8 +94,9 @@ pub fn registrar(config: &Config, route: &config::Route, scope: &aws_config::Sdk
 /// What is wrong with them.
 pub fn check_registrar_files(config: &Config, route: &config::Route) -> Result<(), CommandError> {
     match &route.registrar {
-        config::Registrar::OpsWorksCm { .. } => Ok(()),
+        config::Registrar::OpsWorksCm { .. } | config::Registrar::Command { .. } => Ok(()),
         config::Registrar::ChefServer(chef) => chef_server(config, chef).map(drop),
+        config::Registrar::PuppetCa(ca) => puppet_ca(config, ca).map(drop),
     }
 }
 
@@ -113,6 +122,20 @@ fn chef_server(config: &Config, chef: &config::ChefServer) -> Result<ChefServer,
         call_timeout: config.call_timeout,
     };
     ChefServer::new(settings).map_err(CommandError::failed)
+}
+
+fn puppet_ca(config: &Config, ca: &config::PuppetCa) -> Result<PuppetCa, CommandError> {
+    let http = HttpSettings {
+        url: ca.url.clone(),
+        authorities: Some(read_certificates(&ca.ca_file).map_err(CommandError::failed)?),
+        identity: Some(Identity::read(&ca.certificate, &ca.private_key).map_err(CommandError::failed)?),
+        connect_timeout: config.connect_timeout,
+        attempt_timeout: config.attempt_timeout,
+        allow_plain_http: config.allow_plain_http,
+        max_answer: HttpSettings::MAX_ANSWER,
+    };
+    let settings = PuppetCaSettings { http, call_timeout: config.call_timeout, replace_existing: ca.replace_existing };
+    PuppetCa::new(&settings).map_err(CommandError::failed)
 }
 
 fn key_source(route: &config::Route) -> Result<key_material::KeySource, CommandError> {

@@ -24,7 +24,7 @@ use std::time::Duration;
 
 pub use overrides::NOT_CONFIGURATION;
 pub use problem::{Place, Problem, Problems};
-pub use route::{AllowedExtension, ChefServer, Engine, KeySource, NodeSettings, Owner, Registrar, Route, Scope};
+pub use route::{AllowedExtension, ChefServer, Engine, KeySource, Material, NodeSettings, Owner, PuppetCa, Registrar, Route, Scope};
 pub use rules::{QueueUrl, RoleArn};
 pub use settings::Server;
 

@@ -1,45 +1,54 @@
 //! From a route's `registrar` to the server that it names: one function a kind.
 
-use super::keys;
+use super::keys::{self, Key};
 use super::problem::Refusal;
 use super::reader::Section;
-use super::route::{ChefServer, Engine, NodeSettings, Registrar};
+use super::route::{ChefServer, Engine, Material, NodeSettings, PuppetCa, Registrar};
 use super::rules;
-use super::values::{checked, one_of, path, switch};
+use super::tables::{MINUTE, SECS};
+use super::values::{checked, duration, one_of, path, switch};
+
+/// A kind of server: the keys that it has, and how they are read. The switch is `allow_plain_http`.
+#[derive(Clone, Copy)]
+struct Kind {
+    keys: &'static [Key],
+    read: fn(&Section<'_, '_>, bool) -> Option<Registrar>,
+}
+
+/// The kinds of server, as they are written. A new one is a line here.
+const KINDS: &[(&str, Kind)] = &[
+    ("opsworks-cm", Kind { keys: keys::OPSWORKS_CM, read: opsworks_cm }),
+    ("chef-server", Kind { keys: keys::CHEF_SERVER, read: chef_server }),
+    ("puppet-ca", Kind { keys: keys::PUPPET_CA, read: puppet_ca }),
+    ("command", Kind { keys: keys::COMMAND, read: command }),
+];
 
 /// Reads a route's registrar. Its kind decides which keys it has.
 pub(super) fn read(section: &Section<'_, '_>, allow_plain_http: bool) -> Option<Registrar> {
-    let kind = section.peek("registrar", "kind");
-    let known = kind.and_then(|kind| keys::REGISTRARS.iter().find(|(name, _)| *name == kind));
-    let Some((kind, keys)) = known else {
+    let written = section.peek("registrar", "kind");
+    let Some((_, kind)) = KINDS.iter().find(|(name, _)| Some(*name) == written) else {
         // Which keys would be right is not known, so nothing but the kind is said to be wrong.
         section.table("registrar", keys::OPSWORKS_CM)?.read("kind", one_of(KINDS));
         return None;
     };
-    let table = section.table("registrar", keys)?;
-    let registrar = match *kind {
-        "chef-server" => read_chef_server(&table, allow_plain_http),
-        _ => read_opsworks_cm(&table),
-    };
+    let table = section.table("registrar", kind.keys)?;
+    let registrar = (kind.read)(&table, allow_plain_http);
     table.refuse_unknown(&[]);
     registrar
 }
 
-/// The kinds, for a refusal that names them. A test compares them with the tables of keys.
-const KINDS: &[(&str, ())] = &[("opsworks-cm", ()), ("chef-server", ())];
-
-fn read_opsworks_cm(table: &Section<'_, '_>) -> Option<Registrar> {
+fn opsworks_cm(table: &Section<'_, '_>, _: bool) -> Option<Registrar> {
     #[derive(Clone, Copy)]
-    enum Kind {
+    enum Software {
         Chef,
         Puppet,
     }
     let server = table.read("server", checked(rules::server_name));
-    let engine = table.read("engine", one_of(&[("chef", Kind::Chef), ("puppet", Kind::Puppet)]));
+    let engine = table.read("engine", one_of(&[("chef", Software::Chef), ("puppet", Software::Puppet)]));
     let organization = table.read_optional("organization", checked(rules::organization));
     let engine = match engine? {
-        Kind::Chef => Engine::Chef { organization: organization?.unwrap_or_else(|| "default".to_owned()) },
-        Kind::Puppet => {
+        Software::Chef => Engine::Chef { organization: organization?.unwrap_or_else(|| "default".to_owned()) },
+        Software::Puppet => {
             if table.has("organization") {
                 table.refuse(
                     "organization",
@@ -52,7 +61,7 @@ fn read_opsworks_cm(table: &Section<'_, '_>) -> Option<Registrar> {
     Some(Registrar::OpsWorksCm { server: server?, engine })
 }
 
-fn read_chef_server(table: &Section<'_, '_>, allow_plain_http: bool) -> Option<Registrar> {
+fn chef_server(table: &Section<'_, '_>, allow_plain_http: bool) -> Option<Registrar> {
     let url = table.read("url", checked(|url| rules::server_url(url, allow_plain_http)));
     let client_name = table.read("client_name", checked(rules::chef_client));
     let client_key = table.read("client_key", path);
@@ -96,14 +105,27 @@ fn read_node_settings(table: &Section<'_, '_>) -> Option<NodeSettings> {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+fn puppet_ca(table: &Section<'_, '_>, allow_plain_http: bool) -> Option<Registrar> {
+    let url = table.read("url", checked(|url| rules::server_url(url, allow_plain_http)));
+    let certificate = table.read("certificate", path);
+    let private_key = table.read("private_key", path);
+    let ca_file = table.read("ca_file", path);
+    let replace_existing = table.read("replace_existing", switch);
+    Some(Registrar::PuppetCa(Box::new(PuppetCa {
+        url: url?,
+        certificate: certificate?,
+        private_key: private_key?,
+        ca_file: ca_file?,
+        replace_existing: replace_existing?,
+    })))
+}
 
-    #[test]
-    fn every_kind_with_keys_is_named() {
-        let named: Vec<&str> = KINDS.iter().map(|(kind, ())| *kind).collect();
-        let with_keys: Vec<&str> = keys::REGISTRARS.iter().map(|(kind, _)| *kind).collect();
-        assert_eq!(named, with_keys);
-    }
+fn command(table: &Section<'_, '_>, _: bool) -> Option<Registrar> {
+    let program = table.read("program", checked(rules::absolute_path));
+    let args = table.read_each("args", rules::argument);
+    let timeout = table.read("timeout", duration(SECS(1)..=SECS(15 * MINUTE)));
+    let env = table.read_each("env", rules::variable_name);
+    let material = one_of(&[("public-key", Material::PublicKey), ("certificate-request", Material::CertificateRequest)]);
+    let material = table.read("material", material);
+    Some(Registrar::Command { program: program?, args: args?, timeout: timeout?, env: env?, material: material? })
 }

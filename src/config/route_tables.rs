@@ -58,6 +58,7 @@ fn read_rest(
     let status_poll = schedule(section, "status_poll_initial", "status_poll_max", MILLIS(10)..=SECS(10 * MINUTE));
     let timeout = section.read("timeout", duration(SECS(1)..=SECS(48 * HOUR)));
     let on_failure = section.read("on_failure", one_of(&[("abandon", OnFailure::Abandon), ("continue", OnFailure::Continue)]));
+    let certificate_parameter = section.read_optional("certificate_parameter", |given| template(given).and_then(rules::parameter));
     let delete_key = section.read("delete_key", one_of(&[("never", DeleteKey::Never), ("on_success", DeleteKey::OnSuccess)]));
     let max_abandons = section.read("max_abandons", whole(0..=1_000_000));
     let abandon_window = section.read("abandon_window", duration(SECS(1)..=SECS(48 * HOUR)));
@@ -75,6 +76,7 @@ fn read_rest(
         status_poll: status_poll?,
         timeout: timeout?,
         on_failure: on_failure?,
+        certificate_parameter: certificate_parameter?,
         delete_key: delete_key?,
         max_abandons: max_abandons?,
         abandon_window: abandon_window?,

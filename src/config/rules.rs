@@ -1,6 +1,7 @@
 //! Rules that come from elsewhere: what AWS takes as a queue URL, a role, a server's name, a document, an object identifier.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use super::problem::Refusal;
 use crate::names::{AccountId, GroupName, InstanceId, NodeName, ParameterName, Region, ServerUrl, Template, TemplateValues, shown};
@@ -221,6 +222,39 @@ pub(super) fn document(name: &str) -> Result<String, Refusal> {
     } else {
         let wrong = format!("{} is not the name of a Run Command document", shown(name));
         Err(Refusal::new(wrong, "write 3 to 128 of A-Z a-z 0-9 _ - ., or the ARN of a shared document"))
+    }
+}
+
+/// An absolute path of a file.
+pub(super) fn absolute_path(path: &str) -> Result<PathBuf, Refusal> {
+    if path.starts_with('/') && !path.ends_with('/') && !path.contains('\0') {
+        Ok(PathBuf::from(path))
+    } else {
+        Err(Refusal::new(
+            format!("{} is not the absolute path of a file", shown(path)),
+            "write it from the root on, such as /etc/enrolld/ca.pem",
+        ))
+    }
+}
+
+/// An argument of a program: what the system can pass.
+pub(super) fn argument(text: &str) -> Result<String, Refusal> {
+    if text.contains('\0') {
+        return Err(Refusal::new(format!("{} holds a NUL character, which ends an argument", shown(text)), "leave it out"));
+    }
+    Ok(text.to_owned())
+}
+
+/// The name of an environment variable that may be passed on. `ENROLLD_` is what we tell the program ourselves.
+pub(super) fn variable_name(name: &str) -> Result<String, Refusal> {
+    let good = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+        && !name.starts_with("ENROLLD_");
+    if good {
+        Ok(name.to_owned())
+    } else {
+        let wrong = format!("{} is not a variable that can be passed on", shown(name));
+        Err(Refusal::new(wrong, "write the name of one, such as HOME; names that begin with ENROLLD_ are set by the worker itself"))
     }
 }
 

@@ -75,7 +75,22 @@ pub(super) fn of_route(section: &Section<'_, '_>, route: &Route) {
     }
     if !route.allow_extensions.is_empty() && !route.registrar.takes_certificate_requests() {
         let wrong = "only Puppet's certificate requests have extensions";
-        section.refuse("allow_extensions", Refusal::new(wrong, "leave it out, or write engine = \"puppet\""));
+        section.refuse("allow_extensions", Refusal::new(wrong, "leave it out, or name a server that takes them"));
+    }
+    if let Some(certificate) = &route.certificate_parameter {
+        let refuse = |wrong: &str, right: &str| section.refuse("certificate_parameter", Refusal::new(wrong, right));
+        if !route.registrar.gives_certificates() {
+            refuse("only a Puppet server gives certificates back", "leave it out, or name a server that does");
+        }
+        if matches!(&route.key, KeySource::Parameter { name, .. } if name.source() == certificate.source()) {
+            refuse("it is the parameter of the request", "write another name, such as /enrolld/{instance_id}/certificate");
+        }
+    }
+    if let Registrar::Command { timeout, .. } = &route.registrar
+        && *timeout >= route.timeout
+    {
+        let wrong = format!("its timeout ({}) is not shorter than the route's ({})", show(*timeout), show(route.timeout));
+        section.refuse("registrar", Refusal::new(wrong, "write a shorter one, or a longer timeout for the route"));
     }
     if route.key_poll >= route.timeout {
         let wrong = format!("{} is not shorter than timeout ({})", show(route.key_poll), show(route.timeout));

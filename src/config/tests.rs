@@ -116,6 +116,7 @@ pub(super) const OTHER_VALUES: &[(&str, &str, &str)] = &[
     ("route", "key_poll", r#""10s""#),
     ("route", "key_rate", "2.5"),
     ("route", "delete_key", r#""on_success""#),
+    ("route", "certificate_parameter", r#""/enrolld/{instance_id}/certificate""#),
     ("route", "status_poll_initial", r#""2s""#),
     ("route", "status_poll_max", r#""1m""#),
     ("route", "max_rate", "100"),
@@ -136,6 +137,18 @@ pub(super) const OTHER_VALUES: &[(&str, &str, &str)] = &[
     ("chef", "policy_name", r#""web""#),
     ("chef", "policy_group", r#""live""#),
     ("chef", "replace_existing", "true"),
+    ("puppet", "kind", r#""puppet-ca""#),
+    ("puppet", "url", r#""https://puppet.example.com:8141""#),
+    ("puppet", "certificate", r#""/etc/enrolld/other.pem""#),
+    ("puppet", "private_key", r#""/etc/enrolld/other.key""#),
+    ("puppet", "ca_file", r#""/etc/enrolld/other-ca.pem""#),
+    ("puppet", "replace_existing", "true"),
+    ("command", "kind", r#""command""#),
+    ("command", "program", r#""/usr/local/bin/other""#),
+    ("command", "args", r#"["--server", "a b"]"#),
+    ("command", "timeout", r#""10s""#),
+    ("command", "env", r#"["HOME", "LANG"]"#),
+    ("command", "material", r#""certificate-request""#),
     ("key", "parameter", r#""/other/{instance_id}""#),
     ("key", "owner_role", r#""arn:aws:iam::123456789012:role/other""#),
     ("key", "require_owner", "false"),
@@ -150,11 +163,13 @@ fn companions(table: &str, key: &str) -> &'static [(&'static str, &'static str, 
         ("top", "regions") => &[("route", "region", r#""eu-west-1""#)],
         ("route", "region") => &[("top", "regions", r#"["eu-west-1"]"#)],
         ("route", "external_id") => &[("route", "role_arn", r#""arn:aws:iam::123456789012:role/enrolld""#)],
-        ("route", "allow_extensions") => &[("registrar", "engine", r#""puppet""#)],
+        ("route", "allow_extensions" | "certificate_parameter") => &[("registrar", "engine", r#""puppet""#)],
         ("chef", "policy_name") => &[("chef", "policy_group", r#""blue""#)],
         ("chef", "policy_group") => &[("chef", "policy_name", r#""api""#)],
         // So that a variable for this kind finds a registrar of this kind.
         ("chef", _) => &[("chef", "kind", r#""chef-server""#)],
+        ("puppet", _) => &[("puppet", "kind", r#""puppet-ca""#)],
+        ("command", _) => &[("command", "kind", r#""command""#)],
         ("key", "require_owner") => &[("key", "owner_role", "")],
         ("key", "document") => &[("key", "commands", r#"["cat a.pub"]"#), ("key", "owner_role", ""), ("key", "parameter", "")],
         ("key", "commands") => &[("key", "document", r#""AWS-RunShellScript""#), ("key", "owner_role", ""), ("key", "parameter", "")],
@@ -176,41 +191,68 @@ pub(super) fn file_of(lines: &[(&str, &str, &str)]) -> String {
         ("key", "owner_role", r#""arn:aws:iam::123456789012:role/web-instances""#),
     ];
     // A registrar of another kind takes the place of the first.
-    if lines.iter().any(|(table, _, _)| *table == "chef") {
-        all.retain(|(table, _, _)| *table != "registrar");
-        all.extend([
-            ("chef", "kind", r#""chef-server""#),
-            ("chef", "url", r#""https://chef.example.com/organizations/ours""#),
-            ("chef", "client_name", r#""enrolld""#),
-            ("chef", "client_key", r#""/etc/enrolld/chef.pem""#),
-        ]);
+    for (kind, its) in OTHER_KINDS {
+        if lines.iter().any(|(table, _, _)| table == kind) {
+            all.retain(|(table, _, _)| *table != "registrar");
+            all.extend(its.iter().map(|(key, value)| (*kind, *key, *value)));
+        }
     }
     for (table, key, value) in lines {
         all.retain(|(its_table, its_key, _)| (its_table, its_key) != (table, key));
         all.push((table, key, value));
     }
     let mut text = String::new();
-    let of = |table: &str| all.iter().any(|(its, _, _)| *its == table);
-    for (table, heading) in
-        [("top", ""), ("route", "[[route]]"), ("registrar", "[route.registrar]"), ("chef", "[route.registrar]"), ("key", "[route.key]")]
-    {
-        if !of(table) {
-            continue;
-        }
+    for (table, heading) in [("top", ""), ("route", "[[route]]"), ("registrar", "[route.registrar]"), ("key", "[route.key]")] {
         text.push_str(heading);
         text.push('\n');
-        for (_, key, value) in all.iter().filter(|(its, _, value)| *its == table && !value.is_empty()) {
+        for (_, key, value) in all.iter().filter(|(its, _, value)| table_of(its) == table && !value.is_empty()) {
             writeln!(text, "{key} = {value}").unwrap();
         }
     }
     text
 }
 
+/// The required keys of each kind of registrar but the first.
+const OTHER_KINDS: &[(&str, &[(&str, &str)])] = &[
+    (
+        "chef",
+        &[
+            ("kind", r#""chef-server""#),
+            ("url", r#""https://chef.example.com/organizations/ours""#),
+            ("client_name", r#""enrolld""#),
+            ("client_key", r#""/etc/enrolld/chef.pem""#),
+        ],
+    ),
+    (
+        "puppet",
+        &[
+            ("kind", r#""puppet-ca""#),
+            ("url", r#""https://puppet.example.com:8140""#),
+            ("certificate", r#""/etc/enrolld/puppet.pem""#),
+            ("private_key", r#""/etc/enrolld/puppet.key""#),
+            ("ca_file", r#""/etc/enrolld/puppet-ca.pem""#),
+        ],
+    ),
+    ("command", &[("kind", r#""command""#), ("program", r#""/usr/local/bin/enrol""#)]),
+];
+
+/// The table that the keys of a kind of registrar stand in.
+fn table_of(table: &str) -> &str {
+    if OTHER_KINDS.iter().any(|(kind, _)| *kind == table) { "registrar" } else { table }
+}
+
 #[test]
 fn every_key_is_read() {
     let listed: BTreeSet<(&str, &str)> = OTHER_VALUES.iter().map(|(table, key, _)| (*table, *key)).collect();
-    let tables: [(&str, &[Key]); 5] =
-        [("top", keys::TOP), ("route", keys::ROUTE), ("registrar", keys::OPSWORKS_CM), ("chef", keys::CHEF_SERVER), ("key", keys::KEY)];
+    let tables: [(&str, &[Key]); 7] = [
+        ("top", keys::TOP),
+        ("route", keys::ROUTE),
+        ("registrar", keys::OPSWORKS_CM),
+        ("chef", keys::CHEF_SERVER),
+        ("puppet", keys::PUPPET_CA),
+        ("command", keys::COMMAND),
+        ("key", keys::KEY),
+    ];
     for (table, keys) in tables {
         for key in keys.iter().filter(|key| key.kind != "table") {
             assert!(listed.contains(&(table, key.name)), "{}.{} has no value in this test", table, key.name);
@@ -242,8 +284,7 @@ fn a_variable_does_what_the_file_does() {
         let variable = match *table {
             "top" => format!("ENROLLD_{upper}"),
             "route" => format!("ENROLLD_ROUTE_WEB__{upper}"),
-            "chef" => format!("ENROLLD_ROUTE_WEB__REGISTRAR__{upper}"),
-            table => format!("ENROLLD_ROUTE_WEB__{}__{upper}", table.to_uppercase()),
+            table => format!("ENROLLD_ROUTE_WEB__{}__{upper}", table_of(table).to_uppercase()),
         };
         let list = value.strip_prefix('[').and_then(|value| value.strip_suffix(']'));
         let plain = list.unwrap_or(value).replace('"', "");
@@ -373,7 +414,20 @@ fn combinations_that_cannot_work_are_refused() {
         (GOOD.replace("[route.registrar]", "[route.registrars]"), "registrars: there is no such key; did you mean registrar?"),
         (
             GOOD.replace("opsworks-cm", "chief-server"),
-            "registrar.kind: it is the text \"chief-server\"; write \"opsworks-cm\" or \"chef-server\"",
+            "registrar.kind: it is the text \"chief-server\"; write \"opsworks-cm\" or \"chef-server\" or \"puppet-ca\" or \"command\"",
+        ),
+        (in_route("certificate_parameter = \"/enrolld/{instance_id}/certificate\""), "only a Puppet server gives certificates back"),
+        (in_route("certificate_parameter = \"/enrolld/{instance_id}/public-key\""), "it is the parameter of the request"),
+        (in_route("certificate_parameter = \"/enrolld/certificate\""), "does not name the instance"),
+        (by_command("program = \"enrol\""), "\"enrol\" is not the absolute path of a file"),
+        (by_command("args = [\"x\"]"), "registrar.program: it is missing"),
+        (by_command("program = \"/a\"\nenv = [\"ENROLLD_NODE\"]"), "\"ENROLLD_NODE\" is not a variable that can be passed on"),
+        (by_command("program = \"/a\"\nenv = [\"A=B\"]"), "\"A=B\" is not a variable that can be passed on"),
+        (by_command("program = \"/a\"\nargs = [\"\\u0000\"]"), "holds a NUL character"),
+        (by_command("program = \"/a\"\nserver = \"chef\""), "registrar.server: there is no such key"),
+        (
+            by_command("program = \"/a\"\ntimeout = \"5m\"").replace("groups =", "timeout = \"5m\"\ngroups ="),
+            "its timeout (5m) is not shorter than the route's (5m)",
         ),
         ("route = 5".to_owned(), "route: it is not a list of tables"),
         (GOOD.replace("[[route]]", "[route]"), "route: it is not a list of tables"),
@@ -387,6 +441,11 @@ fn combinations_that_cannot_work_are_refused() {
 /// The good file with another key table.
 fn key(lines: &str) -> String {
     format!("{}[route.key]\n{lines}\n", &GOOD[..GOOD.find("[route.key]").unwrap()])
+}
+
+/// The good file with a command for its registrar.
+fn by_command(lines: &str) -> String {
+    GOOD.replace("kind = \"opsworks-cm\"\nserver = \"chef\"\nengine = \"chef\"", &format!("kind = \"command\"\n{lines}"))
 }
 
 #[test]

@@ -195,6 +195,7 @@ impl Core {
         if let KeySource::Parameter { name, .. } = &route.key {
             action.parameter = ParameterName::new(&name.fill(values)).ok();
         }
+        action.certificate_parameter = route.certificate.as_ref().and_then(|name| ParameterName::new(&name.fill(values)).ok());
         if action.receive_count > 1 || claim.origin == Some(Place::WarmPool) {
             action.association = Association::Maybe;
         }

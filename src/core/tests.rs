@@ -2,6 +2,7 @@
 
 mod bench;
 mod broken;
+mod certificates;
 mod chaos;
 mod outages;
 

@@ -113,7 +113,7 @@ pub async fn pay(
     for _ in 0..2 {
         let token = loop {
             match registrar.disassociate(order).await {
-                Ok(Registration::Done) => return Ok(()),
+                Ok(Registration::Done | Registration::Signed(_)) => return Ok(()),
                 Ok(Registration::InProgress(token)) => break token,
                 Err(failure) => {
                     let schedule = match failure.class {
@@ -128,7 +128,7 @@ pub async fn pay(
         };
         payment.progress.reset();
         match payment.status(registrar, order, &token, route, schedules).await? {
-            RegistrationStatus::Success => return Ok(()),
+            RegistrationStatus::Success | RegistrationStatus::Signed(_) => return Ok(()),
             RegistrationStatus::Failed(why) => return Err(Unpaid::Node(why)),
             RegistrationStatus::UnknownToken | RegistrationStatus::InProgress => {}
         }

@@ -1,11 +1,15 @@
 //! The servers that nodes are enrolled with: one trait, one file per kind of server.
 
 mod chef_server;
+mod command;
 pub mod http;
 mod opsworks_cm;
+mod puppet_ca;
 
 pub use chef_server::{ChefError, ChefServer, ChefSettings, NodeWork};
+pub use command::{CommandRegistrar, CommandSettings};
 pub use opsworks_cm::{CmEngine, CmSettings, OpsWorksCm, classify as classify_opsworks_cm};
+pub use puppet_ca::{PuppetCa, PuppetCaSettings};
 
 use std::fmt::Debug;
 use std::future::Future;

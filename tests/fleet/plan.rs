@@ -279,6 +279,7 @@ fn settings(dice: &mut Dice) -> Settings {
         status_poll: Schedule::doubling(seconds(1), seconds(5)),
         timeout: seconds(60 * dice.pick(&[5, 10, 20])),
         on_failure: if dice.chance(0.85) { OnFailure::Abandon } else { OnFailure::Continue },
+        certificate: None,
         delete_key: if dice.chance(0.7) { DeleteKey::Never } else { DeleteKey::OnSuccess },
         max_abandons: dice.pick(&[1, 5]),
         abandon_window: seconds(600),

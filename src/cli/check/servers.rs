@@ -26,6 +26,8 @@ pub(super) async fn check(config: &Config, settings: &Settings, services: &Servi
         match &route.registrar {
             Registrar::OpsWorksCm { server, .. } => opsworks_cm(registrar, server, report).await,
             Registrar::ChefServer(chef) => own(registrar, format!("server {}", chef.url), report).await,
+            Registrar::PuppetCa(ca) => own(registrar, format!("server {}", ca.url), report).await,
+            Registrar::Command { program, .. } => own(registrar, format!("command {}", program.display()), report).await,
         }
     }
 }
