@@ -20,6 +20,7 @@
 //! | [`lifecycle`] | Auto Scaling: verify, hooks, heartbeat, complete, proof of termination | SSM, registrars |
 //! | [`key_material`] | SSM: parameters, Run Command; what a valid key or certificate request is | registrars |
 //! | [`registrar`] | one trait, one file per kind of server | SQS, Auto Scaling |
+//! | [`removal`] | taking a node off its server outside of the daemon: proof, order, wait | queues |
 //! | [`aws`] | the one shared SDK configuration: HTTP client, time-outs, roles, endpoints | what is called with it |
 //! | [`observe`] | what gets logged, counted, timed, audited | decisions |
 //! | [`config`] | the file and the environment, checked | the rooms it configures |
@@ -48,5 +49,6 @@ pub mod observe;
 pub mod policy;
 pub mod queue;
 pub mod registrar;
+pub mod removal;
 pub mod retry;
 pub mod simulator;

@@ -7,7 +7,7 @@ mod server_url;
 mod template;
 
 pub use server_url::ServerUrl;
-pub use template::{Template, TemplateError, TemplateValues};
+pub use template::{Origin, ReadBack, Template, TemplateError, TemplateValues};
 
 use std::fmt;
 use std::sync::Arc;
