@@ -396,6 +396,7 @@ fn fixture(dice: &mut Dice, short_hooks: bool) -> Fixture {
                 proceed_ms: dice.pick(&[20, 5_000]),
                 terminating_ms: dice.pick(&[0, 20, 3_000]),
                 gone_ms: dice.pick(&[20, 10_000, 60_000]),
+                described_after_ms: 0,
                 notify_after_ms: dice.pick(&[0, 0, 500]),
                 notify_jitter_ms: dice.pick(&[0, 1_000, 20_000]),
                 notify_twice: if dice.chance(0.3) { 0.2 } else { 0.0 },
