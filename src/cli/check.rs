@@ -15,7 +15,7 @@ use clap::ValueEnum;
 
 pub use report::{Finding, Report, Verdict};
 
-use super::{CommandError, ConfigArgs, rooms};
+use super::{CommandError, ConfigArgs, process, rooms};
 use crate::config::{self, Config, Problems};
 
 /// Say what is wrong with a configuration, here and in AWS
@@ -71,11 +71,15 @@ pub async fn run(args: CheckArgs) -> Result<ExitCode, CommandError> {
         }
         Err(problems) => return Err(problems.into()),
     };
+    process::keep_memory_private();
     let mut report = Report::default();
     report.ok("configuration", format!("{} is good", args.config.path().display()));
     fleet::check(&config, &mut report);
+    let files_are_good = files(&config, &mut report);
     if args.offline {
         report.not_tested("AWS", "it was not asked (--offline)");
+    } else if !files_are_good {
+        report.not_tested("AWS", "it is asked once the files can be used");
     } else {
         ask(&config, &mut report).await;
     }
@@ -84,6 +88,18 @@ pub async fn run(args: CheckArgs) -> Result<ExitCode, CommandError> {
         Output::Json => println!("{}", report.json()),
     }
     Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Reads the files that registrars are given. Who starts the worker reads them too, and it stops there.
+fn files(config: &Config, report: &mut Report) -> bool {
+    let mut good = true;
+    for route in &config.routes {
+        if let Err(error) = rooms::check_registrar_files(config, route) {
+            report.fail(format!("route {}", route.name), error.to_string(), "correct it: enrolld run would not start");
+            good = false;
+        }
+    }
+    good
 }
 
 /// Asks AWS whether what the configuration names is there and fit for it.

@@ -24,6 +24,8 @@ pub(super) const HOUR: u64 = 3600;
 
 /// More routes than this are a mistake.
 const MAX_ROUTES: usize = 1000;
+/// The longest that the TOML reader's own words are shown, in characters.
+const MAX_SAID: usize = 300;
 
 /// Reads everything; the problems are all that there are.
 pub(super) fn read(text: &str, file: &str, environment: &Environment) -> Result<Config, Vec<Problem>> {
@@ -57,7 +59,13 @@ fn syntax(error: &toml_span::Error, source: &Source<'_>) -> Refusal {
         ErrorKind::UnquotedString => "write the text in quotes".to_owned(),
         _ => "write TOML here, such as key = \"value\"".to_owned(),
     };
-    Refusal::new(error.to_string(), right)
+    Refusal::new(one_line(&error.to_string()), right)
+}
+
+/// What the TOML reader says quotes the file as it is: control characters are escaped, and what is too long is cut.
+fn one_line(said: &str) -> String {
+    let escaped = |c: char| if c.is_control() { c.escape_default().collect() } else { c.to_string() };
+    said.chars().take(MAX_SAID).map(escaped).collect()
 }
 
 fn read_top<'a>(
@@ -100,7 +108,7 @@ fn read_top<'a>(
     let worker = top.read_optional("worker", checked(rules::worker));
     let fleet_size = top.read_optional("fleet_size", whole(1..=1_000_000));
 
-    let read_routes = read_routes(top, routes, overrides, source);
+    let read_routes = read_routes(top, routes, overrides, source, plain);
     sense::of_routes(&read_routes);
     let routes: Option<Vec<Route>> = read_routes.iter().map(|read| read.route.clone()).collect();
 
@@ -146,6 +154,7 @@ fn read_routes<'s, 'a>(
     routes: Option<&'s Value<'a>>,
     mut overrides: std::collections::BTreeMap<&str, Overrides<'s>>,
     source: &'s Source<'a>,
+    allow_plain_http: bool,
 ) -> Vec<ReadRoute<'s, 'a>> {
     let mut read = Vec::new();
     let example = "begin each route with [[route]] and give it a name, groups, a registrar and a key";
@@ -172,7 +181,7 @@ fn read_routes<'s, 'a>(
                 let named = table.get("name").and_then(Value::as_str);
                 let path = named.map_or_else(|| format!("route.{}", at + 1), |name| format!("route.{}", printable(name)));
                 let over = named.and_then(|name| overrides.remove(variable_name(name).as_str())).unwrap_or_default();
-                read.push(read_route(Section::new(source, path, keys::ROUTE, Some(table), place, over)));
+                read.push(read_route(Section::new(source, path, keys::ROUTE, Some(table), place, over), allow_plain_http));
             }
         }
     }

@@ -70,6 +70,7 @@ impl Core {
             Stage::Output(_) => LaneKey::Outputs(action.route?),
             Stage::Associate | Stage::Disassociate => LaneKey::Server(server()?),
             Stage::Status(..) => LaneKey::Status(server()?),
+            Stage::Deliver => LaneKey::PutParameter(action.scope),
             Stage::Complete(_) => LaneKey::Complete(action.scope),
             Stage::CleanUp => LaneKey::DeleteParameters(action.scope),
             Stage::DeadLetter => LaneKey::DeadLetter,

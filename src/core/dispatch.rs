@@ -343,6 +343,11 @@ impl Core {
                 let Stage::Output(command) = &first?.stage else { return None };
                 Call::FetchOutput { route, command: command.clone(), wanted: key_wanted(first?)? }
             }
+            LaneKey::PutParameter(scope) => {
+                let action = first?;
+                let (parameter, certificate) = (action.certificate_parameter.clone()?, action.certificate.clone()?);
+                Call::PutParameter { scope, parameter, certificate }
+            }
             LaneKey::DeleteParameters(scope) => self.build_clean_up(scope, tickets),
             LaneKey::Server(_) => {
                 let action = first?;
@@ -363,8 +368,8 @@ impl Core {
     }
 
     fn build_clean_up(&self, scope: ScopeId, tickets: &[Ticket]) -> Call {
-        let actions = tickets.iter().filter_map(|ticket| if let Who::Action(id, _) = ticket.who { self.actions.get(&id) } else { None });
-        Call::DeleteParameters { scope, parameters: actions.filter_map(|action| action.parameter.clone()).collect() }
+        let parameters = tickets.iter().filter_map(|ticket| if let Who::Action(id, _) = ticket.who { self.to_clean(id) } else { None });
+        Call::DeleteParameters { scope, parameters: parameters.cloned().collect() }
     }
 }
 

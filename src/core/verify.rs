@@ -147,7 +147,12 @@ impl Core {
 
     /// The instance is gone or going: its node must not stay behind.
     pub(super) fn end_gone(&mut self, id: ActionId, code: &str, detail: &str) {
-        let ending = Ending { disassociate: true, clean: true, ..Ending::because(Outcome::Stale, Reason::new(code, detail)) };
+        let ending = Ending {
+            disassociate: true,
+            clean: true,
+            clean_certificate: true,
+            ..Ending::because(Outcome::Stale, Reason::new(code, detail))
+        };
         self.end(id, ending);
     }
 
@@ -261,8 +266,13 @@ impl Core {
                 self.end(id, Ending { complete: Some(ActionResult::Continue), ..Ending::new(Outcome::Kept) });
             }
             Transition::Terminating => {
-                let ending =
-                    Ending { complete: Some(ActionResult::Continue), disassociate: true, clean: true, ..Ending::new(Outcome::Left) };
+                let ending = Ending {
+                    complete: Some(ActionResult::Continue),
+                    disassociate: true,
+                    clean: true,
+                    clean_certificate: true,
+                    ..Ending::new(Outcome::Left)
+                };
                 self.end(id, ending);
             }
         }

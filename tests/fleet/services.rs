@@ -164,6 +164,16 @@ impl Services {
             Call::FetchKeys { wanted, .. } => Answer::Keys(self.fetch_keys(now, wanted)),
             Call::SendCommand { instances, .. } => Answer::CommandSent(self.send_command(now, instances)),
             Call::FetchOutput { command, wanted, .. } => Answer::Output(self.fetch_output(now, command, wanted)),
+            Call::PutParameter { parameter, certificate, .. } => {
+                let request = ssm::PutParameter {
+                    name: parameter.as_str().into(),
+                    value: certificate.0.as_ref().into(),
+                    overwrite: true,
+                    ..ssm::PutParameter::default()
+                };
+                let answer = self.world.put_parameter(now, &self.root, &request);
+                Answer::Delivered(answer.map(drop).map_err(|error| of_ssm(&error)))
+            }
             Call::DeleteParameters { parameters, .. } => {
                 let mut names: Vec<String> = parameters.iter().map(|name| name.as_str().to_owned()).collect();
                 names.sort_unstable();
@@ -525,7 +535,11 @@ pub fn service(call: &Call) -> Service {
         | Call::FindWhereabouts { .. }
         | Call::Heartbeat { .. }
         | Call::Complete { .. } => Service::AutoScaling,
-        Call::FetchKeys { .. } | Call::SendCommand { .. } | Call::FetchOutput { .. } | Call::DeleteParameters { .. } => Service::Ssm,
+        Call::FetchKeys { .. }
+        | Call::SendCommand { .. }
+        | Call::FetchOutput { .. }
+        | Call::PutParameter { .. }
+        | Call::DeleteParameters { .. } => Service::Ssm,
         Call::Associate { .. } | Call::AssociationStatus { .. } | Call::Disassociate { .. } | Call::CheckHealth { .. } => {
             Service::OpsworksCm
         }
@@ -569,6 +583,7 @@ fn fail(call: &Call, failure: Failure) -> Answer {
         Call::Receive { .. } => Answer::Received(Err(failure)),
         Call::Extend { .. } | Call::Release { .. } | Call::Delete { .. } | Call::DeleteParameters { .. } => Answer::Entries(Err(failure)),
         Call::DeadLetter { .. } => Answer::DeadLettered(Err(failure)),
+        Call::PutParameter { .. } => Answer::Delivered(Err(failure)),
         Call::DescribeInstances { .. } => Answer::Instances(Err(failure)),
         Call::DescribeHooks { .. } => Answer::Hooks(Err(failure)),
         Call::FindWhereabouts { .. } => Answer::Whereabouts(Err(failure)),
