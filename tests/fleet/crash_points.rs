@@ -21,7 +21,7 @@ fn ends_well(repeated: Repeated, kill: Option<Kill>) -> Fleet {
         assert_eq!(action.closed_by, Some(Closing::Completed), "{repeated:?}, {kill:?}: {action:?}");
         assert_eq!(action.result.as_deref(), Some("CONTINUE"), "{repeated:?}, {kill:?}: {action:?}");
     }
-    assert_eq!(state.counts.associations > 0, true);
+    assert!(state.counts.associations > 0);
     fleet
 }
 

@@ -185,7 +185,8 @@ impl Judge<'_> {
                 }
                 Happened::DisassociateAccepted => {
                     let again = failed.contains(entry.node.as_str()) || self.may_deny_success(&entry.server);
-                    if !self.is_leaving(&entry.node, at) && !(again && self.waits_for_launch(&entry.node, at)) {
+                    let fine = self.is_leaving(&entry.node, at) || (again && self.waits_for_launch(&entry.node, at));
+                    if !fine {
                         broken.push(format!("{} was taken off at {at} although it lives", entry.node));
                     }
                 }
