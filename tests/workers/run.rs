@@ -197,11 +197,8 @@ impl<'a> Run<'a> {
         let aws = Aws::fixed_with(&rooms::aws_settings(config), "http://127.0.0.1:4599", "simulated", surround).expect("there is a region");
         let settings = config.core_settings();
         let services = rooms::services(config, &settings, &aws).expect("the rooms can be made");
-        let names = ObserverSettings {
-            worker: config.worker.clone(),
-            routes: rooms::route_names(config, &settings),
-            audit: AuditTarget::Off,
-        };
+        let names =
+            ObserverSettings { worker: config.worker.clone(), routes: rooms::route_names(config, &settings), audit: AuditTarget::Off };
         let (heard, reasons) = (Arc::clone(&stage), Arc::clone(&self.reasons));
         let observer = Observer::new(names).expect("there is no audit trail to open").tapped(move |observation| {
             heard.note(|| format!("worker {worker} says {observation:?}"));
@@ -223,13 +220,15 @@ impl<'a> Run<'a> {
         match deed {
             Deed::Launch { group, agent, into_pool } => {
                 let to = if *into_pool { Place::WarmPool } else { Place::AutoScalingGroup };
-                let launched = self.stage.world(|world, now| world.launch(now, GROUPS[*group], 1, to, Some(agent)).expect("there is the group"));
+                let launched =
+                    self.stage.world(|world, now| world.launch(now, GROUPS[*group], 1, to, Some(agent)).expect("there is the group"));
                 if agent.material != Material::Good {
                     self.outcome.unsound.extend(launched.iter().map(|instance| (instance.to_string(), agent.material.clone())));
                 }
             }
             Deed::Terminate { pick, early } => {
-                let chosen = self.choose(*pick, |state| (state == LifecycleState::InService) != *early && !state.name().contains("Terminat"));
+                let chosen =
+                    self.choose(*pick, |state| (state == LifecycleState::InService) != *early && !state.name().contains("Terminat"));
                 if let Some(chosen) = chosen
                     && self.stage.world(|world, now| world.terminate(now, &chosen))
                 {
@@ -243,7 +242,8 @@ impl<'a> Run<'a> {
             }
             Deed::LeavePool { group } => drop(self.stage.world(|world, now| world.leave_warm_pool(now, GROUPS[*group], 1))),
             Deed::Maintenance { server, for_ms } => {
-                self.stage.world(|world, now| world.set_server_status(now, SERVERS[*server], ServerStatus::UnderMaintenance, Some(*for_ms)));
+                self.stage
+                    .world(|world, now| world.set_server_status(now, SERVERS[*server], ServerStatus::UnderMaintenance, Some(*for_ms)));
             }
             Deed::Garbage { number } => {
                 let body = GARBAGE[number % GARBAGE.len()];

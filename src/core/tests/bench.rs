@@ -12,8 +12,8 @@ use crate::core::settings::{DeleteKey, KeySource, OnFailure, Route, Settings, Un
 use crate::core::{Core, Flight, Moment, Timer, samples};
 use crate::event::{LifecycleAction, Transition};
 use crate::facts::{
-    ActionReply, ActionResult, Certificate, CommandId, CommandOutput, Health, HookFacts, InstanceSeen, KeyAnswer, KeyMaterial, LifecycleState,
-    QueueFacts, ReceivedMessage, Registration, RegistrationStatus, StatusToken, Whereabouts,
+    ActionReply, ActionResult, Certificate, CommandId, CommandOutput, Health, HookFacts, InstanceSeen, KeyAnswer, KeyMaterial,
+    LifecycleState, QueueFacts, ReceivedMessage, Registration, RegistrationStatus, StatusToken, Whereabouts,
 };
 use crate::names::{AccountId, GroupName, HookName, InstanceId, LifecycleActionToken, MessageId, ReceiptHandle, Region, Template};
 use crate::retry::{Class, Failure, Schedule};
