@@ -56,10 +56,11 @@ impl Totals {
         self.add("hours", 0);
         self.add("milliseconds", usize::try_from(outcome.took_ms).expect("a count"));
         for fault in &state.faults {
-            let kind = match fault.fault.effect {
+            let kind = match &fault.fault.effect {
                 Effect::Latency { .. } => "fault: slow",
                 Effect::Throttle { .. } => "fault: throttled",
                 Effect::Error { status: 500.., .. } => "fault: 5xx",
+                Effect::Error { code: Some(code), .. } if code == plan::EXPIRED => "fault: credentials expired",
                 Effect::Error { .. } => "fault: no such server",
                 Effect::Drop => "fault: dropped",
                 Effect::LoseAnswer => "fault: answer lost",
