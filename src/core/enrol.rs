@@ -298,7 +298,7 @@ impl Core {
                 action.second_chance = SecondChance::Taken;
                 self.begin_associate(id);
             }
-            Order::Disassociate => self.disassociation_failed(id, reason),
+            Order::Disassociate => self.disassociation_failed(id, reason, true),
         }
     }
 

@@ -216,7 +216,8 @@ impl Judge<'_> {
             let abandons = self.fleet.plan.settings.routes[route].on_failure == OnFailure::Abandon;
             // With the same message on two workers one may take off what the other has just put in service; then a letter says so.
             let told = self.letters.iter().any(|letter| {
-                letter.attributes.get("EnrolldReason").is_some_and(|reason| reason == "taken_off") && letter.body.contains(id.as_str())
+                let says = |name: &str, what: &str| letter.attributes.get(name).is_some_and(|text| text == what);
+                (says("EnrolldReason", "taken_off") || says("EnrolldOutcome", "continued")) && letter.body.contains(id.as_str())
             });
             if lives && abandons && !servers[SERVERS[route]].nodes.contains_key(id) && self.was_taken_off_between_workers(id) {
                 self.excused += 1;
@@ -231,13 +232,14 @@ impl Judge<'_> {
 
     /// Whether a node was taken off while its launch waited, and the worker that did so came to an end before it could put it back or
     /// say so; another worker, with the same message, put the instance in service meanwhile. Three things must meet for it: a message
-    /// on two workers, a server that calls an association failed that stands, and a crash.
+    /// on two workers, a server that calls an association failed that stands, and a run that was cut off.
     fn was_taken_off_between_workers(&self, node: &str) -> bool {
         let plan = &self.fleet.plan;
         let mut of_node = self.details.associations.iter().filter(|entry| entry.node == node);
         let taken_off = of_node.any(|entry| entry.what == Happened::DisassociateAccepted && self.waits_for_launch(node, entry.at_ms));
         let route = self.details.instances.get(node).map_or(0, |one| route_of(&one.group));
-        plan.workers > 1 && plan.has_crashes() && taken_off && self.may_deny_success(SERVERS[route])
+        let cut_off = plan.has_crashes() || plan.odds.panics > 0.0;
+        plan.workers > 1 && cut_off && taken_off && self.may_deny_success(SERVERS[route])
     }
 
     /// While a server is down, it is asked once in each interval by each worker, however many wait.

@@ -140,11 +140,13 @@ impl Plan {
         self.max_receive_count < 20
     }
 
-    /// Whether any worker or message is held up long enough for a short hook to run out.
+    /// Whether any worker or message can be held up long enough for a short hook to run out.
     pub fn is_disturbed(&self) -> bool {
         let odds = &self.odds;
         let calls = odds.throttled + odds.server_error + odds.dropped + odds.answer_lost + odds.hangs + odds.panics + odds.slow > 0.0;
-        calls || self.has_crashes() || !self.outages_is_empty()
+        let settings = &self.settings;
+        let narrow = settings.max_open < 100 || settings.max_calls < 8 || settings.routes.iter().any(|route| route.max_rate.is_some());
+        calls || narrow || self.has_crashes() || !self.outages_is_empty()
     }
 
     /// Whether workers die, stand still or are replaced.
