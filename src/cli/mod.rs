@@ -8,6 +8,7 @@ pub mod health;
 mod rooms;
 pub mod run;
 pub mod simulate;
+pub mod sweep;
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -50,6 +51,7 @@ pub enum Command {
     Run(run::RunArgs),
     Check(check::CheckArgs),
     DeadLetters(dead_letters::DeadLettersArgs),
+    Sweep(sweep::SweepArgs),
     Simulate(simulate::SimulateArgs),
     Demo(demo::DemoArgs),
     Health(health::HealthArgs),
@@ -69,6 +71,7 @@ impl Cli {
                 Command::Run(args) => run::run(args).await,
                 Command::Check(args) => check::run(args).await,
                 Command::DeadLetters(args) => dead_letters::run(args).await,
+                Command::Sweep(args) => sweep::run(args).await,
                 Command::Simulate(args) => simulate::run(args).await.map(|()| ExitCode::SUCCESS).map_err(CommandError::failed),
                 Command::Demo(args) => demo::run(args).await,
                 Command::Health(args) => health::run(args).await,
