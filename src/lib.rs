@@ -24,6 +24,7 @@
 //! | [`aws`] | the one shared SDK configuration: HTTP client, time-outs, roles, endpoints | what is called with it |
 //! | [`observe`] | what gets logged, counted, timed, audited | decisions |
 //! | [`config`] | the file and the environment, checked | the rooms it configures |
+//! | [`sweep`] | finding what hooks missed: nodes left behind, instances that nobody comes for | completing anything |
 //! | [`cli`] | one file per command; turns configuration into rooms and runs them | everything else's insides |
 //! | [`policy`] | the IAM permissions that a configuration needs | AWS itself |
 //! | [`simulator`] | the AWS that the worker sees, in one process | the worker's code |
@@ -52,3 +53,4 @@ pub mod registrar;
 pub mod removal;
 pub mod retry;
 pub mod simulator;
+pub mod sweep;

@@ -1,6 +1,7 @@
 //! Auto Scaling: verify, hooks, heartbeat, complete, and the proof of a termination; and what each of its errors means.
 
 mod errors;
+mod fleet;
 mod whereabouts;
 
 use aws_sdk_autoscaling::Client;
@@ -13,7 +14,8 @@ use crate::facts::{ActionReply, ActionResult, HookFacts, InstanceSeen, Lifecycle
 use crate::names::{GroupName, HookName, InstanceId};
 use crate::retry::Failure;
 pub use errors::{classify, says_no_active_action};
-pub use whereabouts::proof;
+pub use fleet::{HookTarget, Page};
+pub use whereabouts::{ActivitySeen, proof};
 
 /// A bound on pages for answers that never need more than one: a service that pages for ever must not hold a call.
 const MOST_PAGES: usize = 10;

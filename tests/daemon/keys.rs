@@ -54,16 +54,21 @@ async fn run_command_waits_for_agents_that_register_late_and_takes_what_the_comm
 }
 
 #[tokio::test]
-async fn a_command_that_fails_abandons_its_own_launch_and_no_other() {
+async fn a_command_that_keeps_failing_abandons_its_own_launch_when_its_time_is_over_and_holds_up_no_other() {
     let bench = Bench::start(|fixture| fixture.groups[0].options.replace_abandoned = false).await;
-    let _worker = bench.worker_with(&by_run_command(&bench), |_| {});
+    let _worker = bench.worker_with(&by_run_command(&bench), |config| config.routes[0].timeout = Duration::from_secs(8));
     let failing = bench.launch_with(agent(0, CommandOutcome::Failed));
-    let good = bench.launch_with(agent(0, CommandOutcome::Success));
-    bench.until_in_service(std::slice::from_ref(&good)).await;
+    // This one's fails too while there is no key yet.
+    let publish = Publish::RunCommand { after_ms: 1200 };
+    let late = bench.launch_with(AgentOptions { publish, ..agent(0, CommandOutcome::Success) });
+    bench.until_in_service(std::slice::from_ref(&late)).await;
     bench.until_state(&failing, LifecycleState::Terminated).await;
     bench.until_empty().await;
-    assert_eq!(bench.nodes(SERVER), [good]);
-    assert_eq!(bench.letters()[0].1.as_deref(), Some("command_failed"));
+    assert_eq!(bench.nodes(SERVER), [late]);
+    let letter = bench.queue(LETTERS).messages.remove(0);
+    assert_eq!(letter.attributes["EnrolldReason"], "deadline");
+    assert!(letter.attributes["EnrolldDetail"].contains("command"), "{:?}", letter.attributes);
+    assert!(bench.details().commands.len() >= 4, "each was asked again");
 }
 
 /// A certificate request for that name.

@@ -16,9 +16,10 @@ async fn of_200_launches_for_a_server_that_does_not_exist_few_are_abandoned_and_
     let bench = Bench::start(|fixture| fixture.servers.clear()).await;
     let first = bench.launch(LAUNCHES);
     let worker = bench.worker(|config| config.routes[0].timeout = Duration::from_secs(2));
-    // The first few are abandoned at their deadline and replaced; theirs comes too, and abandons nobody any more.
-    let passed = tokio::time::Instant::now() + Duration::from_secs(7);
-    tokio::time::sleep_until(passed).await;
+    // The first few are abandoned at their deadline and replaced; the deadlines of those come too, and nobody is abandoned any more.
+    let held = |bench: &Bench| bench.summary().groups[GROUP].abandoned >= 5 && bench.summary().queues[QUEUE].in_flight == LAUNCHES;
+    bench.until("a few are abandoned, and the others held", held).await;
+    tokio::time::sleep(Duration::from_secs(4)).await;
     let abandoned = bench.summary().groups[GROUP].abandoned;
     assert_eq!(abandoned, 5, "as many as max_abandons allows, whose default is 5, and not one more");
     assert!(bench.calls("opsworks-cm:AssociateNode") < 100, "one probe for all: {:?}", bench.summary().calls);

@@ -2,6 +2,9 @@
 
 #[path = "../common/chef.rs"]
 mod chef;
+mod end_to_end;
+#[path = "../common/fleet.rs"]
+mod fleet;
 mod server;
 
 use chef::{NodeKey, all_nodes, order, settings};

@@ -88,9 +88,14 @@ impl Goiardi {
         format!("http://127.0.0.1:{}", self.port)
     }
 
+    /// The file with the key of the client that may do everything.
+    pub fn admin_file(&self) -> PathBuf {
+        self.folder.join("admin.pem")
+    }
+
     /// The key of the client that may do everything.
     pub fn admin(&self) -> PrivateKey {
-        PrivateKey::read(&self.folder.join("admin.pem")).expect("goiardi writes it for its owner alone")
+        PrivateKey::read(&self.admin_file()).expect("goiardi writes it for its owner alone")
     }
 
     /// Asks the server as somebody, by a signer that shares nothing with the one that is tested.

@@ -1,5 +1,8 @@
 //! enrolld's Puppet registrar against a real Puppet Server. Run by `tests/puppetserver/run`, which makes and starts the server.
 
+mod end_to_end;
+#[path = "../common/fleet.rs"]
+mod fleet;
 mod server;
 
 use enrolld::facts::{Health, NodeList, Registration};

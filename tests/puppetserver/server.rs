@@ -64,6 +64,18 @@ impl Server {
         self.http(path, &self.folder.join("admin.pem"), &self.folder.join("admin.key"))
     }
 
+    /// The server as a route's `registrar` names it.
+    pub fn as_configured(&self) -> String {
+        let file = |name: &str| self.folder.join(name).display().to_string();
+        format!(
+            r#"{{ kind = "puppet-ca", url = "https://localhost:{}", certificate = "{}", private_key = "{}", ca_file = "{}" }}"#,
+            self.port,
+            file("admin.pem"),
+            file("admin.key"),
+            file("ca.pem")
+        )
+    }
+
     pub fn registrar(&self, replace_existing: bool) -> PuppetCa {
         made(self.admin(""), replace_existing)
     }
@@ -210,6 +222,11 @@ impl Node {
         params.distinguished_name.push(DnType::CommonName, name);
         let request = params.serialize_request(&*key).unwrap().pem().unwrap();
         Self { name: name.to_owned(), key, request }
+    }
+
+    /// Its certificate request in PEM.
+    pub fn request(&self) -> &str {
+        &self.request
     }
 
     pub fn material(&self) -> KeyMaterial {

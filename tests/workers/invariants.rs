@@ -112,9 +112,10 @@ impl Judge<'_> {
             }
             Happened::DisassociateAccepted => {
                 // An association that failed or was refused after it was asked for twice is begun anew.
-                let failed = |entry: &&LogEntry| entry.what == Happened::AssociateFailed && entry.at_ms <= at;
-                let again = self.plan.refuses || self.nodes[node.as_str()].iter().copied().any(|entry| failed(&entry));
-                if !self.is_leaving(node, at) && !(again && self.waits_for_launch(node, at)) {
+                let mut failed = self.nodes[node.as_str()].iter().filter(|entry| entry.what == Happened::AssociateFailed);
+                let again = self.plan.refuses || failed.any(|entry| entry.at_ms <= at);
+                let may = self.is_leaving(node, at) || again && self.waits_for_launch(node, at);
+                if !may {
                     self.complain(format!("{node} was taken off at {at} although it lives"));
                 }
             }

@@ -2,7 +2,7 @@
 //! services, over an HTTP client without sockets.
 //!
 //! `ENROLLD_TIER2_SEEDS=5000 cargo test --test workers` tries more of them; `ENROLLD_TIER2_SEED=17 cargo test --test workers --
-//! --nocapture` repeats one and tells what happened.
+//! --nocapture` repeats one and tells what happened. Both together try so many from that one on.
 //!
 //! The time is the test's own, not tokio's paused clock: that one needs a feature of tokio's which would have everything above tokio
 //! built twice, once for the tests and once for the program. A single-threaded runtime without drivers tells when it would go to
@@ -56,10 +56,11 @@ impl Totals {
         self.add("hours", 0);
         self.add("milliseconds", usize::try_from(outcome.took_ms).expect("a count"));
         for fault in &state.faults {
-            let kind = match fault.fault.effect {
+            let kind = match &fault.fault.effect {
                 Effect::Latency { .. } => "fault: slow",
                 Effect::Throttle { .. } => "fault: throttled",
                 Effect::Error { status: 500.., .. } => "fault: 5xx",
+                Effect::Error { code: Some(code), .. } if code == plan::EXPIRED => "fault: credentials expired",
                 Effect::Error { .. } => "fault: no such server",
                 Effect::Drop => "fault: dropped",
                 Effect::LoseAnswer => "fault: answer lost",
@@ -92,10 +93,10 @@ fn try_seed(seed: u64, tracing: Tracing, totals: &Mutex<Totals>) -> Vec<String> 
 #[test]
 fn whole_workers_lose_nothing_whatever_breaks() {
     let began = Instant::now();
-    let one = from_environment("ENROLLD_TIER2_SEED");
-    let tracing = if one.is_some() { Tracing::Aloud } else { Tracing::Off };
-    let seeds = from_environment("ENROLLD_TIER2_SEEDS").unwrap_or(SEEDS);
-    let (first, last) = one.map_or((0, seeds), |one| (one, one + 1));
+    let (named, number) = (from_environment("ENROLLD_TIER2_SEED"), from_environment("ENROLLD_TIER2_SEEDS"));
+    let first = named.unwrap_or(0);
+    let last = first + number.unwrap_or(if named.is_some() { 1 } else { SEEDS });
+    let tracing = if last - first == 1 { Tracing::Aloud } else { Tracing::Off };
     let next = AtomicU64::new(first);
     let totals = Mutex::new(Totals::default());
     let threads = std::thread::available_parallelism().map_or(1, usize::from);

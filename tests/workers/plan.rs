@@ -16,6 +16,8 @@ pub const GROUPS: [&str; 2] = ["web-blue", "db-blue"];
 pub const SERVERS: [&str; 2] = ["prod-chef", "other-chef"];
 pub const QUEUE: &str = "enrolld-lifecycle";
 pub const DEAD_LETTERS: &str = "enrolld-dead-letters";
+/// What every service says to credentials that expired.
+pub const EXPIRED: &str = "ExpiredTokenException";
 const ACCOUNT: &str = "123456789012";
 const SECOND: u64 = 1_000;
 
@@ -96,9 +98,10 @@ impl Plan {
         let refuses = dice.chance(0.3);
         let mut fixture = fixture(dice, failures, refuses);
         fixture.faults = faults(dice, span);
-        let route_fault = dice.chance(0.15);
+        let route_fault = dice.chance(0.2);
         if route_fault {
-            fixture.faults.push(no_server(dice, span));
+            let fault = if dice.chance(0.6) { no_server(dice, span) } else { no_credentials(dice, span) };
+            fixture.faults.push(fault);
         }
         let workers = dice.between(1, 2) as usize;
         let off = dice.pick(&[0, 0, 2_000, 300_000]);
@@ -322,12 +325,19 @@ fn no_server(dice: &mut Dice, span: u64) -> Fault {
     Fault { id: None, operation: "opsworks-cm:*".into(), effect, probability: 1.0, limit: None, after_ms, for_ms: Some(for_ms) }
 }
 
+/// Nobody knows the workers for a while.
+fn no_credentials(dice: &mut Dice, span: u64) -> Fault {
+    let effect = Effect::Error { status: 403, code: Some(EXPIRED.into()), message: Some("The security token is expired".into()) };
+    let (after_ms, for_ms) = (dice.between(0, span / 2), dice.between(10, 120) * SECOND);
+    Fault { id: None, operation: "*".into(), effect, probability: 1.0, limit: None, after_ms, for_ms: Some(for_ms) }
+}
+
 /// The lifecycle actions: terminations and moves come after launches, some of them before these are over.
 fn actions(dice: &mut Dice, span: u64) -> Vec<(u64, Deed)> {
     let mut script = Vec::new();
     let burst = dice.chance(0.4).then(|| dice.moment(span / 2));
     for _ in 0..dice.between(5, 10) {
-        let at = burst.map_or_else(|| dice.moment(span / 2), |burst| burst);
+        let at = burst.unwrap_or_else(|| dice.moment(span / 2));
         let group = usize::from(dice.chance(0.35));
         let material = match dice.between(0, 14) {
             0 => Material::Garbage,
