@@ -7,13 +7,11 @@ use enrolld::core::observation::{Gauges, Observation};
 use enrolld::core::{Core, Moment, Outbox};
 use enrolld::simulator::model::World;
 use enrolld::simulator::model::agent::AgentOptions;
-use enrolld::simulator::model::autoscaling::{LifecycleState, Place};
-use enrolld::simulator::model::sqs::wire::MessageAttributes;
 use enrolld::simulator::model::state::State;
 use fastrand::Rng;
 
-use crate::plan::{BEGIN, Deed, Dice, Forgery, GROUPS, LAUNCH_HOOK, Plan, SERVERS, TERMINATE_HOOK};
-use crate::services::{self, ACCOUNT, QUEUE, Services};
+use crate::plan::{BEGIN, Dice, Plan, SERVERS};
+use crate::services::{QUEUE, Services};
 
 /// A fleet that has not come to rest by then never will.
 const LONGEST_MS: u64 = 8 * 3600 * 1000;
@@ -154,10 +152,13 @@ pub struct Fleet {
 macro_rules! trace {
     ($fleet:expr, $($text:tt)*) => {
         if $fleet.trace {
-            println!("{:>9.3} {}", ($fleet.now - BEGIN) as f64 / 1000.0, format!($($text)*));
+            println!("{:>9.3} {}", ($fleet.now - $crate::plan::BEGIN) as f64 / 1000.0, format!($($text)*));
         }
     };
 }
+
+mod calls;
+mod deeds;
 
 impl Fleet {
     pub fn new(plan: Plan, trace: bool) -> Self {
@@ -279,8 +280,6 @@ impl Fleet {
             Event::Look => self.look(),
         }
     }
-
-    // The workers.
 
     fn start(&mut self, number: usize) {
         if self.workers[number].core.is_some() {
@@ -453,286 +452,6 @@ impl Fleet {
         }
     }
 
-    // Their calls.
-
-    fn begin(&mut self, key: Key, call: Call) {
-        let worker = &mut self.workers[key.worker];
-        worker.calls += 1;
-        let ordinal = worker.calls;
-        if key.worker == 0 && key.run == 1 && self.kill == Some(Kill::BeforeCall(ordinal)) {
-            trace!(self, "  w0 is about to make its call {ordinal}, {}", call.operation());
-            return self.crash(0, 1_000);
-        }
-        self.calls += 1;
-        self.called.push((key.worker, call.operation()));
-        let calm = self.now >= self.plan.calm_at;
-        let odds = self.plan.odds;
-        let longest = u64::try_from(self.plan.settings.call_timeout.as_millis()).unwrap();
-        let mut fate = Fate::Answered;
-        let spared = self.plan.spares_receives() && matches!(call, Call::Receive { .. });
-        if !calm && !spared {
-            let mut roll = self.dice.0.f64();
-            for (odd, what) in [
-                (odds.throttled, Fate::Throttled),
-                (odds.server_error, Fate::ServerError),
-                (odds.dropped, Fate::Dropped),
-                (odds.answer_lost, Fate::AnswerLost),
-                (odds.hangs, Fate::Hung),
-                (odds.panics, Fate::Panicked),
-                (odds.slow, Fate::Slow),
-            ] {
-                if roll < odd {
-                    fate = what;
-                    break;
-                }
-                roll -= odd;
-            }
-        }
-        *self.fates.entry(fate).or_default() += 1;
-        self.knock(key, &call, fate);
-        let leg = |dice: &mut Dice, most: u64| dice.between(1, most.max(1));
-        let (mut process_after, mut answer_after) = (leg(&mut self.dice, self.plan.latency_ms), leg(&mut self.dice, self.plan.latency_ms));
-        match fate {
-            Fate::Slow => {
-                process_after = leg(&mut self.dice, longest / 2);
-                answer_after = leg(&mut self.dice, longest / 2 - 1);
-            }
-            Fate::Hung => answer_after = longest,
-            _ => {}
-        }
-        trace!(self, "  w{} {} {}", key.worker, summary(&call), if fate == Fate::Answered { String::new() } else { format!("({fate:?})") });
-        let answer = match fate {
-            Fate::Throttled => Some(services::throttle(&call)),
-            Fate::ServerError => Some(services::server_error(&call)),
-            Fate::Dropped => Some(services::cut_off(&call, "connection")),
-            Fate::Hung => Some(services::cut_off(&call, "timeout")),
-            Fate::Panicked if self.dice.chance(0.5) => Some(Answer::Panicked("out of luck".into())),
-            _ => None,
-        };
-        if let (Call::Receive { wait, .. }, None) = (&call, &answer) {
-            let until = self.now + u64::try_from(wait.as_millis()).unwrap();
-            let waits = !self.services.is_out(self.now, &call) && self.services.world.visible_messages(QUEUE) == 0;
-            self.underway.insert(key, Underway { call, ordinal, fate, answer: None, answer_after, dropped: false });
-            if waits {
-                self.polls.push(key);
-                self.schedule(until, Event::PollEnds(key));
-            } else {
-                self.schedule(self.now + process_after, Event::Process(key));
-            }
-            return;
-        }
-        let refused = answer.is_some();
-        self.underway.insert(key, Underway { call, ordinal, fate, answer, answer_after, dropped: false });
-        if refused {
-            self.schedule(self.now + process_after.min(longest / 2) + answer_after, Event::Deliver(key));
-        } else {
-            self.schedule(self.now + process_after, Event::Process(key));
-        }
-    }
-
-    fn knock(&mut self, key: Key, call: &Call, fate: Fate) {
-        if let Call::Associate { route, .. } | Call::Disassociate { route, .. } | Call::CheckHealth { route } = call {
-            let clean = matches!(fate, Fate::Answered | Fate::Slow);
-            self.knocks.push(Knock { at: self.now, worker: key.worker, run: key.run, server: usize::from(route.0), clean });
-        }
-    }
-
-    fn process(&mut self, key: Key) {
-        let Some(underway) = self.underway.get_mut(&key) else { return };
-        let mut answer = self.services.perform(self.now, &underway.call);
-        match underway.fate {
-            Fate::AnswerLost => answer = services::cut_off(&underway.call, "connection"),
-            Fate::Panicked => answer = Answer::Panicked("out of luck".into()),
-            _ => {}
-        }
-        underway.answer = Some(answer);
-        let (at, processed) = (self.now + underway.answer_after, Kill::Processed(underway.ordinal));
-        self.schedule(at, Event::Deliver(key));
-        if key.worker == 0 && key.run == 1 && self.kill == Some(processed) {
-            self.crash(0, 1_000);
-        }
-    }
-
-    fn deliver(&mut self, key: Key) {
-        let Some(underway) = self.underway.remove(&key) else { return };
-        let now = self.moment(key.worker);
-        let worker = &mut self.workers[key.worker];
-        let Some(core) = worker.core.as_mut().filter(|_| worker.run == key.run && !underway.dropped) else { return };
-        let answer = underway.answer.unwrap_or_else(|| services::cut_off(&underway.call, "connection"));
-        if worker.paused {
-            worker.waiting.push((key.call, answer));
-            return;
-        }
-        core.answer(now, key.call, answer);
-        worker.dirty = true;
-        if key.worker == 0 && key.run == 1 && self.kill == Some(Kill::Answered(underway.ordinal)) {
-            self.crash(0, 1_000);
-        }
-    }
-
-    /// Long polls under way take what has become visible. Those of a worker that is gone do so too: nobody gets what they bring.
-    fn serve_polls(&mut self) {
-        while !self.polls.is_empty() && self.services.world.visible_messages(QUEUE) > 0 {
-            let key = self.polls.remove(0);
-            self.process(key);
-        }
-    }
-
-    // What the plan does.
-
-    fn deed(&mut self, number: usize) {
-        let (_, deed) = self.plan.script[number].clone();
-        let name = match &deed {
-            Deed::Launch { into_pool: true, .. } => "launch into pool",
-            Deed::Launch { .. } => "launch",
-            Deed::Terminate { .. } => "terminate",
-            Deed::ReturnToPool { .. } => "return to pool",
-            Deed::LeavePool => "leave pool",
-            Deed::Detach { .. } => "detach",
-            Deed::Standby { .. } => "standby",
-            Deed::Maintenance { .. } => "maintenance",
-            Deed::Crash { .. } => "crash",
-            Deed::Pause { .. } => "pause",
-            Deed::ShutDown { .. } => "shutdown",
-            Deed::Forge { .. } => "forgery",
-            Deed::Repeat { .. } => "repetition",
-        };
-        *self.deeds.entry(name).or_default() += 1;
-        trace!(self, "{name}");
-        match deed {
-            Deed::Launch { group, agent, into_pool } => self.launch(group, Some(agent), into_pool),
-            Deed::Terminate { pick, early } => self.terminate(pick, early),
-            Deed::ReturnToPool { pick } => match self.one_in_service(pick) {
-                Some(id) => drop(self.services.world.return_to_warm_pool(self.now, &id)),
-                None => self.launch(0, None, false),
-            },
-            Deed::LeavePool => {
-                let left = GROUPS.iter().any(|group| !self.services.world.leave_warm_pool(self.now, group, 1).is_empty());
-                if !left {
-                    self.launch(0, None, false);
-                }
-            }
-            Deed::Detach { pick } => {
-                if let Some(id) = self.one_in_service(pick) {
-                    self.services.world.detach(self.now, &id);
-                }
-            }
-            Deed::Standby { pick } => {
-                if let Some(id) = self.one_in_service(pick) {
-                    self.services.world.standby(self.now, &id);
-                }
-            }
-            Deed::Maintenance { server, status, for_ms } => {
-                self.services.world.set_server_status(self.now, SERVERS[server], status, Some(for_ms));
-                // A later one replaces an earlier one.
-                for (of, _, until) in &mut self.maintenance {
-                    if *of == server {
-                        *until = (*until).min(self.now);
-                    }
-                }
-                self.maintenance.push((server, self.now, self.now + for_ms));
-            }
-            Deed::Crash { worker, down_ms } => self.crash(worker, down_ms),
-            Deed::Pause { worker, for_ms } => {
-                let paused = &mut self.workers[worker];
-                if paused.core.is_some() && !paused.paused {
-                    paused.paused = true;
-                    let run = paused.run;
-                    self.schedule(self.now + for_ms, Event::Resume(worker, run));
-                }
-            }
-            Deed::ShutDown { worker, down_ms } => {
-                let now = self.moment(worker);
-                let stopped = &mut self.workers[worker];
-                if let Some(core) = stopped.core.as_mut().filter(|_| !stopped.paused && stopped.stopping_since.is_none()) {
-                    core.shut_down(now);
-                    stopped.stopping_since = Some(self.now);
-                    stopped.down_ms = down_ms;
-                    stopped.dirty = true;
-                }
-            }
-            Deed::Forge { kind, pick } => self.forge(kind, pick),
-            Deed::Repeat { pick } => {
-                let bodies = &self.services.bodies_in_order;
-                if !bodies.is_empty() {
-                    let body = bodies[pick as usize % bodies.len()].to_string();
-                    self.send(&body);
-                }
-            }
-        }
-    }
-
-    pub fn launch(&mut self, group: usize, agent: Option<AgentOptions>, into_pool: bool) {
-        let destination = if into_pool { Place::WarmPool } else { Place::AutoScalingGroup };
-        let launched = self.services.world.launch(self.now, GROUPS[group], 1, destination, agent.as_ref()).unwrap();
-        for id in launched {
-            trace!(self, "  {id} launches in {}, {agent:?}", GROUPS[group]);
-            self.launched.push(id.to_string());
-            if let Some(agent) = &agent {
-                self.agents.insert(id.to_string(), agent.clone());
-            }
-        }
-    }
-
-    fn terminate(&mut self, pick: u64, early: bool) {
-        let state = |id: &String| self.services.world.lifecycle_state(id);
-        let on_the_way = |id: &&String| {
-            use LifecycleState as S;
-            matches!(state(id), Some(S::Pending | S::PendingWait | S::PendingProceed | S::WarmedPending | S::WarmedPendingWait))
-        };
-        let there = |id: &&String| state(id).is_some_and(|state| state.is_listed() && !state.name().contains("Terminating"));
-        let mut candidates: Vec<&String> = self.launched.iter().filter(on_the_way).collect();
-        if !early || candidates.is_empty() {
-            candidates = self.launched.iter().filter(there).collect();
-        }
-        match candidates.get(pick as usize % candidates.len().max(1)).map(|id| (*id).clone()) {
-            Some(id) => {
-                trace!(self, "  {id} terminates");
-                self.services.world.terminate(self.now, &id);
-            }
-            None => self.launch(0, None, false),
-        }
-    }
-
-    fn one_in_service(&self, pick: u64) -> Option<String> {
-        let all: Vec<_> = GROUPS.iter().flat_map(|group| self.services.world.in_service(group)).collect();
-        all.get(pick as usize % all.len().max(1)).map(ToString::to_string)
-    }
-
-    fn forge(&mut self, kind: Forgery, pick: u64) {
-        let token = self.dice.0.u128(..);
-        let hex = format!("{token:032x}");
-        let token = format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]);
-        let instance = self.one_in_service(pick).unwrap_or_else(|| "i-0a1b2c3d4e5f60718".into());
-        let unknown = format!("i-{:017x}", if pick < 100 { pick } else { 0xbeef });
-        let (instance, account, group, hook, transition) = match kind {
-            Forgery::Garbage => return self.send("{\"half\": "),
-            Forgery::TestNotification => {
-                return self.send(
-                    &serde_json::json!({"Event": "autoscaling:TEST_NOTIFICATION", "AccountId": ACCOUNT, "AutoScalingGroupName": GROUPS[0]})
-                        .to_string(),
-                );
-            }
-            Forgery::Termination => (instance, ACCOUNT, GROUPS[0], TERMINATE_HOOK, "autoscaling:EC2_INSTANCE_TERMINATING"),
-            Forgery::Launch => (instance, ACCOUNT, GROUPS[0], LAUNCH_HOOK, "autoscaling:EC2_INSTANCE_LAUNCHING"),
-            Forgery::UnknownInstance => (unknown, ACCOUNT, GROUPS[0], LAUNCH_HOOK, "autoscaling:EC2_INSTANCE_LAUNCHING"),
-            Forgery::ForeignAccount => (instance, "999999999999", GROUPS[0], TERMINATE_HOOK, "autoscaling:EC2_INSTANCE_TERMINATING"),
-            Forgery::NoRoute => (instance, ACCOUNT, "nobodys", LAUNCH_HOOK, "autoscaling:EC2_INSTANCE_LAUNCHING"),
-            Forgery::NoHook => (instance, ACCOUNT, GROUPS[0], "another-hook", "autoscaling:EC2_INSTANCE_LAUNCHING"),
-        };
-        let body = serde_json::json!({
-            "Service": "AWS Auto Scaling", "AccountId": account, "AutoScalingGroupName": group, "EC2InstanceId": instance,
-            "LifecycleHookName": hook, "LifecycleActionToken": token, "LifecycleTransition": transition,
-        });
-        self.send(&body.to_string());
-    }
-
-    fn send(&mut self, body: &str) {
-        self.services.world.deliver(self.now, QUEUE, body, &MessageAttributes::new(), 1).unwrap();
-    }
-
-    // The end.
-
     /// Ends the run once everything has rested for long enough.
     fn look(&mut self) {
         let at = self.now + LOOK_MS;
@@ -765,26 +484,4 @@ fn services_rest(state: &State) -> bool {
     let moves = |name: &str| name.ends_with("ing") && !name.ends_with("Running") || name.ends_with(":Wait") || name.ends_with(":Proceed");
     let still = state.groups.values().all(|group| !group.states.keys().any(|name| moves(name)));
     empty && still && state.counts.open_actions == 0
-}
-
-/// A call in a few words.
-fn summary(call: &Call) -> String {
-    let of = match call {
-        Call::DescribeInstances { instances, .. } | Call::SendCommand { instances, .. } | Call::FindWhereabouts { instances, .. } => {
-            format!("{instances:?}")
-        }
-        Call::Heartbeat { order, .. } => order.instance.to_string(),
-        Call::Complete { order, result, .. } => format!("{} {}", order.instance, result.as_str()),
-        Call::FetchKeys { wanted, .. } => wanted.iter().map(|one| one.instance.to_string()).collect::<Vec<_>>().join(" "),
-        Call::FetchOutput { wanted, .. } => wanted.instance.to_string(),
-        Call::DeleteParameters { parameters, .. } => format!("{parameters:?}"),
-        Call::Associate { order, .. } | Call::AssociationStatus { order, .. } | Call::Disassociate { order, .. } => order.node.to_string(),
-        Call::Extend { messages, .. } | Call::Delete { messages } => {
-            messages.iter().map(|held| held.id.to_string()).collect::<Vec<_>>().join(" ")
-        }
-        Call::Release { messages } => messages.iter().map(|(held, delay)| format!("{} {delay:?}", held.id)).collect::<Vec<_>>().join(" "),
-        Call::DeadLetter { letter, .. } => format!("{:?}", letter.attributes),
-        _ => String::new(),
-    };
-    format!("{} {of}", call.operation())
 }

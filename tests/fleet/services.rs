@@ -1,11 +1,12 @@
 //! Carries out the core's calls on the model of the services, and gives the answers that the rooms would have given: every error
 //! is classified by the room that knows the service.
 
+mod failures;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use aws_sdk_autoscaling::types::Activity;
-use enrolld::aws::{Classify, from_service};
 use enrolld::core::call::{ActionOrder, Answer, BatchAnswer, Call, InHand, KeyWanted, NodeOrder};
 use enrolld::facts::{
     ActionReply, CommandId, CommandOutput, Health, HookFacts, InstanceSeen, KeyAnswer, KeyMaterial, LifecycleState, QueueFacts,
@@ -13,18 +14,19 @@ use enrolld::facts::{
 };
 use enrolld::key_material::check::{Engine, check};
 use enrolld::names::{AccountId, GroupName, HookName, InstanceId, MessageId, ReceiptHandle, Region};
-use enrolld::retry::{Class, Failure};
+use enrolld::retry::Failure;
 use enrolld::simulator::model::autoscaling::wire as autoscaling;
 use enrolld::simulator::model::caller::Caller;
 use enrolld::simulator::model::error::ApiError;
-use enrolld::simulator::model::faults;
-use enrolld::simulator::model::operation::Service;
 use enrolld::simulator::model::opsworks_cm::wire as opsworks_cm;
 use enrolld::simulator::model::sqs::wire as sqs;
 use enrolld::simulator::model::ssm::wire as ssm;
 use enrolld::simulator::model::{Settings, World};
-use enrolld::{key_material, lifecycle, queue, registrar};
+use enrolld::{lifecycle, queue};
 use zeroize::Zeroizing;
+
+pub use failures::{cut_off, refuse, server_error, throttle};
+use failures::{of_autoscaling, of_queue, of_registrar, of_ssm};
 
 pub const QUEUE: &str = "enrolld-lifecycle";
 pub const DEAD_LETTERS: &str = "enrolld-dead-letters";
@@ -498,101 +500,5 @@ fn reply(answer: Result<(), ApiError>) -> Result<ActionReply, Failure> {
         Ok(()) => Ok(ActionReply::Accepted),
         Err(error) if lifecycle::says_no_active_action(Some(&error.code), error.message.as_deref()) => Ok(ActionReply::Closed),
         Err(error) => Err(of_autoscaling(&error)),
-    }
-}
-
-fn failure(error: &ApiError, classify: Classify) -> Failure {
-    from_service(&error.code, error.message.as_deref().unwrap_or_default(), error.status, classify)
-}
-
-fn of_queue(error: &ApiError) -> Failure {
-    failure(error, queue::classify)
-}
-
-fn of_autoscaling(error: &ApiError) -> Failure {
-    failure(error, lifecycle::classify)
-}
-
-fn of_ssm(error: &ApiError) -> Failure {
-    failure(error, key_material::classify)
-}
-
-fn of_registrar(error: &ApiError) -> Failure {
-    failure(error, registrar::classify_opsworks_cm)
-}
-
-/// The service behind a call.
-pub fn service(call: &Call) -> Service {
-    match call {
-        Call::DescribeQueue
-        | Call::Receive { .. }
-        | Call::Extend { .. }
-        | Call::Release { .. }
-        | Call::DeadLetter { .. }
-        | Call::Delete { .. } => Service::Sqs,
-        Call::DescribeInstances { .. }
-        | Call::DescribeHooks { .. }
-        | Call::FindWhereabouts { .. }
-        | Call::Heartbeat { .. }
-        | Call::Complete { .. } => Service::AutoScaling,
-        Call::FetchKeys { .. }
-        | Call::SendCommand { .. }
-        | Call::FetchOutput { .. }
-        | Call::PutParameter { .. }
-        | Call::DeleteParameters { .. } => Service::Ssm,
-        Call::Associate { .. } | Call::AssociationStatus { .. } | Call::Disassociate { .. } | Call::CheckHealth { .. } => {
-            Service::OpsworksCm
-        }
-    }
-}
-
-/// The answer of a call that is refused as a whole.
-pub fn refuse(call: &Call, error: &ApiError) -> Answer {
-    let failure = match service(call) {
-        Service::Sqs => of_queue(error),
-        Service::AutoScaling => of_autoscaling(error),
-        Service::Ssm => of_ssm(error),
-        _ => of_registrar(error),
-    };
-    fail(call, failure)
-}
-
-/// The answer of a call that was throttled, in the service's own words.
-pub fn throttle(call: &Call) -> Answer {
-    refuse(call, &faults::throttled(service(call)))
-}
-
-/// The answer of a call that met an error of the service's own.
-pub fn server_error(call: &Call) -> Answer {
-    let code = match service(call) {
-        Service::Sqs => "InternalError",
-        Service::Ssm => "InternalServerError",
-        _ => "InternalFailure",
-    };
-    refuse(call, &ApiError::new(500, code, None))
-}
-
-/// The answer of a call whose answer did not come.
-pub fn cut_off(call: &Call, code: &str) -> Answer {
-    fail(call, Failure::new(Class::Transient, code, "no answer"))
-}
-
-fn fail(call: &Call, failure: Failure) -> Answer {
-    match call {
-        Call::DescribeQueue => Answer::Queue(Err(failure)),
-        Call::Receive { .. } => Answer::Received(Err(failure)),
-        Call::Extend { .. } | Call::Release { .. } | Call::Delete { .. } | Call::DeleteParameters { .. } => Answer::Entries(Err(failure)),
-        Call::DeadLetter { .. } => Answer::DeadLettered(Err(failure)),
-        Call::PutParameter { .. } => Answer::Delivered(Err(failure)),
-        Call::DescribeInstances { .. } => Answer::Instances(Err(failure)),
-        Call::DescribeHooks { .. } => Answer::Hooks(Err(failure)),
-        Call::FindWhereabouts { .. } => Answer::Whereabouts(Err(failure)),
-        Call::Heartbeat { .. } | Call::Complete { .. } => Answer::Action(Err(failure)),
-        Call::FetchKeys { .. } => Answer::Keys(Err(failure)),
-        Call::SendCommand { .. } => Answer::CommandSent(Err(failure)),
-        Call::FetchOutput { .. } => Answer::Output(Err(failure)),
-        Call::Associate { .. } | Call::Disassociate { .. } => Answer::Registration(Err(failure)),
-        Call::AssociationStatus { .. } => Answer::Status(Err(failure)),
-        Call::CheckHealth { .. } => Answer::Health(Err(failure)),
     }
 }
