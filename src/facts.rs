@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use crate::names::{AccountId, GroupName, HookName, InstanceId, MessageId, ReceiptHandle, Region};
+use crate::names::{AccountId, GroupName, HookName, InstanceId, MessageId, NodeName, ReceiptHandle, Region};
 
 /// A message as one receive brought it.
 #[derive(Debug, Clone)]
@@ -212,11 +212,17 @@ pub enum CommandOutput {
     Failed(String),
 }
 
+/// A certificate that a server signed for a node: PEM, one certificate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Certificate(pub Arc<str>);
+
 /// What a registrar said to an association or a disassociation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Registration {
     /// Done at once.
     Done,
+    /// Done at once, and this is what the server signed for the node.
+    Signed(Certificate),
     /// Under way: ask with this token.
     InProgress(StatusToken),
 }
@@ -238,6 +244,8 @@ pub enum RegistrationStatus {
     InProgress,
     /// Done.
     Success,
+    /// Done, and this is what the server signed for the node.
+    Signed(Certificate),
     /// It failed; what the registrar can say of why.
     Failed(String),
     /// The registrar does not know the token (any more).
@@ -251,4 +259,22 @@ pub enum Health {
     Ready,
     /// It does not now; its own word for why, such as `UNDER_MAINTENANCE`.
     NotReady(String),
+}
+
+/// Where a list of nodes goes on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListMark(pub Arc<str>);
+
+/// A registrar's answer to which nodes it has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NodeList {
+    /// Some of them. A node may come twice; a name that is no [`NodeName`] is left out, since nothing of ours is called so.
+    Page {
+        /// Their names, in any order.
+        names: Vec<NodeName>,
+        /// Where the list goes on; none at its end.
+        next: Option<ListMark>,
+    },
+    /// Nothing lists the nodes of this kind of server; for a person, why.
+    Unlisted(&'static str),
 }

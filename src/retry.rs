@@ -51,9 +51,29 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// The code of a failure that found the node's name taken by another key, which was left alone.
+    pub const OTHER_KEY: &'static str = "other_key";
+    /// The code of a failure that found somebody else's request waiting to be signed under the node's name.
+    pub const FOREIGN_REQUEST: &'static str = "foreign_request";
+    /// The code of a failure that found somebody else's request signed instead of the node's.
+    pub const FOREIGN_CERTIFICATE: &'static str = "foreign_certificate";
+
     /// A failure of the given class.
     pub fn new(class: Class, code: impl Into<String>, detail: impl Into<String>) -> Self {
         Self { class, code: code.into(), detail: detail.into() }
+    }
+
+    /// Whether somebody should be woken: the node's name was contested.
+    #[must_use]
+    pub fn is_security(&self) -> bool {
+        self.class == Class::Final && [Self::FOREIGN_REQUEST, Self::FOREIGN_CERTIFICATE].contains(&self.code.as_str())
+    }
+
+    /// Whether what stands on the server under the node's name is not the node's, and was left alone: taking it off would take
+    /// something of another's.
+    #[must_use]
+    pub fn leaves_anothers(&self) -> bool {
+        self.class == Class::Final && [Self::OTHER_KEY, Self::FOREIGN_REQUEST].contains(&self.code.as_str())
     }
 
     /// Whether the failure concerns every call alike, whatever it asks: our credentials are not there, expired or unknown. Looking

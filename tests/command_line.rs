@@ -36,6 +36,36 @@ fn the_example_passes_the_offline_check_and_aws_is_said_to_be_not_tested() {
 }
 
 #[test]
+fn the_offline_check_reads_the_files_that_a_registrar_is_given() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let key = file("chef-server.pem", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n");
+    let of = |key: &str, more: &str| {
+        let registrar =
+            format!(r#"kind = "chef-server", url = "https://chef.example.com", client_name = "enrolld", client_key = "{key}"{more}"#);
+        format!(
+            "queue_url = \"https://sqs.eu-central-1.amazonaws.com/123456789012/enrolld\"\n[[route]]\nname = \"web\"\ngroups = [\"web-*\"]\n\
+             registrar = {{ {registrar} }}\nkey = {{ parameter = \"/enrolld/{{instance_id}}\", require_owner = false }}\n"
+        )
+    };
+    for (mode, name, more, said) in [
+        (0o600, "/nowhere/chef.pem", "", "/nowhere/chef.pem: it cannot be read"),
+        (0o644, key.as_str(), "", "chmod 600"),
+        (0o600, key.as_str(), "", "no RSA key of 2048 bits or more"),
+        (0o600, key.as_str(), r#", ca_file = "/nowhere/ca.pem""#, "/nowhere/ca.pem: it cannot be read"),
+    ] {
+        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(mode)).expect("the file is ours");
+        let config = file("chef-server.toml", &of(name, more));
+        for arguments in [&["check", "--offline", "--config", &config][..], &["check", "--config", &config]] {
+            let output = enrolld(arguments, &[]);
+            assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+            let printed = stdout(&output);
+            assert!(printed.contains("FAIL        route web: ") && printed.contains(said), "{said} in {printed}");
+            assert!(printed.contains("not tested  AWS"), "{printed}");
+        }
+    }
+}
+
+#[test]
 fn a_bad_file_exits_with_2_and_a_line_for_each_mistake() {
     let path = file("bad.toml", "queue_url = 5\nmax_open = \"many\"\ncolour = \"red\"\n");
     for command in ["check", "run"] {

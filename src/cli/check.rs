@@ -75,8 +75,11 @@ pub async fn run(args: CheckArgs) -> Result<ExitCode, CommandError> {
     let mut report = Report::default();
     report.ok("configuration", format!("{} is good", args.config.path().display()));
     fleet::check(&config, &mut report);
+    let files_are_good = files(&config, &mut report);
     if args.offline {
         report.not_tested("AWS", "it was not asked (--offline)");
+    } else if !files_are_good {
+        report.not_tested("AWS", "it is asked once the files can be used");
     } else {
         ask(&config, &mut report).await;
     }
@@ -85,6 +88,18 @@ pub async fn run(args: CheckArgs) -> Result<ExitCode, CommandError> {
         Output::Json => println!("{}", report.json()),
     }
     Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Reads the files that registrars are given. Who starts the worker reads them too, and it stops there.
+fn files(config: &Config, report: &mut Report) -> bool {
+    let mut good = true;
+    for route in &config.routes {
+        if let Err(error) = rooms::check_registrar_files(config, route) {
+            report.fail(format!("route {}", route.name), error.to_string(), "correct it: enrolld run would not start");
+            good = false;
+        }
+    }
+    good
 }
 
 /// Asks AWS whether what the configuration names is there and fit for it.

@@ -256,7 +256,8 @@ struct Opened {
 impl Opened {
     async fn open(config: &Config) -> Result<Self, CommandError> {
         process::keep_memory_private();
-        let stop = stop_on_signal().map_err(CommandError::failed)?;
+        let stop = stop_on_signal("what is in hand is given back first", "the letters in hand come back by themselves within a minute");
+        let stop = stop.map_err(CommandError::failed)?;
         let settings = config.core_settings();
         let aws = rooms::aws(config).await?;
         let services = rooms::services(config, &settings, &aws)?;
@@ -266,23 +267,23 @@ impl Opened {
     }
 }
 
-/// Becomes true at the first SIGINT or SIGTERM. At the second the process ends at once, and the letters come back by themselves.
-fn stop_on_signal() -> io::Result<watch::Receiver<bool>> {
+/// Becomes true at the first SIGINT or SIGTERM. At the second the process ends at once. Both say what becomes of what is under way.
+pub(super) fn stop_on_signal(first: &'static str, second: &'static str) -> io::Result<watch::Receiver<bool>> {
     let mut signals = stop_signals()?;
     let (tell, told) = watch::channel(false);
     tokio::spawn(async move {
         signals.recv().await;
-        eprintln!("enrolld: interrupted; what is in hand is given back first");
+        eprintln!("enrolld: interrupted; {first}");
         let _ = tell.send(true);
         signals.recv().await;
-        eprintln!("enrolld: interrupted twice; the letters in hand come back by themselves within a minute");
+        eprintln!("enrolld: interrupted twice; {second}");
         std::process::exit(1);
     });
     Ok(told)
 }
 
 /// Prints; that nobody reads any more (a closed pipe) is no failure.
-fn print(text: &str) -> Result<(), CommandError> {
+pub(super) fn print(text: &str) -> Result<(), CommandError> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(CommandError::failed(error)),

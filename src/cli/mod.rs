@@ -7,9 +7,10 @@ pub mod demo;
 pub mod health;
 pub mod policy;
 mod process;
-mod rooms;
+pub mod rooms;
 pub mod run;
 pub mod simulate;
+pub mod sweep;
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -53,6 +54,7 @@ pub enum Command {
     Check(check::CheckArgs),
     Policy(policy::PolicyArgs),
     DeadLetters(dead_letters::DeadLettersArgs),
+    Sweep(sweep::SweepArgs),
     Simulate(simulate::SimulateArgs),
     Demo(demo::DemoArgs),
     Health(health::HealthArgs),
@@ -73,6 +75,7 @@ impl Cli {
                 Command::Check(args) => check::run(args).await,
                 Command::Policy(args) => policy::run(args).await,
                 Command::DeadLetters(args) => dead_letters::run(args).await,
+                Command::Sweep(args) => sweep::run(args).await,
                 Command::Simulate(args) => simulate::run(args).await.map(|()| ExitCode::SUCCESS).map_err(CommandError::failed),
                 Command::Demo(args) => demo::run(args).await,
                 Command::Health(args) => health::run(args).await,

@@ -38,6 +38,8 @@ Examples:
 /// # Errors
 /// A configuration that cannot be used, or a start that failed.
 pub async fn run(args: RunArgs) -> Result<ExitCode, CommandError> {
+    // Before anything else, so that being told to stop while starting ends in order too.
+    let stop = stop_signals().map_err(CommandError::failed)?;
     let config = args.config.load()?;
     process::keep_memory_private();
     let log = logs::start(&log_settings(&config), std::env::var("RUST_LOG").ok().as_deref()).map_err(CommandError::failed)?;
@@ -56,7 +58,6 @@ pub async fn run(args: RunArgs) -> Result<ExitCode, CommandError> {
         tracing::info!(address = %listener.address(), "listening for health checks and scrapes");
         tokio::spawn(listener.run(Arc::clone(&health), observer.metrics()));
     }
-    let stop = stop_signals().map_err(CommandError::failed)?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         worker = config.worker,

@@ -8,6 +8,7 @@ pub mod keys;
 mod overrides;
 mod problem;
 mod reader;
+mod registrars;
 mod route;
 mod route_tables;
 mod rules;
@@ -23,7 +24,7 @@ use std::time::Duration;
 
 pub use overrides::NOT_CONFIGURATION;
 pub use problem::{Place, Problem, Problems};
-pub use route::{AllowedExtension, Engine, KeySource, Owner, Registrar, Route, Scope};
+pub use route::{AllowedExtension, ChefServer, Engine, KeySource, Material, NodeSettings, Owner, PuppetCa, Registrar, Route, Scope};
 pub use rules::{QueueUrl, RoleArn};
 pub use settings::Server;
 

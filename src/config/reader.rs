@@ -201,6 +201,14 @@ impl<'s, 'a> Section<'s, 'a> {
         Some(Section::new(self.source, self.path_of(name), keys, table, place, overrides))
     }
 
+    /// The text of a key of a table in this table, which decides what keys that table has.
+    pub(super) fn peek(&self, table: &str, name: &str) -> Option<&'s str> {
+        if let Some((_, value)) = self.overrides.get(&format!("{table}.{name}")) {
+            return Some(value);
+        }
+        self.table.and_then(|own| own.get(table))?.as_table()?.get(name)?.as_str()
+    }
+
     /// The tables of a list of tables, each named by its number, from 1.
     pub(super) fn tables(&self, name: &str, keys: &'static [Key]) -> Vec<Section<'s, 'a>> {
         if let Some((variable, _)) = self.overrides.get(name) {

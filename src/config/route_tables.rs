@@ -4,7 +4,8 @@ use super::Place;
 use super::keys;
 use super::problem::Refusal;
 use super::reader::Section;
-use super::route::{AllowedExtension, Engine, KeySource, Owner, Registrar, Route, Scope};
+use super::registrars;
+use super::route::{AllowedExtension, KeySource, Owner, Route, Scope};
 use super::rules::{self, RoleArn};
 use super::sense;
 use super::tables::{HOUR, MILLIS, MINUTE, SECS, schedule};
@@ -23,8 +24,8 @@ pub(super) struct ReadRoute<'s, 'a> {
     pub(super) route: Option<Route>,
 }
 
-/// Reads one route.
-pub(super) fn read_route<'s, 'a>(section: Section<'s, 'a>) -> ReadRoute<'s, 'a> {
+/// Reads one route. `allow_plain_http` is what the top of the file says of endpoints without TLS.
+pub(super) fn read_route<'s, 'a>(section: Section<'s, 'a>, allow_plain_http: bool) -> ReadRoute<'s, 'a> {
     let name = section.read("name", checked(rules::route_name));
     if matches!(section.place_of("name"), Place::Variable(_)) {
         section.refuse("name", Refusal::new("a variable cannot rename the route that it is named after", "write the name in the file"));
@@ -33,18 +34,19 @@ pub(super) fn read_route<'s, 'a>(section: Section<'s, 'a>) -> ReadRoute<'s, 'a> 
     if groups.as_ref().is_some_and(Vec::is_empty) {
         section.refuse("groups", Refusal::new("the list is empty", "name at least one group, such as [\"web-*\"]"));
     }
-    let route = read_rest(&section, name.clone(), groups.clone());
+    let route = read_rest(&section, name.clone(), groups.clone(), allow_plain_http);
     section.refuse_unknown(&[]);
     ReadRoute { section, name, groups, route }
 }
 
-fn read_rest(section: &Section<'_, '_>, name_of_route: Option<String>, groups: Option<Vec<String>>) -> Option<Route> {
+fn read_rest(
+    section: &Section<'_, '_>,
+    name_of_route: Option<String>,
+    groups: Option<Vec<String>>,
+    allow_plain_http: bool,
+) -> Option<Route> {
     let scope = read_scope(section);
-    let registrar = section.table("registrar", keys::OPSWORKS_CM).and_then(|table| {
-        let registrar = read_registrar(&table);
-        table.refuse_unknown(&[]);
-        registrar
-    });
+    let registrar = registrars::read(section, allow_plain_http);
     let key = section.table("key", keys::KEY).and_then(|table| {
         let key = read_key(&table);
         table.refuse_unknown(&[]);
@@ -56,6 +58,7 @@ fn read_rest(section: &Section<'_, '_>, name_of_route: Option<String>, groups: O
     let status_poll = schedule(section, "status_poll_initial", "status_poll_max", MILLIS(10)..=SECS(10 * MINUTE));
     let timeout = section.read("timeout", duration(SECS(1)..=SECS(48 * HOUR)));
     let on_failure = section.read("on_failure", one_of(&[("abandon", OnFailure::Abandon), ("continue", OnFailure::Continue)]));
+    let certificate_parameter = section.read_optional("certificate_parameter", |given| template(given).and_then(rules::parameter));
     let delete_key = section.read("delete_key", one_of(&[("never", DeleteKey::Never), ("on_success", DeleteKey::OnSuccess)]));
     let max_abandons = section.read("max_abandons", whole(0..=1_000_000));
     let abandon_window = section.read("abandon_window", duration(SECS(1)..=SECS(48 * HOUR)));
@@ -73,6 +76,7 @@ fn read_rest(section: &Section<'_, '_>, name_of_route: Option<String>, groups: O
         status_poll: status_poll?,
         timeout: timeout?,
         on_failure: on_failure?,
+        certificate_parameter: certificate_parameter?,
         delete_key: delete_key?,
         max_abandons: max_abandons?,
         abandon_window: abandon_window?,
@@ -91,31 +95,6 @@ fn read_scope(section: &Section<'_, '_>) -> Option<Scope> {
         section.refuse("external_id", Refusal::new("there is no role that takes it", "write role_arn too, or leave external_id out"));
     }
     Some(Scope { region: region?, role: role?, external_id: external_id? })
-}
-
-fn read_registrar(table: &Section<'_, '_>) -> Option<Registrar> {
-    #[derive(Clone, Copy)]
-    enum Kind {
-        Chef,
-        Puppet,
-    }
-    table.read("kind", one_of(&[("opsworks-cm", ())]))?;
-    let server = table.read("server", checked(rules::server_name));
-    let engine = table.read("engine", one_of(&[("chef", Kind::Chef), ("puppet", Kind::Puppet)]));
-    let organization = table.read_optional("organization", checked(rules::organization));
-    let engine = match engine? {
-        Kind::Chef => Engine::Chef { organization: organization?.unwrap_or_else(|| "default".to_owned()) },
-        Kind::Puppet => {
-            if table.has("organization") {
-                table.refuse(
-                    "organization",
-                    Refusal::new("a Puppet server has no organizations", "leave it out, or write engine = \"chef\""),
-                );
-            }
-            Engine::Puppet
-        }
-    };
-    Some(Registrar::OpsWorksCm { server: server?, engine })
 }
 
 fn read_key(table: &Section<'_, '_>) -> Option<KeySource> {

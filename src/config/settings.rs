@@ -101,6 +101,7 @@ impl Config {
             status_poll: route.status_poll,
             timeout: route.timeout,
             on_failure: route.on_failure,
+            certificate: route.certificate_parameter.clone(),
             delete_key: route.delete_key,
             max_abandons: route.max_abandons,
             abandon_window: route.abandon_window,

@@ -108,7 +108,7 @@ fn read_top<'a>(
     let worker = top.read_optional("worker", checked(rules::worker));
     let fleet_size = top.read_optional("fleet_size", whole(1..=1_000_000));
 
-    let read_routes = read_routes(top, routes, overrides, source);
+    let read_routes = read_routes(top, routes, overrides, source, plain);
     sense::of_routes(&read_routes);
     let routes: Option<Vec<Route>> = read_routes.iter().map(|read| read.route.clone()).collect();
 
@@ -154,6 +154,7 @@ fn read_routes<'s, 'a>(
     routes: Option<&'s Value<'a>>,
     mut overrides: std::collections::BTreeMap<&str, Overrides<'s>>,
     source: &'s Source<'a>,
+    allow_plain_http: bool,
 ) -> Vec<ReadRoute<'s, 'a>> {
     let mut read = Vec::new();
     let example = "begin each route with [[route]] and give it a name, groups, a registrar and a key";
@@ -180,7 +181,7 @@ fn read_routes<'s, 'a>(
                 let named = table.get("name").and_then(Value::as_str);
                 let path = named.map_or_else(|| format!("route.{}", at + 1), |name| format!("route.{}", printable(name)));
                 let over = named.and_then(|name| overrides.remove(variable_name(name).as_str())).unwrap_or_default();
-                read.push(read_route(Section::new(source, path, keys::ROUTE, Some(table), place, over)));
+                read.push(read_route(Section::new(source, path, keys::ROUTE, Some(table), place, over), allow_plain_http));
             }
         }
     }

@@ -116,6 +116,7 @@ pub(super) const OTHER_VALUES: &[(&str, &str, &str)] = &[
     ("route", "key_poll", r#""10s""#),
     ("route", "key_rate", "2.5"),
     ("route", "delete_key", r#""on_success""#),
+    ("route", "certificate_parameter", r#""/enrolld/{instance_id}/certificate""#),
     ("route", "status_poll_initial", r#""2s""#),
     ("route", "status_poll_max", r#""1m""#),
     ("route", "max_rate", "100"),
@@ -126,6 +127,28 @@ pub(super) const OTHER_VALUES: &[(&str, &str, &str)] = &[
     ("registrar", "server", r#""chef-2""#),
     ("registrar", "engine", r#""puppet""#),
     ("registrar", "organization", r#""ours""#),
+    ("chef", "kind", r#""chef-server""#),
+    ("chef", "url", r#""https://chef.example.com/organizations/other""#),
+    ("chef", "client_name", r#""somebody""#),
+    ("chef", "client_key", r#""/etc/enrolld/other.pem""#),
+    ("chef", "ca_file", r#""/etc/enrolld/ca.pem""#),
+    ("chef", "environment", r#""production""#),
+    ("chef", "run_list", r#"["role[web]", "recipe[base::hardened]"]"#),
+    ("chef", "policy_name", r#""web""#),
+    ("chef", "policy_group", r#""live""#),
+    ("chef", "replace_existing", "true"),
+    ("puppet", "kind", r#""puppet-ca""#),
+    ("puppet", "url", r#""https://puppet.example.com:8141""#),
+    ("puppet", "certificate", r#""/etc/enrolld/other.pem""#),
+    ("puppet", "private_key", r#""/etc/enrolld/other.key""#),
+    ("puppet", "ca_file", r#""/etc/enrolld/other-ca.pem""#),
+    ("puppet", "replace_existing", "true"),
+    ("command", "kind", r#""command""#),
+    ("command", "program", r#""/usr/local/bin/other""#),
+    ("command", "args", r#"["--server", "a b"]"#),
+    ("command", "timeout", r#""10s""#),
+    ("command", "env", r#"["HOME", "LANG"]"#),
+    ("command", "material", r#""certificate-request""#),
     ("key", "parameter", r#""/other/{instance_id}""#),
     ("key", "owner_role", r#""arn:aws:iam::123456789012:role/other""#),
     ("key", "require_owner", "false"),
@@ -140,7 +163,13 @@ fn companions(table: &str, key: &str) -> &'static [(&'static str, &'static str, 
         ("top", "regions") => &[("route", "region", r#""eu-west-1""#)],
         ("route", "region") => &[("top", "regions", r#"["eu-west-1"]"#)],
         ("route", "external_id") => &[("route", "role_arn", r#""arn:aws:iam::123456789012:role/enrolld""#)],
-        ("route", "allow_extensions") => &[("registrar", "engine", r#""puppet""#)],
+        ("route", "allow_extensions" | "certificate_parameter") => &[("registrar", "engine", r#""puppet""#)],
+        ("chef", "policy_name") => &[("chef", "policy_group", r#""blue""#)],
+        ("chef", "policy_group") => &[("chef", "policy_name", r#""api""#)],
+        // So that a variable for this kind finds a registrar of this kind.
+        ("chef", _) => &[("chef", "kind", r#""chef-server""#)],
+        ("puppet", _) => &[("puppet", "kind", r#""puppet-ca""#)],
+        ("command", _) => &[("command", "kind", r#""command""#)],
         ("key", "require_owner") => &[("key", "owner_role", "")],
         ("key", "document") => &[("key", "commands", r#"["cat a.pub"]"#), ("key", "owner_role", ""), ("key", "parameter", "")],
         ("key", "commands") => &[("key", "document", r#""AWS-RunShellScript""#), ("key", "owner_role", ""), ("key", "parameter", "")],
@@ -161,6 +190,13 @@ pub(super) fn file_of(lines: &[(&str, &str, &str)]) -> String {
         ("key", "parameter", r#""/enrolld/{instance_id}/public-key""#),
         ("key", "owner_role", r#""arn:aws:iam::123456789012:role/web-instances""#),
     ];
+    // A registrar of another kind takes the place of the first.
+    for (kind, its) in OTHER_KINDS {
+        if lines.iter().any(|(table, _, _)| table == kind) {
+            all.retain(|(table, _, _)| *table != "registrar");
+            all.extend(its.iter().map(|(key, value)| (*kind, *key, *value)));
+        }
+    }
     for (table, key, value) in lines {
         all.retain(|(its_table, its_key, _)| (its_table, its_key) != (table, key));
         all.push((table, key, value));
@@ -169,17 +205,54 @@ pub(super) fn file_of(lines: &[(&str, &str, &str)]) -> String {
     for (table, heading) in [("top", ""), ("route", "[[route]]"), ("registrar", "[route.registrar]"), ("key", "[route.key]")] {
         text.push_str(heading);
         text.push('\n');
-        for (_, key, value) in all.iter().filter(|(its, _, value)| *its == table && !value.is_empty()) {
+        for (_, key, value) in all.iter().filter(|(its, _, value)| table_of(its) == table && !value.is_empty()) {
             writeln!(text, "{key} = {value}").unwrap();
         }
     }
     text
 }
 
+/// The required keys of each kind of registrar but the first.
+const OTHER_KINDS: &[(&str, &[(&str, &str)])] = &[
+    (
+        "chef",
+        &[
+            ("kind", r#""chef-server""#),
+            ("url", r#""https://chef.example.com/organizations/ours""#),
+            ("client_name", r#""enrolld""#),
+            ("client_key", r#""/etc/enrolld/chef.pem""#),
+        ],
+    ),
+    (
+        "puppet",
+        &[
+            ("kind", r#""puppet-ca""#),
+            ("url", r#""https://puppet.example.com:8140""#),
+            ("certificate", r#""/etc/enrolld/puppet.pem""#),
+            ("private_key", r#""/etc/enrolld/puppet.key""#),
+            ("ca_file", r#""/etc/enrolld/puppet-ca.pem""#),
+        ],
+    ),
+    ("command", &[("kind", r#""command""#), ("program", r#""/usr/local/bin/enrol""#)]),
+];
+
+/// The table that the keys of a kind of registrar stand in.
+fn table_of(table: &str) -> &str {
+    if OTHER_KINDS.iter().any(|(kind, _)| *kind == table) { "registrar" } else { table }
+}
+
 #[test]
 fn every_key_is_read() {
     let listed: BTreeSet<(&str, &str)> = OTHER_VALUES.iter().map(|(table, key, _)| (*table, *key)).collect();
-    let tables: [(&str, &[Key]); 4] = [("top", keys::TOP), ("route", keys::ROUTE), ("registrar", keys::OPSWORKS_CM), ("key", keys::KEY)];
+    let tables: [(&str, &[Key]); 7] = [
+        ("top", keys::TOP),
+        ("route", keys::ROUTE),
+        ("registrar", keys::OPSWORKS_CM),
+        ("chef", keys::CHEF_SERVER),
+        ("puppet", keys::PUPPET_CA),
+        ("command", keys::COMMAND),
+        ("key", keys::KEY),
+    ];
     for (table, keys) in tables {
         for key in keys.iter().filter(|key| key.kind != "table") {
             assert!(listed.contains(&(table, key.name)), "{}.{} has no value in this test", table, key.name);
@@ -190,7 +263,7 @@ fn every_key_is_read() {
         let mut lines = others.to_vec();
         lines.push((table, key, value));
         let changed = read(&file_of(&lines)).unwrap_or_else(|problems| panic!("{table}.{key}: {problems}"));
-        // Only one kind of registrar is there, so its key changes nothing.
+        // Each kind of registrar has keys of its own, so that the kind alone changes nothing.
         if *key != "kind" {
             match read(&file_of(others)) {
                 Ok(before) => assert_ne!(changed, before, "{table}.{key} = {value} changed nothing"),
@@ -211,9 +284,10 @@ fn a_variable_does_what_the_file_does() {
         let variable = match *table {
             "top" => format!("ENROLLD_{upper}"),
             "route" => format!("ENROLLD_ROUTE_WEB__{upper}"),
-            table => format!("ENROLLD_ROUTE_WEB__{}__{upper}", table.to_uppercase()),
+            table => format!("ENROLLD_ROUTE_WEB__{}__{upper}", table_of(table).to_uppercase()),
         };
-        let plain = value.replace(['"', '[', ']'], "");
+        let list = value.strip_prefix('[').and_then(|value| value.strip_suffix(']'));
+        let plain = list.unwrap_or(value).replace('"', "");
         let from_variable = with(&file_of(others), &[(&variable, &plain)]).unwrap_or_else(|problems| panic!("{variable}: {problems}"));
         assert_eq!(from_variable, from_file, "{variable}={plain}");
     }
@@ -347,7 +421,27 @@ fn combinations_that_cannot_work_are_refused() {
         (GOOD.replace("[\"web-*\"]", "[]"), "groups: the list is empty"),
         (GOOD.replace("[\"web-*\"]", "[\"my group\"]").replace("/{instance_id}/", "/{group}/{instance_id}/"), "leave {group} out"),
         (GOOD.replace("[route.registrar]", "[route.registrars]"), "registrars: there is no such key; did you mean registrar?"),
-        (GOOD.replace("opsworks-cm", "chef-server"), "registrar.kind: it is the text \"chef-server\"; write \"opsworks-cm\""),
+        (
+            GOOD.replace("opsworks-cm", "chief-server"),
+            "registrar.kind: it is the text \"chief-server\"; write \"opsworks-cm\" or \"chef-server\" or \"puppet-ca\" or \"command\"",
+        ),
+        (in_route("certificate_parameter = \"/enrolld/{instance_id}/certificate\""), "only a Puppet server gives certificates back"),
+        (in_route("certificate_parameter = \"/enrolld/{instance_id}/public-key\""), "it is the parameter of the request"),
+        (in_route("certificate_parameter = \"/enrolld/certificate\""), "does not name the instance"),
+        (by_puppet().replace("groups =", "node_name = \"Web-{instance_id}\"\ngroups ="), "which no Puppet certificate can have"),
+        (by_puppet().replace("groups =", "node_name = \"web:{instance_id}\"\ngroups ="), "which no Puppet certificate can have"),
+        (by_puppet().replace("ca_file = \"/d\"", ""), "registrar.ca_file: it is missing"),
+        (by_puppet().replace("https:", "http:"), "without TLS and not on this machine"),
+        (by_command("program = \"enrol\""), "\"enrol\" is not the absolute path of a file"),
+        (by_command("args = [\"x\"]"), "registrar.program: it is missing"),
+        (by_command("program = \"/a\"\nenv = [\"ENROLLD_NODE\"]"), "\"ENROLLD_NODE\" is not a variable that can be passed on"),
+        (by_command("program = \"/a\"\nenv = [\"A=B\"]"), "\"A=B\" is not a variable that can be passed on"),
+        (by_command("program = \"/a\"\nargs = [\"\\u0000\"]"), "holds a NUL character"),
+        (by_command("program = \"/a\"\nserver = \"chef\""), "registrar.server: there is no such key"),
+        (
+            by_command("program = \"/a\"\ntimeout = \"5m\"").replace("groups =", "timeout = \"5m\"\ngroups ="),
+            "its timeout (5m) is not shorter than the route's (5m)",
+        ),
         ("route = 5".to_owned(), "route: it is not a list of tables"),
         (GOOD.replace("[[route]]", "[route]"), "route: it is not a list of tables"),
     ];
@@ -360,6 +454,18 @@ fn combinations_that_cannot_work_are_refused() {
 /// The good file with another key table.
 fn key(lines: &str) -> String {
     format!("{}[route.key]\n{lines}\n", &GOOD[..GOOD.find("[route.key]").unwrap()])
+}
+
+/// The good file with a command for its registrar.
+fn by_command(lines: &str) -> String {
+    GOOD.replace("kind = \"opsworks-cm\"\nserver = \"chef\"\nengine = \"chef\"", &format!("kind = \"command\"\n{lines}"))
+}
+
+/// The good file with a Puppet Server's authority for its registrar.
+fn by_puppet() -> String {
+    let lines =
+        "kind = \"puppet-ca\"\nurl = \"https://puppet.example.com:8140\"\ncertificate = \"/a\"\nprivate_key = \"/b\"\nca_file = \"/d\"";
+    GOOD.replace("kind = \"opsworks-cm\"\nserver = \"chef\"\nengine = \"chef\"", lines)
 }
 
 #[test]
@@ -410,4 +516,27 @@ fn the_documentation_has_every_key_as_the_code_has_it() {
         let section = format!("## {heading}\n\n{}", keys::markdown(keys));
         assert!(documentation.contains(&section), "docs/configuration.md should hold this as it is:\n\n{section}");
     }
+}
+
+#[test]
+fn a_chef_server_is_read_with_what_its_nodes_are_given_to_do() {
+    let of = |lines: &[(&str, &str, &str)]| read(&file_of(lines));
+    let Registrar::ChefServer(chef) = of(&[("chef", "environment", r#""production""#)]).unwrap().routes.remove(0).registrar else {
+        panic!("it is another kind");
+    };
+    assert_eq!(chef.url.to_string(), "https://chef.example.com/organizations/ours");
+    assert_eq!(chef.node, NodeSettings::RunList { environment: "production".into(), run_list: vec![] });
+    assert!(!chef.replace_existing);
+    let said = |lines: &[(&str, &str, &str)]| of(lines).unwrap_err().to_string();
+    assert!(said(&[("chef", "policy_name", r#""web""#)]).contains("policy_group is missing"));
+    let policy = [("chef", "policy_name", r#""web""#), ("chef", "policy_group", r#""live""#), ("chef", "run_list", r#"["role[web]"]"#)];
+    assert!(said(&policy).contains("gets this from the policy"));
+    assert!(said(&[("chef", "url", r#""http://chef.example.com""#)]).contains("without TLS"));
+    assert!(of(&[("chef", "url", r#""http://127.0.0.1:4545""#)]).is_ok());
+    assert!(of(&[("chef", "url", r#""http://chef.example.com""#), ("top", "allow_plain_http", "true")]).is_ok());
+    let colon = ("route", "node_name", r#""web:{instance_id}""#);
+    assert!(said(&[("chef", "replace_existing", "true"), colon]).contains("takes no colon"));
+    assert!(of(&[colon]).is_ok());
+    assert!(said(&[("chef", "server", r#""chef""#)]).contains("registrar.server: there is no such key"));
+    assert!(said(&[("chef", "kind", r#""chef""#)]).contains(r#"write "opsworks-cm" or "chef-server""#));
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::SignedDuration;
@@ -44,6 +45,11 @@ pub(super) fn text(given: Given<'_>) -> Result<String, Refusal> {
         Some(text) => Ok(text.to_owned()),
         None => Err(Refusal::new(format!("it is {}, not a text", given.what()), "write it in quotes")),
     }
+}
+
+/// The path of a file.
+pub(super) fn path(given: Given<'_>) -> Result<PathBuf, Refusal> {
+    text(given).map(PathBuf::from)
 }
 
 /// A text that a checked type takes, or refuses by its own rule.

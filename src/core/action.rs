@@ -8,7 +8,7 @@ use super::observation::{Outcome, Reason, Step, StepRecord, Subject};
 use super::time::Moment;
 use super::{ActionId, MessageKey};
 use crate::event::{LifecycleAction, Transition};
-use crate::facts::{ActionResult, CommandId, KeyMaterial, StatusToken};
+use crate::facts::{ActionResult, Certificate, CommandId, KeyMaterial, StatusToken};
 use crate::names::{MessageId, NodeName, ParameterName, ReceiptHandle};
 use crate::retry::{Failure, Progress};
 
@@ -35,6 +35,8 @@ pub(super) enum Stage {
     Disassociate,
     /// The registrar took the order; waiting for how it went.
     Status(Order, StatusToken),
+    /// Writing the certificate that the server signed under its parameter.
+    Deliver,
     /// Completing the lifecycle action.
     Complete(ActionResult),
     /// Auto Scaling says the action is closed: looking whether the instance is out of its waiting state.
@@ -57,6 +59,7 @@ impl Stage {
             Self::Associate => Step::Associate,
             Self::Disassociate => Step::Disassociate,
             Self::Status(..) => Step::Status,
+            Self::Deliver => Step::Deliver,
             Self::Complete(_) | Self::Confirm(_) => Step::Complete,
             Self::CleanUp => Step::CleanUp,
             Self::DeadLetter => Step::DeadLetter,
@@ -83,6 +86,16 @@ pub(super) enum Association {
     Done,
 }
 
+/// Whether an association that failed where one may have stood before was given its second chance: the node is taken off and
+/// associated once more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum SecondChance {
+    Unused,
+    /// The node is to be taken off, once it is seen to wait still: another worker may have put it in service meanwhile.
+    TakeOff,
+    Taken,
+}
+
 /// What is still to be done once it is decided how an action ends.
 #[derive(Debug, Clone)]
 pub(super) struct Ending {
@@ -90,7 +103,10 @@ pub(super) struct Ending {
     pub reason: Option<Reason>,
     pub complete: Option<ActionResult>,
     pub disassociate: bool,
+    /// Whether the key's parameter is to be deleted.
     pub clean: bool,
+    /// The same for the certificate's.
+    pub clean_certificate: bool,
     pub letter: bool,
     /// The node should be taken off and could not be: the dead letter says so.
     pub owed: bool,
@@ -99,7 +115,16 @@ pub(super) struct Ending {
 impl Ending {
     /// An ending with nothing left to do but to delete the message.
     pub fn new(outcome: Outcome) -> Self {
-        Self { outcome, reason: None, complete: None, disassociate: false, clean: false, letter: false, owed: false }
+        Self {
+            outcome,
+            reason: None,
+            complete: None,
+            disassociate: false,
+            clean: false,
+            clean_certificate: false,
+            letter: false,
+            owed: false,
+        }
     }
 
     /// The same, with the reason.
@@ -124,6 +149,8 @@ pub(super) struct Action {
     pub scope: ScopeId,
     pub node: Option<NodeName>,
     pub parameter: Option<ParameterName>,
+    /// Where the certificate is to be written that the server signs.
+    pub certificate_parameter: Option<ParameterName>,
     /// The message it came in.
     pub message: MessageId,
     /// Every message in hand that carries it, the first included.
@@ -154,13 +181,17 @@ pub(super) struct Action {
     /// Going back into the warm pool.
     pub to_pool: bool,
     pub key: Option<KeyMaterial>,
+    /// What the server signed, until it is delivered.
+    pub certificate: Option<Certificate>,
     pub association: Association,
     /// The same before the order that was sent last: it is this again if the order was plainly refused.
     pub association_before: Association,
     /// An order for its node is on its way to the server: no other is sent before that one is answered.
     pub ordering: bool,
     /// The second chance of a redelivered action was taken: disassociated and associated once more.
-    pub second_chance: bool,
+    pub second_chance: SecondChance,
+    /// An order to take the node off for its second chance was sent, and it has not been associated since.
+    pub taken_off: bool,
     /// An unknown status token was answered by giving the order again.
     pub reordered: bool,
     /// When the order whose status is waited for was taken.
@@ -183,6 +214,7 @@ impl Action {
             scope: ScopeId(0),
             node: None,
             parameter: None,
+            certificate_parameter: None,
             message,
             messages: vec![key],
             receive_count,
@@ -201,10 +233,12 @@ impl Action {
             beating: false,
             to_pool: false,
             key: None,
+            certificate: None,
             association: Association::None,
             association_before: Association::None,
             ordering: false,
-            second_chance: false,
+            second_chance: SecondChance::Unused,
+            taken_off: false,
             reordered: false,
             ordered_at: 0,
             held: false,

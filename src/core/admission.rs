@@ -62,6 +62,10 @@ impl Core {
         if self.shutdown.is_some() || self.queue.facts.is_none() || self.queue.receive_at.is_some() {
             return;
         }
+        // Whoever cannot keep what is in hand takes no more: else the leases of all run out in turn, and nothing is ever done.
+        if self.lanes.get(&LaneKey::Extend).is_some_and(|lane| lane.ready.len() > usize::from(RECEIVE_MAX)) {
+            return;
+        }
         while self.queue.polls < self.queue.wanted_polls {
             let expected = usize::from(RECEIVE_MAX) * (self.queue.polls as usize);
             let room = self.settings.max_open.saturating_sub(self.messages.len() + expected);
@@ -144,8 +148,8 @@ impl Core {
         let decoded = catch_unwind(|| event::decode(&body));
         let (claim, ending) = match decoded {
             Ok(Ok(Notification::Action(claim))) => match self.tokens.get(&claim.token) {
-                Some(&first) => return self.join(first, key),
-                None => (Some(Arc::new(claim)), None),
+                Some(&first) if self.claims_the_same(first, &claim) => return self.join(first, key),
+                _ => (Some(Arc::new(claim)), None),
             },
             Ok(Ok(Notification::Test { group })) => {
                 self.observe(Observation::TestNotification { group });
@@ -191,6 +195,7 @@ impl Core {
         if let KeySource::Parameter { name, .. } = &route.key {
             action.parameter = ParameterName::new(&name.fill(values)).ok();
         }
+        action.certificate_parameter = route.certificate.as_ref().and_then(|name| ParameterName::new(&name.fill(values)).ok());
         if action.receive_count > 1 || claim.origin == Some(Place::WarmPool) {
             action.association = Association::Maybe;
         }
@@ -217,6 +222,15 @@ impl Core {
         (!ours).then(|| undeliverable("wrong_region", format!("the event is of region {region}; list it under `regions` if that is right")))
     }
 
+    /// Whether an action in hand came of the same claim. Who shares only its token, by a mistake or a forgery, must not share its end.
+    fn claims_the_same(&self, first: ActionId, claim: &LifecycleAction) -> bool {
+        let parts = |claim: &LifecycleAction| {
+            (claim.instance.clone(), claim.group.clone(), claim.hook.clone(), claim.transition, claim.account.clone())
+        };
+        let first = self.actions.get(&first).and_then(|action| action.claim.as_deref());
+        first.is_some_and(|first| parts(first) == parts(claim))
+    }
+
     /// A message that repeats an action in hand waits for that one's result.
     fn join(&mut self, first: ActionId, key: MessageKey) {
         if let Some(message) = self.messages.get_mut(&key) {
@@ -239,7 +253,7 @@ impl Core {
         let (Some(claim), Some(route)) = (action.claim.clone(), action.route) else { return };
         let deadline = self.now.mono_ms + ms(self.settings.route(route).timeout);
         let place = (action.scope, claim.instance.clone());
-        self.tokens.insert(claim.token.clone(), id);
+        self.tokens.entry(claim.token.clone()).or_insert(id);
         let turn = self.turns.entry(place).or_default();
         let ahead = turn.front().copied();
         turn.push_back(id);

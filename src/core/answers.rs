@@ -116,6 +116,10 @@ impl Core {
                 self.lane_works(key);
                 self.for_action(&ticket, |core, id| core.take_dead_lettered(id, Ok(())));
             }
+            Answer::Delivered(Ok(())) => {
+                self.lane_works(key);
+                self.for_action(&ticket, |core, id| core.delivered(id));
+            }
             Answer::Output(Ok(output)) => {
                 self.lane_works(key);
                 self.for_action(&ticket, |core, id| core.take_output(id, output));
@@ -134,6 +138,7 @@ impl Core {
             Answer::Hooks(Err(failure))
             | Answer::Action(Err(failure))
             | Answer::DeadLettered(Err(failure))
+            | Answer::Delivered(Err(failure))
             | Answer::Output(Err(failure))
             | Answer::Registration(Err(failure))
             | Answer::Status(Err(failure)) => self.entry_failed(key, ticket, began, failure),
@@ -229,7 +234,8 @@ impl Core {
             return;
         }
         if let LaneKey::Server(server) = key {
-            if failure.class != Class::Transient {
+            // What is final for the node may be so because it is there already, from a run that nobody here knows of.
+            if !matches!(failure.class, Class::Transient | Class::Final) {
                 self.take_back_association(&ticket);
             }
             match failure.class {
@@ -314,7 +320,8 @@ impl Core {
             | LaneKey::Keys(_)
             | LaneKey::Commands(_)
             | LaneKey::Outputs(_)
-            | LaneKey::Status(_) => {
+            | LaneKey::Status(_)
+            | LaneKey::PutParameter(_) => {
                 let reason = super::observation::Reason::new(failure.code, failure.detail);
                 self.for_action(&ticket, |core, id| core.question_failed(id, reason));
             }
@@ -328,7 +335,7 @@ impl Core {
             Stage::Confirm(_) | Stage::Whereabouts | Stage::Verify if action.hook.is_none() || action.ending.is_some() => {
                 self.end(id, super::admission::undeliverable(&reason.code, reason.detail));
             }
-            Stage::Status(super::action::Order::Disassociate, _) if action.ending.is_some() => self.disassociation_failed(id, reason),
+            Stage::Status(super::action::Order::Disassociate, _) if action.ending.is_some() => self.disassociation_failed(id, reason, true),
             _ => self.fail(id, reason),
         }
     }
@@ -418,6 +425,7 @@ fn operation(key: LaneKey) -> &'static str {
         LaneKey::Outputs(_) => "GetCommandInvocation",
         LaneKey::Server(_) => "Associate",
         LaneKey::Status(_) => "AssociationStatus",
+        LaneKey::PutParameter(_) => "PutParameter",
         LaneKey::DeleteParameters(_) => "DeleteParameters",
     }
 }

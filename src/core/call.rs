@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::event::LifecycleAction;
 use crate::facts::{
-    ActionReply, ActionResult, CommandId, CommandOutput, Health, HookFacts, InstanceSeen, KeyAnswer, KeyMaterial, QueueFacts,
+    ActionReply, ActionResult, Certificate, CommandId, CommandOutput, Health, HookFacts, InstanceSeen, KeyAnswer, KeyMaterial, QueueFacts,
     ReceivedMessage, Registration, RegistrationStatus, StatusToken, Whereabouts,
 };
 use crate::names::{GroupName, HookName, InstanceId, LifecycleActionToken, MessageId, NodeName, ParameterName, ReceiptHandle};
@@ -180,6 +180,15 @@ pub enum Call {
         /// The node.
         wanted: KeyWanted,
     },
+    /// SSM PutParameter: the certificate that a server signed, for the node to read. What stood there is overwritten.
+    PutParameter {
+        /// Where to write.
+        scope: ScopeId,
+        /// Under which name.
+        parameter: ParameterName,
+        /// What.
+        certificate: Certificate,
+    },
     /// SSM DeleteParameters.
     DeleteParameters {
         /// Where to ask.
@@ -237,6 +246,7 @@ impl Call {
             Self::FetchKeys { .. } => "GetParameters",
             Self::SendCommand { .. } => "SendCommand",
             Self::FetchOutput { .. } => "GetCommandInvocation",
+            Self::PutParameter { .. } => "PutParameter",
             Self::DeleteParameters { .. } => "DeleteParameters",
             Self::Associate { .. } => "Associate",
             Self::AssociationStatus { .. } => "AssociationStatus",
@@ -275,6 +285,8 @@ pub enum Answer {
     CommandSent(Result<CommandId, Failure>),
     /// To [`Call::FetchOutput`].
     Output(Result<CommandOutput, Failure>),
+    /// To [`Call::PutParameter`].
+    Delivered(Result<(), Failure>),
     /// To [`Call::Associate`] and [`Call::Disassociate`].
     Registration(Result<Registration, Failure>),
     /// To [`Call::AssociationStatus`].
@@ -313,6 +325,7 @@ impl Answer {
             | Self::Received(Err(failure))
             | Self::Entries(Err(failure))
             | Self::DeadLettered(Err(failure))
+            | Self::Delivered(Err(failure))
             | Self::Instances(Err(failure))
             | Self::Hooks(Err(failure))
             | Self::Whereabouts(Err(failure))

@@ -96,6 +96,7 @@ impl Core {
             ending.complete = None;
             ending.disassociate = false;
             ending.clean = false;
+            ending.clean_certificate = false;
         }
         self.go_on_ending(id);
     }
@@ -110,6 +111,7 @@ impl Core {
                 if let Some(ending) = self.actions.get_mut(&id).and_then(|action| action.ending.as_mut()) {
                     ending.disassociate = false;
                     ending.clean = false;
+                    ending.clean_certificate = false;
                     ending.owed = true;
                 }
                 self.go_on_ending(id);

@@ -20,7 +20,7 @@ impl Core {
             return match action.stage {
                 Stage::Disassociate | Stage::Status(..) => {
                     let reason = self.deadline_reason(id, "the node could not be taken off its server in time");
-                    self.disassociation_failed(id, reason);
+                    self.disassociation_failed(id, reason, false);
                 }
                 Stage::CleanUp => self.cleaned_up(id),
                 _ => {}
@@ -70,6 +70,7 @@ impl Core {
             Stage::Output(_) => LaneKey::Outputs(action.route?),
             Stage::Associate | Stage::Disassociate => LaneKey::Server(server()?),
             Stage::Status(..) => LaneKey::Status(server()?),
+            Stage::Deliver => LaneKey::PutParameter(action.scope),
             Stage::Complete(_) => LaneKey::Complete(action.scope),
             Stage::CleanUp => LaneKey::DeleteParameters(action.scope),
             Stage::DeadLetter => LaneKey::DeadLetter,

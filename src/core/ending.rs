@@ -16,6 +16,7 @@ use super::time::ms;
 use super::verify::jittered;
 use super::{ActionId, Core, Timer};
 use crate::facts::ActionResult;
+use crate::names::ParameterName;
 use crate::retry::Failure;
 
 /// How long deleting a parameter may hold up an action, in milliseconds: what is left behind is found by `check`.
@@ -54,6 +55,7 @@ impl Core {
             let ending = Ending {
                 complete: Some(ActionResult::Continue),
                 clean: true,
+                clean_certificate: true,
                 letter: true,
                 owed: true,
                 ..Ending::because(Outcome::LeftBehind, reason)
@@ -65,6 +67,7 @@ impl Core {
                 complete: Some(ActionResult::Abandon),
                 disassociate: action.association > Association::None,
                 clean: true,
+                clean_certificate: true,
                 letter: true,
                 ..Ending::because(Outcome::Abandoned, reason)
             },
@@ -83,17 +86,19 @@ impl Core {
         match ending.complete {
             Some(result) if action.is_launch() || !take_off => self.begin_complete(id, result),
             _ if take_off => self.begin_disassociate(id),
-            _ if ending.clean && self.has_parameter(id) => self.begin_clean_up(id),
+            _ if self.to_clean(id).is_some() => self.begin_clean_up(id),
             _ if ending.letter => self.begin_dead_letter(id),
             _ => self.begin_delete(id),
         }
     }
 
-    fn has_parameter(&self, id: ActionId) -> bool {
-        self.actions.get(&id).is_some_and(|action| {
-            action.parameter.is_some()
-                && action.route.is_some_and(|route| matches!(self.settings.route(route).key, KeySource::Parameter { .. }))
-        })
+    /// The parameter that is to be deleted next.
+    pub(super) fn to_clean(&self, id: ActionId) -> Option<&ParameterName> {
+        let action = self.actions.get(&id)?;
+        let ending = action.ending.as_deref()?;
+        let published = matches!(self.settings.route(action.route?).key, KeySource::Parameter { .. });
+        let key = action.parameter.as_ref().filter(|_| ending.clean && published);
+        key.or_else(|| action.certificate_parameter.as_ref().filter(|_| ending.clean_certificate))
     }
 
     fn begin_complete(&mut self, id: ActionId, result: ActionResult) {
@@ -110,10 +115,11 @@ impl Core {
     }
 
     /// The node could not be taken off. A termination goes on all the same, and what is owed is written down.
-    pub(super) fn disassociation_failed(&mut self, id: ActionId, reason: Reason) {
+    pub(super) fn disassociation_failed(&mut self, id: ActionId, reason: Reason, refused: bool) {
         let Some(action) = self.actions.get_mut(&id) else { return };
-        // Where it is not even known that there was an association, a refusal to remove it may just mean that there was none.
-        let presumed = action.is_launch() && action.association != Association::Done;
+        // Where it is not even known that there was an association, a refusal to remove it may just mean that there was none. That the
+        // server was not to be had in time says nothing.
+        let presumed = action.is_launch() && action.association < if refused { Association::Done } else { Association::Maybe };
         let Some(ending) = action.ending.as_mut() else { return };
         ending.disassociate = false;
         if ending.outcome == Outcome::Left {
@@ -139,8 +145,10 @@ impl Core {
     /// The parameter is gone, or will not go.
     pub(super) fn cleaned_up(&mut self, id: ActionId) {
         self.set_deadline(id, None);
+        let keys = self.actions.get(&id).is_some_and(|action| action.parameter.is_some() && action.parameter.as_ref() == self.to_clean(id));
         if let Some(ending) = self.actions.get_mut(&id).and_then(|action| action.ending.as_mut()) {
             ending.clean = false;
+            ending.clean_certificate &= keys;
         }
         self.go_on_ending(id);
     }
@@ -170,7 +178,8 @@ impl Core {
 
     /// The dead-letter queue was taken away: nobody waits for it.
     pub(super) fn give_up_dead_letters(&mut self) {
-        let waiting: Vec<_> = self.actions.iter().filter(|(_, action)| action.stage == Stage::DeadLetter).map(|(id, _)| *id).collect();
+        let mut waiting: Vec<_> = self.actions.iter().filter(|(_, action)| action.stage == Stage::DeadLetter).map(|(id, _)| *id).collect();
+        waiting.sort_unstable();
         for id in waiting {
             self.without_dead_letter_queue(id);
         }
@@ -318,6 +327,7 @@ impl Core {
             Some(ending) if last && !ending.letter => {
                 ending.disassociate = false;
                 ending.clean = false;
+                ending.clean_certificate = false;
                 ending.letter = true;
                 ending.owed = true;
                 ending.reason.get_or_insert(reason);

@@ -1,6 +1,6 @@
 //! A launch's way from being verified to being associated: the key material, the server's gate, the status.
 
-use super::action::{Association, Order, Stage};
+use super::action::{Association, Order, SecondChance, Stage};
 use super::call::{Call, ServerId};
 use super::gate::State;
 use super::lane::{LaneKey, Ticket, Who};
@@ -8,7 +8,7 @@ use super::observation::{Observation, Reason};
 use super::settings::KeySource;
 use super::time::ms;
 use super::{ActionId, Core, Flight, Timer};
-use crate::facts::{CommandId, CommandOutput, Health, KeyAnswer, Registration, RegistrationStatus, StatusToken};
+use crate::facts::{Certificate, CommandId, CommandOutput, Health, KeyAnswer, Registration, RegistrationStatus, StatusToken};
 use crate::retry::{Class, Failure};
 
 /// An association that lately took less than this is asked after at once, in milliseconds.
@@ -91,7 +91,12 @@ impl Core {
                 self.ask_at(id, LaneKey::Outputs(route), self.now.mono_ms + ms(delay));
             }
             CommandOutput::Ended(answer) => self.take_key(id, answer),
-            CommandOutput::Failed(detail) => self.fail(id, Reason::new("command_failed", detail)),
+            // The agent is often up before the key is there, and until then the document fails.
+            CommandOutput::Failed(detail) => {
+                let Some(action) = self.actions.get_mut(&id) else { return };
+                action.cause = Some(Box::new(Failure::new(Class::Final, "command_failed", detail)));
+                self.ask_for_key_later(id);
+            }
         }
     }
 
@@ -136,9 +141,10 @@ impl Core {
         let Some(action) = self.actions.get(&id) else { return };
         let order = if action.stage == Stage::Disassociate { Order::Disassociate } else { Order::Associate };
         match answer {
-            Ok(Registration::Done) => self.order_is_done(id, order),
+            Ok(Registration::Done) => self.order_is_done(id, order, None),
+            Ok(Registration::Signed(certificate)) => self.order_is_done(id, order, Some(certificate)),
             Ok(Registration::InProgress(token)) => self.await_status(id, order, token),
-            Err(failure) => self.order_failed(id, order, Reason::new(failure.code, failure.detail)),
+            Err(failure) => self.order_failed(id, order, failure),
         }
     }
 
@@ -174,7 +180,11 @@ impl Core {
         match status {
             RegistrationStatus::Success => {
                 self.learn_typical(id);
-                self.order_is_done(id, order);
+                self.order_is_done(id, order, None);
+            }
+            RegistrationStatus::Signed(certificate) => {
+                self.learn_typical(id);
+                self.order_is_done(id, order, Some(certificate));
             }
             RegistrationStatus::InProgress => {
                 action.cause = None;
@@ -183,15 +193,16 @@ impl Core {
                 let delay = action.looking.next_delay(&schedule, &mut self.rng);
                 self.wake_stage_at(id, self.now.mono_ms + ms(delay));
             }
-            RegistrationStatus::Failed(detail) => self.order_failed(id, order, Reason::new("registrar_failed", detail)),
+            RegistrationStatus::Failed(detail) => {
+                self.order_failed(id, order, Failure::new(Class::Final, "registrar_failed", detail));
+            }
             RegistrationStatus::UnknownToken if !action.reordered => {
                 action.reordered = true;
                 self.give_order(id, order);
             }
             RegistrationStatus::UnknownToken => {
-                let reason =
-                    Reason::new("unknown_status_token", "the registrar knows neither the order's token nor that of its repetition");
-                self.order_failed(id, order, reason);
+                let detail = "the registrar knows neither the order's token nor that of its repetition";
+                self.order_failed(id, order, Failure::new(Class::Final, "unknown_status_token", detail));
             }
         }
     }
@@ -215,11 +226,16 @@ impl Core {
     }
 
     /// The registrar reported success.
-    fn order_is_done(&mut self, id: ActionId, order: Order) {
+    fn order_is_done(&mut self, id: ActionId, order: Order, certificate: Option<Certificate>) {
         let Some(action) = self.actions.get_mut(&id) else { return };
         match order {
             Order::Associate => {
                 action.association = Association::Done;
+                action.taken_off = false;
+                action.certificate = certificate.filter(|_| action.certificate_parameter.is_some());
+                if action.certificate.is_some() {
+                    return self.begin_deliver(id);
+                }
                 self.end_enrolled(id);
             }
             Order::Disassociate => {
@@ -230,29 +246,59 @@ impl Core {
                         self.go_on_ending(id);
                     }
                     // The second chance: taken off, and now associated once more.
-                    None => self.begin_associate(id),
+                    None => {
+                        action.second_chance = SecondChance::Taken;
+                        self.begin_associate(id);
+                    }
                 }
             }
         }
     }
 
+    /// Writes the certificate where the node waits for it. A second run writes the same once more.
+    fn begin_deliver(&mut self, id: ActionId) {
+        self.set_stage(id, Stage::Deliver);
+        let scope = self.scope_of(id);
+        self.ask(id, LaneKey::PutParameter(scope));
+    }
+
+    /// The node has its certificate.
+    pub(super) fn delivered(&mut self, id: ActionId) {
+        if let Some(action) = self.actions.get_mut(&id) {
+            action.certificate = None;
+        }
+        self.end_enrolled(id);
+    }
+
     /// The registrar said that an order will not succeed. What a repeated association of the same node is answered with is
     /// documented nowhere; so where an earlier run may have associated it, the node is taken off and associated once more before
-    /// the failure is believed.
-    fn order_failed(&mut self, id: ActionId, order: Order, reason: Reason) {
+    /// the failure is believed. Where the registrar says that what stands there is another's, it is neither taken off nor tried again.
+    fn order_failed(&mut self, id: ActionId, order: Order, failure: Failure) {
+        let Some(action) = self.actions.get_mut(&id) else { return };
+        let (anothers, contested) = (failure.leaves_anothers(), failure.is_security());
+        let reason = Reason::new(failure.code, failure.detail);
+        if contested && let Some(subject) = action.subject() {
+            self.observe(Observation::Security { subject, reason: reason.clone() });
+        }
         let Some(action) = self.actions.get_mut(&id) else { return };
         match order {
             Order::Associate => {
                 // By an earlier run, from the warm pool, or by an order of ours whose answer was lost.
-                let repeated = action.association_before > Association::None;
-                if repeated && !action.second_chance {
-                    action.second_chance = true;
-                    return self.begin_disassociate(id);
+                let repeated = action.association_before > Association::None && !anothers && !contested;
+                if anothers {
+                    action.association = Association::None;
+                }
+                if repeated && action.second_chance == SecondChance::Unused {
+                    action.second_chance = SecondChance::TakeOff;
+                    return self.begin_verify(id);
                 }
                 self.fail(id, reason);
             }
-            Order::Disassociate if action.ending.is_none() => self.begin_associate(id),
-            Order::Disassociate => self.disassociation_failed(id, reason),
+            Order::Disassociate if action.ending.is_none() => {
+                action.second_chance = SecondChance::Taken;
+                self.begin_associate(id);
+            }
+            Order::Disassociate => self.disassociation_failed(id, reason, true),
         }
     }
 

@@ -28,6 +28,7 @@ pub(super) enum LaneKey {
     Outputs(RouteId),
     Server(ServerId),
     Status(ServerId),
+    PutParameter(ScopeId),
     DeleteParameters(ScopeId),
 }
 
@@ -56,12 +57,13 @@ impl LaneKey {
                 | Self::Outputs(_)
                 | Self::Server(_)
                 | Self::Status(_)
+                | Self::PutParameter(_)
         )
     }
 
     /// Whether what is sent here cannot be taken back, and so needs a lease that outlives the call.
     pub fn is_irreversible(self) -> bool {
-        matches!(self, Self::Complete(_) | Self::Server(_) | Self::Delete | Self::DeleteParameters(_))
+        matches!(self, Self::Complete(_) | Self::Server(_) | Self::Delete | Self::PutParameter(_) | Self::DeleteParameters(_))
     }
 }
 

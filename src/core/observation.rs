@@ -23,6 +23,8 @@ pub enum Step {
     Disassociate,
     /// Waiting for the registrar to say how it went.
     Status,
+    /// Writing the node's certificate where it waits for it.
+    Deliver,
     /// Completing the lifecycle action.
     Complete,
     /// Deleting the node's parameter.
@@ -35,13 +37,14 @@ pub enum Step {
 
 impl Step {
     /// All of them, in the order of the way.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Verify,
         Self::Queue,
         Self::Key,
         Self::Associate,
         Self::Disassociate,
         Self::Status,
+        Self::Deliver,
         Self::Complete,
         Self::CleanUp,
         Self::DeadLetter,
@@ -58,6 +61,7 @@ impl Step {
             Self::Associate => "associate",
             Self::Disassociate => "disassociate",
             Self::Status => "status",
+            Self::Deliver => "deliver",
             Self::Complete => "complete",
             Self::CleanUp => "clean_up",
             Self::DeadLetter => "dead_letter",

@@ -128,6 +128,8 @@ pub struct Route {
     pub timeout: Duration,
     /// What a failed launch is completed with.
     pub on_failure: OnFailure,
+    /// The parameter that the certificate is written under which the server signs for a node, where the node waits for it there.
+    pub certificate: Option<Template>,
     /// When the parameter is deleted.
     pub delete_key: DeleteKey,
     /// How many launches may be abandoned for a fault of the route in `abandon_window`, before the rest are held.

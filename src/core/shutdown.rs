@@ -63,7 +63,9 @@ impl Core {
         if self.queue.polls > 0 && !giving_back {
             return self.timers.set(Timer::Sweep, &mut shutdown.sweep_at, Some(self.now.mono_ms + SWEEP_MS));
         }
-        let open: Vec<ActionId> = self.actions.keys().copied().collect();
+        let mut open: Vec<ActionId> = self.actions.keys().copied().collect();
+        // A map has no order of its own, and the same seed must end the same.
+        open.sort_unstable();
         for id in open {
             if giving_back || self.only_waits(id) {
                 self.release(id, Duration::ZERO);

@@ -2,6 +2,7 @@
 
 mod bench;
 mod broken;
+mod certificates;
 mod chaos;
 mod outages;
 mod scopes;
@@ -9,7 +10,7 @@ mod scopes;
 use std::time::Duration;
 
 use super::observation::Outcome;
-use super::settings::OnFailure;
+use super::settings::{KeySource, OnFailure};
 use crate::event::Transition::{Launching, Terminating};
 use crate::facts::{ActionResult, KeyAnswer, LifecycleState, RegistrationStatus, Whereabouts};
 use crate::retry::{Class, Failure};
@@ -102,6 +103,23 @@ fn the_key_is_waited_for_and_an_unusable_one_abandons_the_launch() {
     bench.keys.remove(&1);
     bench.run_for(30_000);
     assert_eq!(bench.outcomes(), [Outcome::Abandoned, Outcome::Enrolled]);
+}
+
+#[test]
+fn a_command_that_fails_is_sent_anew_until_the_key_is_there_or_the_time_is_over() {
+    for (failing, outcome) in [(3, Outcome::Enrolled), (u32::MAX, Outcome::Abandoned)] {
+        let mut settings = settings();
+        settings.routes[0].key = KeySource::RunCommand;
+        let mut bench = Bench::new(settings);
+        bench.failing_commands = failing;
+        bench.launch(1);
+        bench.run_for(2_000_000);
+        assert_eq!(bench.outcomes(), [outcome]);
+        assert!(bench.calls.iter().filter(|call| **call == "SendCommand").count() > 3);
+        if outcome == Outcome::Abandoned {
+            assert!(bench.letters[0].attributes.iter().any(|(_, value)| value.contains("command_failed")), "{:?}", bench.letters[0]);
+        }
+    }
 }
 
 #[test]
@@ -362,6 +380,19 @@ fn a_message_is_given_back_before_the_twelve_hours_of_sqs_are_over_and_taken_up_
     bench.server = Ok(());
     bench.run_for(60_000);
     assert_eq!(bench.outcomes(), [Outcome::Released, Outcome::Enrolled]);
+}
+
+#[test]
+fn a_node_whose_instance_went_into_service_meanwhile_is_not_taken_off_for_a_second_chance() {
+    let mut bench = Bench::new(settings());
+    bench.in_progress = true;
+    bench.statuses = vec![RegistrationStatus::Failed("exists".into())];
+    bench.launch_received(1, 2);
+    bench.run_for(500);
+    bench.set_state(1, Some(LifecycleState::Living));
+    bench.run_for(20_000);
+    assert_eq!(bench.order_of(&["Associate", "Disassociate"]), ["Associate"]);
+    assert_eq!(bench.outcomes(), [Outcome::Stale]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What Auto Scaling's word about an instance means for the claim that a notification makes.
 
-use crate::event::{LifecycleAction, Transition};
+use crate::event::{LifecycleAction, Place, Transition};
 use crate::facts::{InstanceSeen, LifecycleState};
 
 /// What the claim is worth.
@@ -30,6 +30,9 @@ pub(super) fn judge(claim: &LifecycleAction, seen: Option<&InstanceSeen>) -> Ver
         return Verdict::OtherGroup;
     }
     match claim.transition {
+        // A launch into the group never waits in the warm pool's state: that instance is on its way back into the pool. Nor does one
+        // into the pool wait in the group's: it is on its way out of it. A duplicate that comes late must not be taken for either.
+        Transition::Launching if goes_elsewhere(claim, seen.state) => Verdict::Alive,
         Transition::Launching => match seen.state {
             S::PendingWait | S::WarmedPendingWait => Verdict::Waits,
             S::Pending | S::PendingProceed | S::Unknown => Verdict::Soon,
@@ -45,6 +48,15 @@ pub(super) fn judge(claim: &LifecycleAction, seen: Option<&InstanceSeen>) -> Ver
             S::TerminatingProceed => Verdict::Leaving,
             S::Living | S::PendingWait | S::Detached => Verdict::Alive,
         },
+    }
+}
+
+/// Whether a launch waits where its claim does not lead.
+fn goes_elsewhere(claim: &LifecycleAction, state: LifecycleState) -> bool {
+    match claim.destination {
+        Some(Place::AutoScalingGroup) => state == LifecycleState::WarmedPendingWait,
+        Some(Place::WarmPool) => state == LifecycleState::PendingWait,
+        _ => false,
     }
 }
 
@@ -70,10 +82,25 @@ mod tests {
             (S::Unknown, V::Soon, V::Soon),
         ] {
             for (transition, expected) in [(Transition::Launching, launch), (Transition::Terminating, terminate)] {
-                let claim = samples::claim(transition, 1);
+                let claim = LifecycleAction { destination: None, ..samples::claim(transition, 1) };
                 let seen = InstanceSeen { instance: claim.instance.clone(), group: claim.group.clone(), state };
                 assert_eq!(judge(&claim, Some(&seen)), expected, "{state:?} for {transition:?}");
             }
+        }
+    }
+
+    #[test]
+    fn a_launch_that_leads_elsewhere_than_the_instance_waits_is_over() {
+        use LifecycleState as S;
+        for (destination, state, expected) in [
+            (Place::AutoScalingGroup, S::PendingWait, Verdict::Waits),
+            (Place::AutoScalingGroup, S::WarmedPendingWait, Verdict::Alive),
+            (Place::WarmPool, S::PendingWait, Verdict::Alive),
+            (Place::WarmPool, S::WarmedPendingWait, Verdict::Waits),
+        ] {
+            let claim = LifecycleAction { destination: Some(destination), ..samples::claim(Transition::Launching, 1) };
+            let seen = InstanceSeen { instance: claim.instance.clone(), group: claim.group.clone(), state };
+            assert_eq!(judge(&claim, Some(&seen)), expected, "{destination:?} {state:?}");
         }
     }
 

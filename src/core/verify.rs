@@ -1,7 +1,7 @@
 //! An event is a claim, not a proof: nothing is done before Auto Scaling itself shows the instance waiting in the named group, and
 //! the group has the named hook.
 
-use super::action::{Ending, HookTimes, Stage};
+use super::action::{Ending, HookTimes, SecondChance, Stage};
 use super::admission::undeliverable;
 use super::lane::{LaneKey, Ticket, Who};
 use super::observation::{Outcome, Reason};
@@ -17,6 +17,8 @@ use crate::retry::{Failure, Schedule};
 /// A sighting older than this is renewed before the registrar is asked: no node is associated that was not seen waiting within
 /// the minute before, and the call itself takes time.
 pub(super) const SIGHTING_FRESH_MS: u64 = 45_000;
+/// The same before a node is taken off for a second chance: what another worker puts in service meanwhile would be without it.
+pub(super) const SECOND_CHANCE_FRESH_MS: u64 = 10_000;
 /// A group's hooks are asked for again after this time, in milliseconds.
 const HOOKS_FRESH_MS: u64 = 600_000;
 /// A hook that is missing is believed to be missing only on an answer younger than this, in milliseconds.
@@ -68,6 +70,12 @@ impl Core {
             }
             Verdict::Soon => self.look_again(id),
             Verdict::Alive if claim.transition == Transition::Launching => {
+                if action.taken_off {
+                    let detail =
+                        "the instance went into service while its node was taken off to be associated anew; see whether it is there";
+                    let reason = Reason::new("taken_off", detail);
+                    return self.end(id, Ending { letter: true, ..Ending::because(Outcome::Stale, reason) });
+                }
                 let clean = self.cleans_after_success(id);
                 let reason = Reason::new("in_service", "the instance waits no longer, and lives");
                 self.end(id, Ending { clean, ..Ending::because(Outcome::Stale, reason) });
@@ -139,7 +147,12 @@ impl Core {
 
     /// The instance is gone or going: its node must not stay behind.
     pub(super) fn end_gone(&mut self, id: ActionId, code: &str, detail: &str) {
-        let ending = Ending { disassociate: true, clean: true, ..Ending::because(Outcome::Stale, Reason::new(code, detail)) };
+        let ending = Ending {
+            disassociate: true,
+            clean: true,
+            clean_certificate: true,
+            ..Ending::because(Outcome::Stale, Reason::new(code, detail))
+        };
         self.end(id, ending);
     }
 
@@ -246,14 +259,20 @@ impl Core {
             return self.set_stage(id, Stage::Turn);
         }
         match claim.transition {
+            Transition::Launching if action.second_chance == SecondChance::TakeOff => self.begin_disassociate(id),
             Transition::Launching if action.key.is_some() => self.begin_associate(id),
             Transition::Launching => self.begin_key(id),
             Transition::Terminating if action.to_pool => {
                 self.end(id, Ending { complete: Some(ActionResult::Continue), ..Ending::new(Outcome::Kept) });
             }
             Transition::Terminating => {
-                let ending =
-                    Ending { complete: Some(ActionResult::Continue), disassociate: true, clean: true, ..Ending::new(Outcome::Left) };
+                let ending = Ending {
+                    complete: Some(ActionResult::Continue),
+                    disassociate: true,
+                    clean: true,
+                    clean_certificate: true,
+                    ..Ending::new(Outcome::Left)
+                };
                 self.end(id, ending);
             }
         }

@@ -13,7 +13,8 @@ use super::{Letter, LettersError};
 use crate::core::call::InHand;
 use crate::names::MessageId;
 use crate::queue::{Depth, Queue};
-use crate::retry::{Class, Failure, Progress, Schedule};
+use crate::removal::{AGAIN, TRIES, retried};
+use crate::retry::{Class, Failure, Progress};
 
 /// How long letters are ours; after a death they come back so long after.
 pub const VISIBILITY: Duration = Duration::from_secs(60);
@@ -25,10 +26,6 @@ const WAIT: Duration = Duration::from_secs(1);
 const EMPTY_RECEIVES: u32 = 2;
 /// How many bytes of bodies are held at most: one may be 1 MiB.
 const MOST_BYTES: usize = 64 << 20;
-/// How often a call is tried before it has failed.
-const TRIES: u32 = 4;
-/// The waits between the tries.
-const AGAIN: Schedule = Schedule::doubling(Duration::from_millis(200), Duration::from_secs(2));
 /// A batch's entries (SQS limit).
 const BATCH: usize = 10;
 
@@ -167,24 +164,6 @@ async fn change(letters: &[InHand], call: impl AsyncFn(&[InHand]) -> crate::core
         failed += open.len();
     }
     failed
-}
-
-/// Makes a call a few times, while it fails with what may pass.
-///
-/// # Errors
-/// The last failure.
-pub(super) async fn retried<T>(call: impl AsyncFn() -> Result<T, Failure>) -> Result<T, Failure> {
-    let mut progress = Progress::default();
-    let mut attempt = 1;
-    loop {
-        match call().await {
-            Err(failure) if attempt < TRIES && matches!(failure.class, Class::Transient | Class::Throttled | Class::NotReady) => {
-                attempt += 1;
-                tokio::time::sleep(progress.next_delay(&AGAIN, &mut fastrand::Rng::new())).await;
-            }
-            answer => return answer,
-        }
-    }
 }
 
 /// The worker's queue and its dead-letter queue.

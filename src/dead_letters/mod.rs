@@ -1,7 +1,7 @@
 //! The dead letters, from the side of the person who looks after them: what each one says, and sending it back.
 //!
 //! [`letter`] reads what stands in the queue, [`look`] takes it into hand and gives it back, [`table`] shows it, [`redrive`] sends it
-//! back to the worker's queue, and [`owed`] finishes the disassociations that workers could not.
+//! back to the worker's queue, and [`owed`] says which disassociations it may finish that workers could not.
 //!
 //! Whoever may send to the dead-letter queue may have written everything in it. So what a letter says is shown as [`Said`] alone,
 //! and nothing is done because a letter says so: what is owed is proven anew before it is paid.

@@ -13,12 +13,13 @@ use tokio::task::{JoinSet, LocalSet};
 
 use super::letter::{Body, Owed};
 use super::look::{self, Held, Queues};
-use super::owed::{self, Proof, Unpaid};
+use super::owed;
 use super::{Letter, Said};
 use crate::core::call::{InHand, NodeOrder};
 use crate::core::settings::Settings;
 use crate::driver::services::Services;
 use crate::names::{MessageId, NodeName};
+use crate::removal::{self, Proof, Unpaid, retried};
 
 /// Letters that are worked on at once: enough that waiting for a server does not add up, and few for any API's rate.
 const AT_ONCE: usize = 8;
@@ -164,7 +165,7 @@ impl Redrive {
     }
 
     async fn send_back(&self, held: &Held) -> Deed {
-        if let Err(failure) = look::retried(async || self.queues.main.send_back(&held.body).await).await {
+        if let Err(failure) = retried(async || self.queues.main.send_back(&held.body).await).await {
             return Deed::failed(format!("it could not be sent, and stays: {failure}"));
         }
         match look::delete(&self.queues.letters, &held.hand).await {
@@ -182,7 +183,7 @@ impl Redrive {
             Err(why) => return Deed::left(why),
         };
         let route = self.settings.route(debt.route);
-        let proof = match owed::prove(&self.services, route, action).await {
+        let proof = match removal::prove(&self.services, route, action).await {
             Ok(Proof::Gone(proof)) => proof,
             Ok(Proof::Missing(why)) => return Deed::left(format!("nothing proves that the instance is gone: {why}")),
             Err(failure) => return Deed::failed(format!("Auto Scaling could not be asked whether the instance is gone: {failure}")),
@@ -205,7 +206,7 @@ impl Redrive {
             return Err(Deed::failed("its server takes no orders, as another letter found out; try again later"));
         }
         let registrar = self.services.registrars[usize::from(id.0)].as_ref();
-        match owed::pay(registrar, order, &self.settings, route, self.wait, &self.stop).await {
+        match removal::pay(registrar, order, &self.settings, route, self.wait, &self.stop).await {
             Ok(()) => Ok(()),
             Err(Unpaid::Server(why)) => {
                 self.unready.borrow_mut().insert(route.server.0);

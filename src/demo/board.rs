@@ -186,6 +186,7 @@ pub fn doing(step: Step) -> &'static str {
         Step::Disassociate => "disassociating",
         Step::Status => "waiting for the server",
         Step::Complete => "completing",
+        Step::Deliver => "writing its certificate",
         Step::CleanUp => "deleting its parameter",
         Step::DeadLetter => "writing the dead letter",
         Step::Delete => "deleting the message",

@@ -163,7 +163,7 @@ fn meter(transition: Transition, step: Step) -> String {
         (_, Step::Key) => 1,
         (Transition::Launching, Step::Associate | Step::Disassociate) => 2,
         (Transition::Terminating, Step::Associate | Step::Disassociate) => 1,
-        (_, Step::Status) => 3,
+        (_, Step::Status | Step::Deliver) => 3,
         (_, Step::Complete) => 4,
         (_, Step::CleanUp | Step::DeadLetter | Step::Delete) => 5,
     };

@@ -65,6 +65,9 @@ impl Services {
             Call::FetchKeys { route, wanted } => Answer::Keys(self.keys(route).fetch(&wanted).await),
             Call::SendCommand { route, instances } => Answer::CommandSent(self.keys(route).send_command(&instances).await),
             Call::FetchOutput { route, command, wanted } => Answer::Output(self.keys(route).fetch_output(&command, &wanted).await),
+            Call::PutParameter { scope, parameter, certificate } => {
+                Answer::Delivered(self.scope(scope).parameters.put(&parameter, &certificate).await)
+            }
             Call::DeleteParameters { scope, parameters } => Answer::Entries(self.scope(scope).parameters.delete(&parameters).await),
 
             Call::Associate { route, order, key } => Answer::Registration(self.registrar(route).associate(&order, &key).await),

@@ -3,13 +3,16 @@
 use crate::aws::shared_class;
 use crate::retry::Class;
 
-/// The class of a failed call. Source: the errors of GetParameters, GetParameterHistory, DeleteParameters, SendCommand and
+/// The class of a failed call. Source: the errors of GetParameters, GetParameterHistory, PutParameter, DeleteParameters, SendCommand and
 /// GetCommandInvocation.
-pub(super) fn classify(code: &str, status: u16) -> Class {
+#[must_use]
+pub fn classify(code: &str, status: u16) -> Class {
     match code {
         // SendCommand fails as a whole until the agent of each instance has registered.
         "InvalidInstanceId" => Class::NotReady,
         "TooManyUpdates" => Class::Throttled,
+        // There are as many parameters as the account may have: nobody's certificate can be written.
+        "ParameterLimitExceeded" => Class::RouteFault,
         // The command's document, which the route names.
         "InvalidDocument"
         | "InvalidDocumentVersion"

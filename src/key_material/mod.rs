@@ -7,6 +7,7 @@ mod parameters;
 mod run_command;
 
 pub use check::{CsrRuleError, CsrRules, Engine};
+pub use errors::classify;
 pub use owner::{OwnerRole, OwnerRoleError};
 pub use parameters::Parameters;
 

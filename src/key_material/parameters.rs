@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use aws_sdk_ssm::Client;
-use aws_sdk_ssm::types::ParameterHistory;
+use aws_sdk_ssm::types::{ParameterHistory, ParameterType};
 use zeroize::Zeroizing;
 
 use super::check::{self, Engine};
@@ -11,7 +11,7 @@ use super::errors::classify;
 use super::owner::OwnerRole;
 use crate::aws::from_sdk;
 use crate::core::call::{BatchAnswer, KeyWanted};
-use crate::facts::KeyAnswer;
+use crate::facts::{Certificate, KeyAnswer};
 use crate::names::ParameterName;
 use crate::retry::{Class, Failure};
 
@@ -106,7 +106,7 @@ fn without_parameter() -> Failure {
     Failure::new(Class::Final, "no_parameter", "the node has no parameter")
 }
 
-/// The parameters of one scope, to be cleaned up.
+/// The parameters of one scope, to be written for nodes and to be cleaned up.
 #[derive(Debug, Clone)]
 pub struct Parameters {
     client: Client,
@@ -117,6 +117,17 @@ impl Parameters {
     #[must_use]
     pub fn new(config: &aws_config::SdkConfig) -> Self {
         Self { client: Client::new(config) }
+    }
+
+    /// Writes a certificate, over whatever stood there.
+    ///
+    /// # Errors
+    /// By this room's table.
+    pub async fn put(&self, parameter: &ParameterName, certificate: &Certificate) -> Result<(), Failure> {
+        let request = self.client.put_parameter().name(parameter.as_str()).value(certificate.0.as_ref());
+        let request = request.r#type(ParameterType::String).overwrite(true);
+        request.send().await.map_err(|error| from_sdk(&error, classify))?;
+        Ok(())
     }
 
     /// Deletes up to ten parameters. One that was not there is gone, which is what was wanted.

@@ -4,7 +4,8 @@ use crate::aws::shared_class;
 use crate::retry::Class;
 
 /// The class of a failed call. Source: the common errors of the Auto Scaling API and those of the operations used here.
-pub(super) fn classify(code: &str, status: u16) -> Class {
+#[must_use]
+pub fn classify(code: &str, status: u16) -> Class {
     match code {
         "ValidationError" => Class::Final,
         // Another change of the same group is under way.
@@ -19,7 +20,8 @@ pub(super) fn classify(code: &str, status: u16) -> Class {
 /// The one place where a message is matched: Auto Scaling reports this case by the code `ValidationError`, which it shares
 /// with real mistakes such as an unknown group or hook, so the message's beginning is the one sign. What follows it (`with token
 /// …`, `with instance ID …`) depends on what was sent. The instance's state confirms it before anything is built on it.
-pub(super) fn says_no_active_action(code: Option<&str>, message: Option<&str>) -> bool {
+#[must_use]
+pub fn says_no_active_action(code: Option<&str>, message: Option<&str>) -> bool {
     code == Some("ValidationError") && message.is_some_and(|message| message.starts_with("No active Lifecycle Action found"))
 }
 

@@ -1,6 +1,7 @@
 //! Auto Scaling: verify, hooks, heartbeat, complete, and the proof of a termination; and what each of its errors means.
 
 mod errors;
+mod fleet;
 mod whereabouts;
 
 use aws_sdk_autoscaling::Client;
@@ -12,7 +13,9 @@ use crate::core::call::ActionOrder;
 use crate::facts::{ActionReply, ActionResult, HookFacts, InstanceSeen, LifecycleState};
 use crate::names::{GroupName, HookName, InstanceId};
 use crate::retry::Failure;
-use errors::{classify, says_no_active_action};
+pub use errors::{classify, says_no_active_action};
+pub use fleet::{HookTarget, Page};
+pub use whereabouts::{ActivitySeen, proof};
 
 /// A bound on pages for answers that never need more than one: a service that pages for ever must not hold a call.
 const MOST_PAGES: usize = 10;

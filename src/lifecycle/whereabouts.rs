@@ -4,9 +4,10 @@
 
 use aws_sdk_autoscaling::types::{Activity, ScalingActivityStatusCode};
 
-use super::Lifecycle;
 use super::errors::classify;
+use super::{Lifecycle, Page};
 use crate::aws::from_sdk;
+use crate::event::Transition;
 use crate::facts::Whereabouts;
 use crate::names::{GroupName, InstanceId};
 use crate::retry::Failure;
@@ -29,26 +30,72 @@ impl Lifecycle {
             if found.iter().all(Option::is_some) {
                 break;
             }
-            let output = self
-                .client
-                .describe_scaling_activities()
-                .auto_scaling_group_name(group.as_str())
-                .include_deleted_groups(true)
-                .max_records(PAGE)
-                .set_next_token(next_token)
-                .send()
-                .await
-                .map_err(|error| from_sdk(&error, classify))?;
-            for activity in output.activities.unwrap_or_default() {
+            let page = self.activity_page(group, next_token).await?;
+            for activity in page.items {
                 note(&activity, instances, &mut found);
             }
-            next_token = output.next_token.filter(|token| !token.is_empty());
+            next_token = page.next;
             if next_token.is_none() {
                 break;
             }
         }
         Ok(found.into_iter().map(|whereabouts| whereabouts.unwrap_or(Whereabouts::Unproven)).collect())
     }
+}
+
+impl Lifecycle {
+    /// One page of a group's activities, newest first. Groups that were deleted since are read too.
+    async fn activity_page(&self, group: &GroupName, after: Option<String>) -> Result<Page<Activity>, Failure> {
+        let output = self
+            .client
+            .describe_scaling_activities()
+            .auto_scaling_group_name(group.as_str())
+            .include_deleted_groups(true)
+            .max_records(PAGE)
+            .set_next_token(after)
+            .send()
+            .await
+            .map_err(|error| from_sdk(&error, classify))?;
+        let next = output.next_token.filter(|token| !token.is_empty());
+        Ok(Page { items: output.activities.unwrap_or_default(), next })
+    }
+
+    /// One page of what a group's activities say of instances, newest first.
+    ///
+    /// # Errors
+    /// By this room's table; final where there is no such group.
+    pub async fn activities(&self, group: &GroupName, after: Option<String>) -> Result<Page<ActivitySeen>, Failure> {
+        let page = self.activity_page(group, after).await?;
+        Ok(Page { items: page.items.iter().filter_map(seen).collect(), next: page.next })
+    }
+}
+
+/// What one activity says of an instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ActivitySeen {
+    /// The instance.
+    pub instance: InstanceId,
+    /// What it proves, if anything.
+    pub proves: Option<Whereabouts>,
+    /// Which way the instance goes, and since when in Unix seconds, where the activity has not ended.
+    pub under_way: Option<(Transition, i64)>,
+}
+
+fn seen(activity: &Activity) -> Option<ActivitySeen> {
+    let (what, id) = activity.description()?.split_once(": ")?;
+    let transition = match what {
+        "Launching a new EC2 instance" | "Launching a new EC2 instance into warm pool" | "Launching a new EC2 instance from warm pool" => {
+            Some(Transition::Launching)
+        }
+        // The hooks of a way back into the warm pool are those of terminations.
+        "Terminating EC2 instance" | "Terminating EC2 instance from warm pool" | "Moving EC2 instance to warm pool" => {
+            Some(Transition::Terminating)
+        }
+        _ => None,
+    };
+    let began = activity.start_time().filter(|_| activity.end_time().is_none()).map(aws_smithy_types::DateTime::secs);
+    let instance = InstanceId::new(id).ok()?;
+    Some(ActivitySeen { instance, proves: proof(activity).map(|(_, proves)| proves), under_way: transition.zip(began) })
 }
 
 /// Takes down what an activity proves, unless a newer one proved something of the same instance already.
@@ -63,7 +110,8 @@ fn note(activity: &Activity, instances: &[InstanceId], found: &mut [Option<Where
 
 /// The descriptions that Auto Scaling gives to the end of an instance's membership. An activity that failed or was cancelled
 /// proves nothing.
-fn proof(activity: &Activity) -> Option<(&str, Whereabouts)> {
+#[must_use]
+pub fn proof(activity: &Activity) -> Option<(&str, Whereabouts)> {
     let counts = matches!(
         activity.status_code(),
         Some(ScalingActivityStatusCode::Successful | ScalingActivityStatusCode::InProgress | ScalingActivityStatusCode::MidLifecycleAction)

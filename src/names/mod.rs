@@ -3,9 +3,11 @@
 //!
 //! What is inside is valid everywhere after, so no other room checks it again.
 
+mod server_url;
 mod template;
 
-pub use template::{Template, TemplateError, TemplateValues};
+pub use server_url::ServerUrl;
+pub use template::{Origin, ReadBack, Template, TemplateError, TemplateValues};
 
 use std::fmt;
 use std::sync::Arc;

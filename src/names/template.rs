@@ -1,5 +1,9 @@
 //! Name templates: `{instance_id}`, `{group}`, `{account}`, `{region}`, filled in from a lifecycle action.
 
+mod read_back;
+
+pub use read_back::{Origin, ReadBack};
+
 use std::fmt;
 
 use super::{AccountId, GroupName, InstanceId, Region};

@@ -113,6 +113,7 @@ macro_rules! ended {
             associate_ms = took(Step::Associate),
             disassociate_ms = took(Step::Disassociate),
             status_ms = took(Step::Status),
+            deliver_ms = took(Step::Deliver),
             complete_ms = took(Step::Complete),
             clean_up_ms = took(Step::CleanUp),
             dead_letter_ms = took(Step::DeadLetter),

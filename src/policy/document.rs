@@ -48,6 +48,13 @@ impl Document {
         Self { version: "2012-10-17", statement }
     }
 
+    /// The same with one more statement.
+    #[must_use]
+    pub fn and(mut self, statement: Statement) -> Self {
+        self.statement.push(statement);
+        self
+    }
+
     /// Its statements.
     #[must_use]
     pub fn statements(&self) -> &[Statement] {

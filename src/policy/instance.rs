@@ -1,4 +1,4 @@
-//! What the instances of a route may do: write their own key once, and nothing else.
+//! What the instances of a route may do: write their own key once, fetch their certificate where there is one, and nothing else.
 
 use super::arn::Place;
 use super::document::{Document, Effect, Statement};
@@ -44,7 +44,11 @@ fn of_route(route: &Route, place: &Place) -> InstancePolicy {
             (None, None, note.to_owned())
         }
     };
-    InstancePolicy { route: route.name.clone(), role, document, note }
+    let Some(name) = &route.certificate_parameter else { return InstancePolicy { route: route.name.clone(), role, document, note } };
+    // A certificate is no secret: each node may read each.
+    let read = Statement::allow("FetchCertificate", &["ssm:GetParameter"], place.parameters(name, &route.groups));
+    let document = document.unwrap_or_else(|| Document::new(Vec::new())).and(read);
+    InstancePolicy { route: route.name.clone(), role, document: Some(document), note }
 }
 
 /// A key that is there cannot be replaced, neither by its own instance nor by another, whatever else the role is allowed.

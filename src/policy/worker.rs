@@ -154,10 +154,13 @@ fn of_server(registrar: &Registrar) -> &'static [&'static str] {
             "opsworks-cm:DescribeServers",
             "opsworks-cm:DisassociateNode",
         ],
+        // Servers of one's own, and programs, are asked without AWS.
+        Registrar::ChefServer(_) | Registrar::PuppetCa(_) | Registrar::Command { .. } => &[],
     }
 }
 
-/// Reading and cleaning up parameters: by the call that shows the owner, or by the one that takes ten names.
+/// Reading and cleaning up parameters: by the call that shows the owner, or by the one that takes ten names; and giving nodes their
+/// certificates.
 fn parameters(place: &Place, routes: &[&Route], sid: &impl Fn(&str) -> String) -> Vec<Statement> {
     let named = |with_owner: bool| {
         let of = move |route: &&Route| match &route.key {
@@ -168,7 +171,12 @@ fn parameters(place: &Place, routes: &[&Route], sid: &impl Fn(&str) -> String) -
     };
     let owned = ("OwnedKeys", ["ssm:GetParameterHistory", "ssm:DeleteParameters"], named(true));
     let anybodys = ("Keys", ["ssm:GetParameters", "ssm:DeleteParameters"], named(false));
-    let some = [owned, anybodys].into_iter().filter(|(_, _, names)| !names.is_empty());
+    let certificates =
+        unique(routes.iter().flat_map(|route| {
+            route.certificate_parameter.iter().flat_map(|name| place.parameters(name, &route.groups)).collect::<Vec<_>>()
+        }));
+    let certificates = ("Certificates", ["ssm:PutParameter", "ssm:DeleteParameters"], certificates);
+    let some = [owned, anybodys, certificates].into_iter().filter(|(_, _, names)| !names.is_empty());
     some.map(|(word, actions, names)| Statement::allow(sid(word), &actions, names)).collect()
 }
 

@@ -4,7 +4,8 @@ use crate::aws::shared_class;
 use crate::retry::Class;
 
 /// The class of a failed call. Source: the common errors of the SQS API and those of the operations used here.
-pub(super) fn classify(code: &str, status: u16) -> Class {
+#[must_use]
+pub fn classify(code: &str, status: u16) -> Class {
     // The query protocol's names carry a prefix that the JSON protocol's do not; the SDK shows either.
     match code.strip_prefix("AWS.SimpleQueueService.").unwrap_or(code) {
         "NonExistentQueue" | "QueueDoesNotExist" | "QueueDeletedRecently" | "InvalidAddress" | "InvalidSecurity" => Class::RouteFault,
@@ -20,7 +21,8 @@ pub(super) fn classify(code: &str, status: u16) -> Class {
 }
 
 /// The class of an entry that failed inside a 200: by its code, else by whose fault SQS says it is.
-pub(super) fn classify_entry(code: &str, sender_fault: bool) -> Class {
+#[must_use]
+pub fn classify_entry(code: &str, sender_fault: bool) -> Class {
     classify(code, if sender_fault { 400 } else { 500 })
 }
 

@@ -21,7 +21,7 @@ use crate::core::call::{BatchAnswer, DeadLetter, InHand};
 use crate::facts::ReceivedMessage;
 use crate::names::{MessageId, ReceiptHandle};
 use crate::retry::{Class, Failure};
-use errors::classify;
+pub use errors::{classify, classify_entry};
 
 /// The longest that ReceiveMessage may wait (SQS limit).
 const LONGEST_WAIT: Duration = Duration::from_secs(20);

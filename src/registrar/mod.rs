@@ -1,15 +1,22 @@
 //! The servers that nodes are enrolled with: one trait, one file per kind of server.
 
+mod chef_server;
+mod command;
+pub mod http;
 mod opsworks_cm;
+mod puppet_ca;
 
-pub use opsworks_cm::{CmEngine, CmSettings, OpsWorksCm};
+pub use chef_server::{ChefError, ChefServer, ChefSettings, NodeWork};
+pub use command::{CommandRegistrar, CommandSettings};
+pub use opsworks_cm::{CmEngine, CmSettings, OpsWorksCm, classify as classify_opsworks_cm};
+pub use puppet_ca::{PuppetCa, PuppetCaSettings};
 
 use std::fmt::Debug;
 use std::future::Future;
 use std::pin::Pin;
 
 use crate::core::call::NodeOrder;
-use crate::facts::{Health, KeyMaterial, Registration, RegistrationStatus, StatusToken};
+use crate::facts::{Health, KeyMaterial, ListMark, NodeList, Registration, RegistrationStatus, StatusToken};
 use crate::retry::Failure;
 
 /// What a registrar's method returns: a future that is boxed, so that routes can hold registrars of any kind.
@@ -32,6 +39,9 @@ pub trait Registrar: Debug + Send + Sync {
 
     /// Whether the server takes orders.
     fn health(&self) -> Reply<'_, Health>;
+
+    /// Which nodes the server has: the page after a mark, or the first.
+    fn list<'a>(&'a self, after: Option<&'a ListMark>) -> Reply<'a, NodeList>;
 }
 
 /// How many characters of a key in a row show that a message repeats it.

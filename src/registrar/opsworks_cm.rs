@@ -8,7 +8,7 @@ use aws_sdk_opsworkscm::types::{EngineAttribute, NodeAssociationStatus, ServerSt
 use super::{Registrar, Reply, without_key};
 use crate::aws::{detail, from_sdk, shared_class};
 use crate::core::call::NodeOrder;
-use crate::facts::{Health, KeyMaterial, Registration, RegistrationStatus, StatusToken};
+use crate::facts::{Certificate, Health, KeyMaterial, ListMark, NodeList, Registration, RegistrationStatus, StatusToken};
 use crate::retry::{Class, Failure};
 
 /// What a server manages nodes with.
@@ -40,7 +40,8 @@ pub struct OpsWorksCm {
 }
 
 /// The class of a failed call. Source: the errors of the API version 2016-11-01, all of them HTTP 400.
-fn classify(code: &str, status: u16) -> Class {
+#[must_use]
+pub fn classify(code: &str, status: u16) -> Class {
     match code {
         // The server is not HEALTHY: its weekly maintenance, its daily backup, or worse.
         "InvalidStateException" => Class::NotReady,
@@ -94,7 +95,10 @@ impl OpsWorksCm {
             Err(error) => return Err(from_sdk(&error, classify)),
         };
         Ok(match output.node_association_status {
-            Some(NodeAssociationStatus::Success) => RegistrationStatus::Success,
+            Some(NodeAssociationStatus::Success) => match certificate(output.engine_attributes.unwrap_or_default()) {
+                Some(certificate) => RegistrationStatus::Signed(certificate),
+                None => RegistrationStatus::Success,
+            },
             // The service gives no reason.
             Some(NodeAssociationStatus::Failed) => RegistrationStatus::Failed("the server reported FAILED, without a reason".into()),
             Some(NodeAssociationStatus::InProgress) => RegistrationStatus::InProgress,
@@ -155,10 +159,21 @@ impl Registrar for OpsWorksCm {
     fn health(&self) -> Reply<'_, Health> {
         Box::pin(self.server_health())
     }
+
+    fn list<'a>(&'a self, _after: Option<&'a ListMark>) -> Reply<'a, NodeList> {
+        Box::pin(async { Ok(NodeList::Unlisted("OpsWorks CM has no operation that lists the nodes of a server")) })
+    }
 }
 
 fn attribute(name: &str, value: &str) -> EngineAttribute {
     EngineAttribute::builder().name(name).value(value).build()
+}
+
+/// What a Puppet server signed for the node (`PUPPET_NODE_CERT`).
+fn certificate(attributes: Vec<EngineAttribute>) -> Option<Certificate> {
+    let value = attributes.into_iter().find(|attribute| attribute.name() == Some("PUPPET_NODE_CERT"))?.value?;
+    let is_one = pem::parse(&value).is_ok_and(|block| block.tag() == "CERTIFICATE");
+    is_one.then(|| Certificate(value.into()))
 }
 
 /// Without a token there is nothing to ask after.

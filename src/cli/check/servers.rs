@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::groups::{made_up_uuid, nobody};
 use super::report::Report;
-use crate::config::{Config, Registrar, Route};
+use crate::config::{Config, Registrar};
 use crate::core::call::{NodeOrder, ServerId};
 use crate::core::settings::Settings;
 use crate::driver::services::Services;
@@ -22,29 +22,64 @@ pub(super) async fn check(config: &Config, settings: &Settings, services: &Servi
         if !seen.insert(settings.routes[at].server) {
             continue;
         }
-        let registrar = &services.registrars[at];
-        let (about, health_action, status_action, writes) = words(route);
-        let health = registrar.health().await;
-        let visible = health.is_ok();
-        match health {
-            Ok(Health::Ready) => report.ok(&about, "it is there, and takes orders"),
-            Ok(Health::NotReady(state)) => report.warn(
-                &about,
-                format!("it is {state}, and takes no orders now"),
-                "wait for its maintenance or backup to end, or mend it; until then launches wait for it",
-            ),
-            Err(failure) if matches!(failure.code.as_str(), "ResourceNotFoundException" | "no_server") => {
-                report.fail(&about, "there is no such server, or this role may not see it", "correct server, region and role, or allow it");
-            }
-            Err(failure) => report.failed_call(&about, health_action, &failure),
+        let registrar = services.registrars[at].as_ref();
+        match &route.registrar {
+            Registrar::OpsWorksCm { server, .. } => opsworks_cm(registrar, server, report).await,
+            Registrar::ChefServer(chef) => own(registrar, format!("server {}", chef.url), report).await,
+            Registrar::PuppetCa(ca) => own(registrar, format!("server {}", ca.url), report).await,
+            Registrar::Command { program, .. } => own(registrar, format!("command {}", program.display()), report).await,
         }
-        if visible {
-            status(registrar.as_ref(), &about, status_action, report).await;
-        } else {
-            // What a server that cannot be seen answers to a token proves nothing.
-            report.not_tested(&about, format!("{status_action}: the server is not to be seen"));
+    }
+}
+
+async fn opsworks_cm(registrar: &dyn registrar::Registrar, server: &str, report: &mut Report) {
+    let about = format!("server {server}");
+    let health = registrar.health().await;
+    let visible = health.is_ok();
+    match health {
+        Ok(health) => said(&about, health, report),
+        Err(failure) if matches!(failure.code.as_str(), "ResourceNotFoundException" | "no_server") => {
+            report.fail(&about, "there is no such server, or this role may not see it", "correct server, region and role, or allow it");
         }
-        report.not_tested(&about, format!("{writes}: a try would change the server"));
+        Err(failure) => report.failed_call(&about, "opsworks-cm:DescribeServers", &failure),
+    }
+    let action = "opsworks-cm:DescribeNodeAssociationStatus";
+    if visible {
+        status(registrar, &about, action, report).await;
+    } else {
+        // What a server that cannot be seen answers to a token proves nothing.
+        report.not_tested(&about, format!("{action}: the server is not to be seen"));
+    }
+    report.not_tested(&about, "opsworks-cm:AssociateNode and opsworks-cm:DisassociateNode: a try would change the server");
+}
+
+/// A server of one's own: it is there, and knows us.
+async fn own(registrar: &dyn registrar::Registrar, about: String, report: &mut Report) {
+    match registrar.health().await {
+        Ok(health) => said(&about, health, report),
+        Err(failure) => {
+            let remedy = match failure.code.as_str() {
+                "unreachable" | "connection" | "timeout" => "look at the url, and at the network between here and the server",
+                "tls" => "look at the url, at ca_file, and at the server's certificate",
+                "clock_skew" => "set this machine's clock",
+                "unauthorized" => "correct the client's name or key",
+                "forbidden" => "give the client its rights on the server",
+                _ => "correct what the message names",
+            };
+            report.fail(&about, failure.to_string(), remedy);
+        }
+    }
+    report.not_tested(&about, "enrolling a node and taking it off: a try would change the server");
+}
+
+fn said(about: &str, health: Health, report: &mut Report) {
+    match health {
+        Health::Ready => report.ok(about, "it is there, and takes orders"),
+        Health::NotReady(state) => report.warn(
+            about,
+            format!("it is {state}, and takes no orders now"),
+            "wait for its maintenance or backup to end, or mend it; until then launches wait for it",
+        ),
     }
 }
 
@@ -56,18 +91,6 @@ async fn status(registrar: &dyn registrar::Registrar, about: &str, action: &str,
         // The question was taken; the token was not.
         Err(failure) if failure.class == Class::Final => report.ok(about, format!("{action} is allowed (tried with an unknown token)")),
         Err(failure) => report.failed_call(about, action, &failure),
-    }
-}
-
-/// The server's name for people, and the actions that asking it takes.
-fn words(route: &Route) -> (String, &'static str, &'static str, &'static str) {
-    match &route.registrar {
-        Registrar::OpsWorksCm { server, .. } => (
-            format!("server {server}"),
-            "opsworks-cm:DescribeServers",
-            "opsworks-cm:DescribeNodeAssociationStatus",
-            "opsworks-cm:AssociateNode and opsworks-cm:DisassociateNode",
-        ),
     }
 }
 

@@ -12,8 +12,8 @@ use crate::core::settings::{DeleteKey, KeySource, OnFailure, Route, Settings, Un
 use crate::core::{Core, Flight, Moment, Timer, samples};
 use crate::event::{LifecycleAction, Transition};
 use crate::facts::{
-    ActionReply, ActionResult, Health, HookFacts, InstanceSeen, KeyAnswer, KeyMaterial, LifecycleState, QueueFacts, ReceivedMessage,
-    Registration, RegistrationStatus, StatusToken, Whereabouts,
+    ActionReply, ActionResult, Certificate, CommandId, CommandOutput, Health, HookFacts, InstanceSeen, KeyAnswer, KeyMaterial,
+    LifecycleState, QueueFacts, ReceivedMessage, Registration, RegistrationStatus, StatusToken, Whereabouts,
 };
 use crate::names::{AccountId, GroupName, HookName, InstanceId, LifecycleActionToken, MessageId, ReceiptHandle, Region, Template};
 use crate::retry::{Class, Failure, Schedule};
@@ -55,6 +55,7 @@ pub(super) fn settings() -> Settings {
             max_abandons: 5,
             abandon_window: seconds(600),
             max_rate: None,
+            certificate: None,
         }],
     }
 }
@@ -113,8 +114,16 @@ pub(super) struct Bench {
     pub beats: Vec<(u32, u64)>,
     /// A node whose orders are refused, and with what.
     pub refused_node: Option<(u32, Failure)>,
+    /// How many commands fail on their instances yet.
+    pub failing_commands: u32,
     /// A route whose server times out, after ten seconds.
     pub away: Option<RouteId>,
+    /// What the server signs for each node.
+    pub certificate: Option<String>,
+    /// What was written under which parameter.
+    pub written: Vec<(String, String)>,
+    /// Which parameters were deleted.
+    pub deleted: Vec<String>,
     groups: HashMap<InstanceId, GroupName>,
     /// Breaks calls at random while there is one, with this chance.
     pub chaos: Option<(fastrand::Rng, f64)>,
@@ -163,7 +172,11 @@ impl Bench {
             nodes: BTreeSet::new(),
             beats: Vec::new(),
             refused_node: None,
+            failing_commands: 0,
             away: None,
+            certificate: None,
+            written: Vec::new(),
+            deleted: Vec::new(),
             groups: HashMap::new(),
             chaos: None,
         }
@@ -476,7 +489,14 @@ impl Bench {
                 let found = wanted.iter().map(|wanted| Ok(self.keys.get(&number(&wanted.instance)).cloned().unwrap_or_else(good_key)));
                 Answer::Keys(Ok(found.collect()))
             }
-            Call::DeleteParameters { parameters, .. } => Answer::Entries(Ok(parameters.iter().map(|_| Ok(())).collect())),
+            Call::PutParameter { parameter, certificate, .. } => {
+                self.written.push((parameter.to_string(), certificate.0.to_string()));
+                Answer::Delivered(Ok(()))
+            }
+            Call::DeleteParameters { parameters, .. } => {
+                self.deleted.extend(parameters.iter().map(ToString::to_string));
+                Answer::Entries(Ok(parameters.iter().map(|_| Ok(())).collect()))
+            }
             Call::Associate { .. } if self.panics > 0 => {
                 self.panics -= 1;
                 Answer::Panicked("out of luck".into())
@@ -489,11 +509,11 @@ impl Bench {
                 if self.server.is_ok() {
                     let _ = if matches!(call, Call::Associate { .. }) { self.nodes.insert(n) } else { self.nodes.remove(&n) };
                 }
-                Answer::Registration(
-                    self.server.clone().map(|()| {
-                        if self.in_progress { Registration::InProgress(StatusToken("token".into())) } else { Registration::Done }
-                    }),
-                )
+                Answer::Registration(self.server.clone().map(|()| match (&self.certificate, self.in_progress) {
+                    (_, true) => Registration::InProgress(StatusToken("token".into())),
+                    (Some(certificate), false) => Registration::Signed(Certificate(certificate.as_str().into())),
+                    (None, false) => Registration::Done,
+                }))
             }
             Call::AssociationStatus { .. } => Answer::Status(Ok(self.statuses.pop().unwrap_or(RegistrationStatus::Success))),
             Call::CheckHealth { .. } => Answer::Health(match &self.server {
@@ -501,7 +521,12 @@ impl Bench {
                 Err(failure) if failure.class == Class::NotReady => Ok(Health::NotReady("UNDER_MAINTENANCE".into())),
                 Err(failure) => Err(failure.clone()),
             }),
-            Call::SendCommand { .. } | Call::FetchOutput { .. } => unreachable!("the route uses parameters"),
+            Call::SendCommand { .. } => Answer::CommandSent(Ok(CommandId("command".into()))),
+            Call::FetchOutput { .. } if self.failing_commands > 0 => {
+                self.failing_commands -= 1;
+                Answer::Output(Ok(CommandOutput::Failed("response code 1".into())))
+            }
+            Call::FetchOutput { .. } => Answer::Output(Ok(CommandOutput::Ended(good_key()))),
         }
     }
 
@@ -592,6 +617,7 @@ fn refuse(call: &Call, failure: Failure) -> Answer {
         Call::Receive { .. } => Answer::Received(Err(failure)),
         Call::Extend { .. } | Call::Release { .. } | Call::Delete { .. } | Call::DeleteParameters { .. } => Answer::Entries(Err(failure)),
         Call::DeadLetter { .. } => Answer::DeadLettered(Err(failure)),
+        Call::PutParameter { .. } => Answer::Delivered(Err(failure)),
         Call::DescribeInstances { .. } => Answer::Instances(Err(failure)),
         Call::DescribeHooks { .. } => Answer::Hooks(Err(failure)),
         Call::FindWhereabouts { .. } => Answer::Whereabouts(Err(failure)),

@@ -144,6 +144,12 @@ impl World {
         left
     }
 
+    /// How many messages of a queue can be received now.
+    #[must_use]
+    pub fn visible_messages(&self, queue: &str) -> usize {
+        self.sqs.visible(queue)
+    }
+
     /// The instances of a group that are in service, in the order of their ids.
     #[must_use]
     pub fn in_service(&self, group: &str) -> Vec<Arc<str>> {

@@ -209,6 +209,10 @@ impl Sqs {
         &self.queues[queue]
     }
 
+    pub(crate) fn visible(&self, queue: &str) -> usize {
+        self.named(queue).map_or(0, |queue| self.queues[queue].visible)
+    }
+
     pub(crate) fn set_options(&mut self, queue: usize, options: QueueOptions) {
         self.queues[queue].options = options;
     }

@@ -1,0 +1,120 @@
+//! Certificates on their way back to their nodes, and names that another has.
+
+use super::bench::{Bench, settings};
+use crate::core::observation::{Observation, Outcome};
+use crate::core::settings::Settings;
+use crate::facts::{ActionResult, RegistrationStatus};
+use crate::names::Template;
+use crate::retry::{Class, Failure};
+
+fn with_certificates() -> Settings {
+    let mut settings = settings();
+    settings.routes[0].certificate = Some(Template::new("/enrolld/{instance_id}/certificate").unwrap());
+    settings
+}
+
+fn denied() -> Failure {
+    Failure::new(Class::RouteFault, "AccessDeniedException", "not authorized to perform: ssm:PutParameter")
+}
+
+#[test]
+fn a_certificate_is_written_before_the_node_goes_into_service() {
+    let mut bench = Bench::new(with_certificates());
+    bench.certificate = Some("signed".into());
+    bench.launch(1);
+    bench.run_for(10_000);
+    assert_eq!(bench.outcomes(), [Outcome::Enrolled]);
+    assert_eq!(bench.written.len(), 1);
+    assert!(bench.written[0].0.ends_with("/certificate"));
+    assert_eq!(bench.written[0].1, "signed");
+    let at = |operation: &str| bench.calls.iter().position(|call| *call == operation).unwrap();
+    assert!(at("Associate") < at("PutParameter") && at("PutParameter") < at("CompleteLifecycleAction"));
+    assert_eq!(bench.deleted, Vec::<String>::new());
+}
+
+#[test]
+fn a_certificate_that_comes_with_the_status_is_written_too() {
+    let mut bench = Bench::new(with_certificates());
+    bench.in_progress = true;
+    bench.statuses = vec![RegistrationStatus::Signed(crate::facts::Certificate("signed".into()))];
+    bench.launch(1);
+    bench.run_for(30_000);
+    assert_eq!(bench.outcomes(), [Outcome::Enrolled]);
+    assert_eq!(bench.written.len(), 1);
+}
+
+#[test]
+fn a_route_that_names_no_parameter_for_it_leaves_the_certificate_where_it_is() {
+    let mut bench = Bench::new(settings());
+    bench.certificate = Some("signed".into());
+    bench.launch(1);
+    bench.run_for(10_000);
+    assert_eq!((bench.outcomes(), bench.written.len()), (vec![Outcome::Enrolled], 0));
+}
+
+#[test]
+fn a_node_that_leaves_takes_both_of_its_parameters_with_it() {
+    let mut bench = Bench::new(with_certificates());
+    bench.terminate(1);
+    bench.run_for(30_000);
+    assert_eq!(bench.outcomes(), [Outcome::Left]);
+    assert!(bench.deleted[0].ends_with("/public-key") && bench.deleted[1].ends_with("/certificate"), "{:?}", bench.deleted);
+    assert_eq!(bench.deleted.len(), 2);
+}
+
+#[test]
+fn a_certificate_that_cannot_be_written_holds_the_launch_until_it_can() {
+    let mut bench = Bench::new(with_certificates());
+    bench.certificate = Some("signed".into());
+    bench.faults.insert("PutParameter", denied());
+    bench.launch(1);
+    bench.run_for(10 * 60_000);
+    assert!(bench.completions.is_empty());
+    bench.faults.clear();
+    bench.run_for(2 * 60_000);
+    assert_eq!(bench.outcomes(), [Outcome::Enrolled]);
+}
+
+#[test]
+fn a_launch_whose_certificate_is_never_written_is_taken_off_again() {
+    let mut bench = Bench::new(with_certificates());
+    bench.certificate = Some("signed".into());
+    bench.faults.insert("PutParameter", Failure::new(Class::Final, "ValidationException", "it is too long"));
+    bench.launch(1);
+    bench.run_for(60_000);
+    assert_eq!(bench.outcomes(), [Outcome::Abandoned]);
+    assert_eq!(bench.completions, [(1, ActionResult::Abandon)]);
+    assert!(bench.nodes.is_empty());
+    assert_eq!(bench.deleted.len(), 2);
+}
+
+#[test]
+fn a_name_that_another_key_has_is_left_alone_also_by_a_redelivered_launch() {
+    for code in [Failure::OTHER_KEY, Failure::FOREIGN_REQUEST] {
+        let mut bench = Bench::new(settings());
+        bench.refused_node = Some((1, Failure::new(Class::Final, code, "another's")));
+        bench.launch_received(1, 2);
+        bench.run_for(60_000);
+        assert_eq!(bench.outcomes(), [Outcome::Abandoned]);
+        assert_eq!(bench.count("Disassociate"), 0, "{code}: it would take off what is another's");
+        assert_eq!(bench.count("Associate"), 1);
+        let security = bench.observations.iter().filter(|seen| matches!(seen, Observation::Security { .. })).count();
+        assert_eq!(security, usize::from(code == Failure::FOREIGN_REQUEST), "{code}");
+    }
+}
+
+#[test]
+fn a_name_that_was_contested_wakes_somebody_once() {
+    let mut bench = Bench::new(settings());
+    bench.refused_node = Some((1, Failure::new(Class::Final, Failure::FOREIGN_CERTIFICATE, "not the node's")));
+    bench.launch(1);
+    bench.run_for(60_000);
+    let security: Vec<_> = bench
+        .observations
+        .iter()
+        .filter_map(|seen| if let Observation::Security { reason, .. } = seen { Some(reason) } else { None })
+        .collect();
+    assert_eq!(security.len(), 1);
+    assert_eq!(security[0].code, "foreign_certificate");
+    assert_eq!(bench.outcomes(), [Outcome::Abandoned]);
+}

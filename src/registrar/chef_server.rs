@@ -1,0 +1,377 @@
+//! A Chef Infra Server of one's own (or Cinc, or goiardi): what OpsWorks CM's AssociateNode did, done directly.
+//!
+//! A node is two things there: a client, which has the node's public key, and a node object, which says what is done on it. The
+//! server never makes a key pair for us, so that no private key ever travels. Each step is made if it is missing, in an order
+//! in which a crash between any two heals when the association is repeated.
+
+mod acl;
+mod api;
+mod key_store;
+mod public_key;
+mod signing;
+
+use std::time::Duration;
+
+use hyper::Method;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use self::api::{Api, Said};
+use self::key_store::Stored;
+use self::public_key::PublicKey;
+use self::signing::Signer;
+use super::http::{HttpClient, HttpError, HttpSettings, PrivateKey};
+use super::{Registrar, Reply, without_key};
+use crate::aws::detail;
+use crate::core::call::NodeOrder;
+use crate::facts::{Health, KeyMaterial, ListMark, NodeList, Registration, RegistrationStatus, StatusToken};
+use crate::names::{NodeName, ServerUrl};
+use crate::retry::{Class, Failure};
+
+/// Which server, in whose name, and what new nodes are given to do.
+#[derive(Debug)]
+pub struct ChefSettings {
+    /// How it is reached; the URL with `/organizations/ORG` where it has them.
+    pub http: HttpSettings,
+    /// The API client or user that requests are signed as.
+    pub client_name: String,
+    /// Its key.
+    pub client_key: PrivateKey,
+    /// What new nodes are given to do.
+    pub work: NodeWork,
+    /// Whether a node that is there with another key is replaced.
+    pub replace_existing: bool,
+    /// The longest that one association, disassociation, probe or page of a list may take, with all its requests.
+    pub call_timeout: Duration,
+}
+
+/// What a new node object says is to be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NodeWork {
+    /// An environment and a run list.
+    RunList {
+        /// `chef_environment`
+        environment: String,
+        /// `run_list`
+        run_list: Vec<String>,
+    },
+    /// A policy, whose revision the group names.
+    Policy {
+        /// `policy_name`
+        name: String,
+        /// `policy_group`
+        group: String,
+    },
+}
+
+/// Why a server's settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ChefError {
+    /// It cannot be reached like this.
+    #[error(transparent)]
+    Http(#[from] HttpError),
+    /// A key that cannot sign.
+    #[error("client_key is no RSA key of 2048 bits or more; name the key that the server gave for {0}")]
+    Key(String),
+}
+
+/// A Chef server, or one organization of it.
+#[derive(Debug)]
+pub struct ChefServer {
+    api: Api,
+    work: NodeWork,
+    replace_existing: bool,
+    call_timeout: Duration,
+}
+
+/// The mark after the node objects: the clients come next, of which a removal that was cut off can leave one behind.
+const CLIENTS: &str = "clients";
+
+impl ChefServer {
+    /// A server with its settings. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// A key that cannot sign, or settings that no connection can be made with.
+    pub fn new(settings: ChefSettings) -> Result<Self, ChefError> {
+        let signer = Signer::new(&settings.client_name, &settings.client_key);
+        let signer = signer.ok_or(ChefError::Key(settings.client_name))?;
+        let (root, organization) = split(&settings.http.url);
+        let http = HttpClient::new(&HttpSettings { url: root, ..settings.http })?;
+        Ok(Self {
+            api: Api { http, signer, organization, clock: Timestamp::now },
+            work: settings.work,
+            replace_existing: settings.replace_existing,
+            call_timeout: settings.call_timeout,
+        })
+    }
+
+    /// The same server with a clock that is not the machine's: for tests of what a server says to a clock that is wrong.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_clock(mut self, clock: fn() -> Timestamp) -> Self {
+        self.api.clock = clock;
+        self
+    }
+
+    async fn within<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+        // Cut off anywhere, the repetition goes on where this one ended.
+        let late = |_| Failure::new(Class::Transient, "timeout", format!("not done within {:?}", self.call_timeout));
+        tokio::time::timeout(self.call_timeout, work).await.map_err(late)?
+    }
+
+    async fn associate_node(&self, name: &str, key: &KeyMaterial) -> Result<Registration, Failure> {
+        let key = PublicKey::from_pem(key.pem())
+            .ok_or_else(|| Failure::new(Class::Final, "bad_key", "the key is no public key that Chef takes"))?;
+        if name == self.api.signer.name() {
+            return Err(Failure::new(Class::Final, "own_name", "the node has the name of the client that enrols it"));
+        }
+        if !self.create_client(name, &key).await? {
+            self.settle_key(name, &key).await?;
+        }
+        let ours = self.create_node(name).await?;
+        match self.grant_rights(name).await {
+            // Whoever makes an object may give rights on it. One node object that somebody else made must not stop everybody's nodes.
+            Err(failure) if !ours && failure.code == "forbidden" => {
+                Err(Failure::new(Class::Final, "foreign_node", "somebody else made the node object, and we may give no rights on it"))
+            }
+            granted => granted.map(|()| Registration::Done),
+        }
+    }
+
+    /// Creates the client; false where there is one already.
+    async fn create_client(&self, name: &str, key: &PublicKey) -> Result<bool, Failure> {
+        let body = json!({ "name": name, "clientname": name, "validator": false, "public_key": key.to_pem() });
+        let said = self.api.ask(Method::POST, "/clients", Some(&body)).await?;
+        match said.status {
+            201 if made_a_key_pair(&said.json) => {
+                let what = "the server made a key pair of its own instead of taking the node's key; its client must be removed";
+                Err(Failure::new(Class::RouteFault, "server_made_key", what))
+            }
+            201 => Ok(true),
+            409 => Ok(false),
+            // Name and key alone come from the node.
+            400 | 422 => Err(said.failure(Class::Final, "refused", "creating the client")),
+            _ => Err(said.failure(Class::RouteFault, "not_chef", "creating the client")),
+        }
+    }
+
+    /// Sees to the key of a client that is there already: the node's own, or replaced where that is wanted.
+    async fn settle_key(&self, name: &str, key: &PublicKey) -> Result<(), Failure> {
+        let stored = key_store::read(&self.api, name).await?;
+        match stored {
+            Stored::Key { key: Some(ref found), usable: true, .. } if found == key => return Ok(()),
+            Stored::Vanished => return Err(vanished("client")),
+            Stored::Guarded(what) => {
+                return Err(Failure::new(Class::Final, "guarded_client", format!("there is a client of this name that is {what}")));
+            }
+            Stored::Key { .. } if !self.replace_existing => {
+                let detail = "the server has this client with another key; replace_existing = true would replace it";
+                return Err(Failure::new(Class::Final, "other_key", detail));
+            }
+            Stored::Key { .. } => {}
+        }
+        // The node object first: once the key is the new one, a repetition would take the node object for the new node's.
+        self.delete("/nodes", name).await?;
+        key_store::replace(&self.api, name, key, &stored).await
+    }
+
+    /// Creates the node object; false where there is one already.
+    async fn create_node(&self, name: &str) -> Result<bool, Failure> {
+        let said = self.api.ask(Method::POST, "/nodes", Some(&self.node_object(name))).await?;
+        match said.status {
+            201 => Ok(true),
+            409 => {
+                let found = self.api.ask(Method::GET, &format!("/nodes/{name}"), None).await?;
+                match found.status {
+                    200 if found.is_named(name) => Ok(false),
+                    404 => Err(vanished("node object")),
+                    _ => Err(found.failure(Class::RouteFault, "not_chef", "reading the node object")),
+                }
+            }
+            // All but the name is the route's.
+            _ => Err(said.failure(Class::RouteFault, "refused_node", "creating the node object")),
+        }
+    }
+
+    fn node_object(&self, name: &str) -> Value {
+        let mut node = json!({
+            "name": name,
+            "chef_type": "node",
+            "json_class": "Chef::Node",
+            "chef_environment": "_default",
+            "run_list": [],
+            "default": {},
+            "normal": {},
+            "override": {},
+            "automatic": {},
+        });
+        match &self.work {
+            NodeWork::RunList { environment, run_list } => {
+                node["chef_environment"] = environment.as_str().into();
+                node["run_list"] = run_list.as_slice().into();
+            }
+            NodeWork::Policy { name, group } => {
+                // chef-client brings the environment into line with the group at its first run.
+                node["policy_name"] = name.as_str().into();
+                node["policy_group"] = group.as_str().into();
+            }
+        }
+        node
+    }
+
+    /// Gives the client its rights on the node object, where the server has such a thing.
+    async fn grant_rights(&self, name: &str) -> Result<(), Failure> {
+        let path = format!("/nodes/{name}/_acl");
+        let said = self.api.ask(Method::GET, &format!("{path}?detail=granular"), None).await?;
+        if !(said.status == 200 && acl::is_acl(&said.json)) {
+            // Every server with organizations has rights; one without them has nothing here, and says so in its own way.
+            let has_rights = !self.api.organization.is_empty();
+            return if has_rights { Err(said.failure(Class::Transient, "no_acl", "reading the node object's rights")) } else { Ok(()) };
+        }
+        for right in acl::RIGHTS {
+            let Some(body) = acl::granting(&said.json, right, name) else { continue };
+            let said = self.api.ask(Method::PUT, &format!("{path}/{right}"), Some(&body)).await?;
+            if said.status != 200 {
+                return Err(said.failure(Class::RouteFault, "refused_acl", "giving the client its rights"));
+            }
+        }
+        Ok(())
+    }
+
+    async fn disassociate_node(&self, name: &str) -> Result<Registration, Failure> {
+        if name == self.api.signer.name() {
+            return Err(Failure::new(Class::Final, "own_name", "the node has the name of the client that enrols it"));
+        }
+        // The client last: as long as it is there, a list of what was left behind shows the node.
+        self.delete("/nodes", name).await?;
+        self.delete("/clients", name).await?;
+        Ok(Registration::Done)
+    }
+
+    /// Deletes an object. What is not there is deleted.
+    async fn delete(&self, kind: &str, name: &str) -> Result<(), Failure> {
+        let path = format!("{kind}/{name}");
+        let said = self.api.ask(Method::DELETE, &path, None).await?;
+        match said.status {
+            404 => Ok(()),
+            200..=299 if said.is_named(name) => Ok(()),
+            // Something answered, and not with what it deleted: only its absence proves that it did.
+            200..=299 => match self.api.ask(Method::GET, &path, None).await? {
+                Said { status: 404, .. } => Ok(()),
+                found => Err(found.failure(Class::RouteFault, "not_chef", "reading what was deleted")),
+            },
+            _ => Err(said.failure(Class::RouteFault, "refused_delete", "deleting")),
+        }
+    }
+
+    async fn server_health(&self) -> Result<Health, Failure> {
+        if let Some(words) = self.status_page().await? {
+            return Ok(Health::NotReady(words));
+        }
+        // Some servers have no status, and none says there whether it knows us.
+        let own = self.api.signer.name();
+        let said = self.api.ask(Method::GET, &format!("/clients/{own}"), None).await?;
+        let said = if said.status == 404 { self.api.ask_server(Method::GET, &format!("/users/{own}")).await? } else { said };
+        if said.status == 200 && said.is_named(own) {
+            return Ok(Health::Ready);
+        }
+        Err(said.failure(Class::RouteFault, "not_chef", "reading our own client"))
+    }
+
+    /// What `/_status` says is wrong, where the server has that and says so. Only its JSON counts: anything can answer with 200.
+    async fn status_page(&self) -> Result<Option<String>, Failure> {
+        let headers = [("accept", "application/json")];
+        let answer = self.api.http.send(Method::GET, "/_status", &headers, bytes::Bytes::new()).await?;
+        let Some(json) = answer.json() else { return Ok(None) };
+        let Some(status) = json.get("status").and_then(Value::as_str).filter(|status| *status != "pong") else { return Ok(None) };
+        let upstreams = json.get("upstreams").and_then(Value::as_object);
+        let failed = upstreams.into_iter().flatten().filter(|(_, state)| state.as_str() != Some("pong")).map(|(name, _)| name.as_str());
+        Ok(Some(detail(format!("{status} {}", failed.collect::<Vec<_>>().join(" ")).trim())))
+    }
+
+    async fn list_nodes(&self, after: Option<&ListMark>) -> Result<NodeList, Failure> {
+        let (path, next) = match after.map(|mark| mark.0.as_ref()) {
+            None => ("/nodes", Some(ListMark(CLIENTS.into()))),
+            Some(_) => ("/clients", None),
+        };
+        let said = self.api.list(path).await?;
+        let names = said.json.as_object().filter(|_| said.status == 200);
+        let Some(names) = names else { return Err(said.failure(Class::RouteFault, "not_chef", "listing the nodes")) };
+        Ok(NodeList::Page { names: names.keys().filter_map(|name| NodeName::new(name).ok()).collect(), next })
+    }
+}
+
+impl Registrar for ChefServer {
+    fn associate<'a>(&'a self, order: &'a NodeOrder, key: &'a KeyMaterial) -> Reply<'a, Registration> {
+        let work = self.within(self.associate_node(order.node.as_str(), key));
+        Box::pin(async { work.await.map_err(|failure| without_key(failure, key)) })
+    }
+
+    /// Everything is done when an order is answered, so no token was ever given.
+    fn status<'a>(&'a self, _order: &'a NodeOrder, _token: &'a StatusToken) -> Reply<'a, RegistrationStatus> {
+        Box::pin(async { Ok(RegistrationStatus::UnknownToken) })
+    }
+
+    fn disassociate<'a>(&'a self, order: &'a NodeOrder) -> Reply<'a, Registration> {
+        Box::pin(self.within(self.disassociate_node(order.node.as_str())))
+    }
+
+    fn health(&self) -> Reply<'_, Health> {
+        Box::pin(self.within(self.server_health()))
+    }
+
+    fn list<'a>(&'a self, after: Option<&'a ListMark>) -> Reply<'a, NodeList> {
+        Box::pin(self.within(self.list_nodes(after)))
+    }
+}
+
+/// The server's own part of a base URL, and `/organizations/ORG` where it has them.
+fn split(url: &ServerUrl) -> (ServerUrl, String) {
+    let at = url.path().find("/organizations/").unwrap_or(url.path().len());
+    let (root, organization) = url.path().split_at(at);
+    let root = ServerUrl::new(&format!("{}{root}", url.origin())).expect("the beginning of a base URL is one");
+    (root, organization.to_owned())
+}
+
+/// Whether an answer to a creation brings a private key, as it does where the server took no notice of the public one.
+fn made_a_key_pair(json: &Value) -> bool {
+    let of = |json: &Value| json.get("private_key").and_then(Value::as_str).is_some_and(|key| !key.is_empty());
+    of(json) || json.get("chef_key").is_some_and(of)
+}
+
+/// Somebody deleted what had just been there; the repetition creates it.
+fn vanished(what: &str) -> Failure {
+    Failure::new(Class::Transient, "vanished", format!("the {what} was deleted by somebody in the meantime"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_base_url_is_parted_before_its_organization() {
+        for (url, root, organization) in [
+            ("https://chef.example.com", "https://chef.example.com", ""),
+            ("https://chef.example.com/organizations/web", "https://chef.example.com", "/organizations/web"),
+            ("https://example.com/chef/organizations/web/", "https://example.com/chef", "/organizations/web"),
+            ("http://127.0.0.1:4545/chef", "http://127.0.0.1:4545/chef", ""),
+        ] {
+            let (found, its) = split(&ServerUrl::new(url).unwrap());
+            assert_eq!((found.to_string().as_str(), its.as_str()), (root, organization), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_key_pair_of_the_servers_making_is_seen() {
+        for (answer, made) in [
+            (json!({ "uri": "x" }), false),
+            (json!({ "uri": "x", "private_key": "" }), false),
+            (json!({ "uri": "x", "private_key": null }), false),
+            (json!({ "uri": "x", "private_key": "-----BEGIN" }), true),
+            (json!({ "uri": "x", "chef_key": { "name": "default", "private_key": "-----BEGIN" } }), true),
+            (json!({ "uri": "x", "chef_key": { "name": "default", "public_key": "-----BEGIN" } }), false),
+        ] {
+            assert_eq!(made_a_key_pair(&answer), made, "{answer}");
+        }
+    }
+}

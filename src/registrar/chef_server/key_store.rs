@@ -1,0 +1,124 @@
+//! Where a Chef server keeps the key of a client: apart from it, at `clients/NAME/keys/default`, since version 1 of its API;
+//! in the client object where it has no such endpoint.
+
+use hyper::Method;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::api::{Api, Said};
+use super::public_key::PublicKey;
+use crate::retry::{Class, Failure};
+
+/// What a server has under a client's name.
+#[derive(Debug)]
+pub(super) enum Stored {
+    /// A client.
+    Key {
+        /// Its key; none where it has none, or one that is no RSA key.
+        key: Option<PublicKey>,
+        /// Whether the client can authenticate with it: it has not expired.
+        usable: bool,
+        /// Where it stands.
+        place: Place,
+    },
+    /// A client that is not to be touched, and what it is: more than a node's, or somebody else's.
+    Guarded(&'static str),
+    /// Nothing.
+    Vanished,
+}
+
+/// Where a key stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// In the client object.
+    Client,
+    /// At its `keys/default`.
+    Endpoint,
+    /// At neither, on a server that has the endpoint.
+    Nowhere,
+}
+
+/// Reads a client's key.
+pub(super) async fn read(api: &Api, name: &str) -> Result<Stored, Failure> {
+    let client = match api.ask(Method::GET, &format!("/clients/{name}"), None).await {
+        // Our signature was good enough to be told that the name is taken, so it is this one client that is not ours to see. One
+        // client that somebody else made must not stop the nodes of everybody.
+        Err(failure) if failure.code == "forbidden" => return Ok(Stored::Guarded("not ours to see")),
+        answer => answer?,
+    };
+    match client.status {
+        200 if client.is_named(name) => {}
+        404 => return Ok(Stored::Vanished),
+        _ => return Err(client.failure(Class::RouteFault, "not_chef", "reading the client")),
+    }
+    let is = |what: &str| client.json.get(what).and_then(Value::as_bool) == Some(true);
+    if is("validator") {
+        return Ok(Stored::Guarded("a validator"));
+    }
+    if is("admin") {
+        return Ok(Stored::Guarded("an administrator"));
+    }
+    if let Some(key) = text(&client, "public_key") {
+        return Ok(Stored::Key { key: PublicKey::from_pem(key), usable: true, place: Place::Client });
+    }
+    let found = api.ask(Method::GET, &format!("/clients/{name}/keys/default"), None).await?;
+    match (found.status, text(&found, "public_key")) {
+        (200, Some(key)) => Ok(Stored::Key { key: PublicKey::from_pem(key), usable: !has_expired(&found, api), place: Place::Endpoint }),
+        (404, _) => Ok(Stored::Key { key: None, usable: false, place: Place::Nowhere }),
+        _ => Err(found.failure(Class::RouteFault, "not_chef", "reading the client's key")),
+    }
+}
+
+/// Puts another key in the place of what was read, and reads it back: a server that took it in some other way has not replaced it.
+pub(super) async fn replace(api: &Api, name: &str, key: &PublicKey, stored: &Stored) -> Result<(), Failure> {
+    let Stored::Key { place, .. } = stored else { return Ok(()) };
+    let pem = key.to_pem();
+    let endpoint = json!({ "name": "default", "public_key": pem, "expiration_date": "infinity" });
+    let client = json!({ "name": name, "clientname": name, "validator": false, "public_key": pem });
+    if *place != Place::Client {
+        // Before the key itself: once that is the new one, a repetition would find nothing left to do.
+        delete_others(api, name).await?;
+    }
+    let said = match place {
+        Place::Client => api.ask(Method::PUT, &format!("/clients/{name}"), Some(&client)).await?,
+        Place::Endpoint => api.ask(Method::PUT, &format!("/clients/{name}/keys/default"), Some(&endpoint)).await?,
+        Place::Nowhere => api.ask(Method::POST, &format!("/clients/{name}/keys"), Some(&endpoint)).await?,
+    };
+    if !(200..300).contains(&said.status) {
+        return Err(said.failure(Class::RouteFault, "refused_key", "replacing the client's key"));
+    }
+    match read(api, name).await? {
+        Stored::Key { key: Some(found), usable: true, .. } if found == *key => Ok(()),
+        Stored::Key { .. } => Err(Failure::new(Class::Transient, "key_not_replaced", "the server still shows another key")),
+        Stored::Guarded(_) | Stored::Vanished => Err(super::vanished("client")),
+    }
+}
+
+/// A client can have further keys, and whoever has one of the replaced node's can still speak in its name.
+async fn delete_others(api: &Api, name: &str) -> Result<(), Failure> {
+    let said = api.ask(Method::GET, &format!("/clients/{name}/keys"), None).await?;
+    let Some(keys) = said.json.as_array().filter(|_| said.status == 200) else {
+        return Err(said.failure(Class::RouteFault, "not_chef", "listing the client's keys"));
+    };
+    for other in keys.iter().filter_map(|key| key.get("name")?.as_str()).filter(|other| *other != "default") {
+        // Chef's rule for their names; anything else would be another path.
+        if other.is_empty() || !other.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b)) || matches!(other, "." | "..") {
+            return Err(Failure::new(Class::RouteFault, "not_chef", "a key of the client has a name that no key has"));
+        }
+        let said = api.ask(Method::DELETE, &format!("/clients/{name}/keys/{other}"), None).await?;
+        if !matches!(said.status, 200..=299 | 404) {
+            return Err(said.failure(Class::RouteFault, "refused_key", "deleting a further key of the client"));
+        }
+    }
+    Ok(())
+}
+
+fn text<'a>(said: &'a Said, key: &str) -> Option<&'a str> {
+    said.json.get(key).and_then(Value::as_str).filter(|text| !text.is_empty())
+}
+
+/// `expiration_date` is `infinity` or a time; one that cannot be read has not come.
+fn has_expired(said: &Said, api: &Api) -> bool {
+    let date = text(said, "expiration_date").and_then(|date| date.parse::<Timestamp>().ok());
+    date.is_some_and(|date| date <= (api.clock)())
+}

@@ -1,0 +1,152 @@
+//! Any program: for servers that no other kind speaks to.
+//!
+//! The program gets the order as JSON on its standard input and its common fields as environment variables, never as part of a
+//! command line; `docs/command-registrar.md` is its contract.
+
+mod process;
+mod wire;
+
+use std::ffi::OsString;
+use std::io::ErrorKind;
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use process::Ran;
+use wire::{Said, Told, misunderstood};
+
+use super::{Registrar, Reply, without_key};
+use crate::aws::detail;
+use crate::core::call::NodeOrder;
+use crate::facts::{Health, KeyMaterial, ListMark, NodeList, Registration, RegistrationStatus, StatusToken};
+use crate::retry::{Class, Failure};
+
+/// `EX_TEMPFAIL` of `sysexits.h`: not now, but later.
+const NOT_NOW: i32 = 75;
+
+/// Which program, and how it is run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommandSettings {
+    /// The program: an absolute path.
+    pub program: PathBuf,
+    /// Its arguments, passed as they are.
+    pub args: Vec<String>,
+    /// How long one run may take.
+    pub timeout: Duration,
+    /// Variables of the worker's own environment that it gets, beside `PATH`.
+    pub env: Vec<String>,
+}
+
+/// A program that enrols nodes.
+#[derive(Debug, Clone)]
+pub struct CommandRegistrar {
+    settings: CommandSettings,
+    /// What it gets of the worker's environment, as that was at the start.
+    environment: Vec<(OsString, OsString)>,
+}
+
+/// What a program that could not be started means: that it is not there or not to be run is the configuration's fault, that
+/// there are too many processes or files just now is not.
+fn cannot_start(error: &std::io::Error) -> Failure {
+    let class = match error.kind() {
+        ErrorKind::NotFound
+        | ErrorKind::PermissionDenied
+        | ErrorKind::NotADirectory
+        | ErrorKind::InvalidInput
+        | ErrorKind::IsADirectory => Class::RouteFault,
+        _ if error.raw_os_error() == Some(rustix::io::Errno::NOEXEC.raw_os_error()) => Class::RouteFault,
+        _ => Class::Transient,
+    };
+    Failure::new(class, "command_start", format!("the program cannot be started: {}", detail(&error.to_string())))
+}
+
+/// What a run that was not a success means: the one place where exit codes are read.
+fn classify(ran: &Ran, limit: Duration) -> Option<Failure> {
+    let said = |otherwise: String| if ran.last_line.is_empty() { otherwise } else { detail(&ran.last_line) };
+    let Some(status) = ran.status else {
+        return Some(Failure::new(Class::Transient, "command_timeout", format!("the program did not end within {limit:?} and was killed")));
+    };
+    match (status.code(), status.signal()) {
+        (Some(0), _) => None,
+        (Some(NOT_NOW), _) => Some(Failure::new(Class::NotReady, "exit_75", said("the program says that it cannot do it now".into()))),
+        (Some(code), _) => Some(Failure::new(Class::Final, format!("exit_{code}"), said("the program gave no reason".into()))),
+        (None, signal) => {
+            let signal = signal.unwrap_or_default();
+            Some(Failure::new(Class::Transient, "command_killed", said(format!("the program was killed by signal {signal}"))))
+        }
+    }
+}
+
+impl CommandRegistrar {
+    /// A program to be run for each order. What it may see of the environment is looked up now.
+    #[must_use]
+    pub fn new(settings: CommandSettings) -> Self {
+        let names = std::iter::once("PATH").chain(settings.env.iter().map(String::as_str));
+        let environment = names.filter_map(|name| Some((name.into(), std::env::var_os(name)?))).collect();
+        Self { settings, environment }
+    }
+
+    async fn run(&self, told: &Told<'_>) -> Result<Said, Failure> {
+        let CommandSettings { program, args, timeout, .. } = &self.settings;
+        let mut command = tokio::process::Command::new(program);
+        command.args(args).env_clear().envs(self.environment.iter().map(|(name, value)| (name, value))).envs(told.variables());
+        let ran = process::run(command, told.json().as_bytes(), *timeout).await.map_err(|error| cannot_start(&error))?;
+        if let Some(failure) = classify(&ran, *timeout) {
+            return Err(failure);
+        }
+        wire::read(&ran.output, ran.cut)
+    }
+
+    async fn order(&self, told: &Told<'_>) -> Result<Registration, Failure> {
+        match self.run(told).await? {
+            Said::Success => Ok(Registration::Done),
+            Said::InProgress(Some(token)) => Ok(Registration::InProgress(token)),
+            Said::InProgress(None) => Err(misunderstood("its answer is in_progress without a token to be asked again with".into())),
+            Said::Failed(reason) => Err(Failure::new(Class::Final, "failed", reason)),
+            Said::UnknownToken => Err(misunderstood("it was asked with no token, and says that it does not know it".into())),
+        }
+    }
+
+    async fn order_status(&self, told: &Told<'_>) -> Result<RegistrationStatus, Failure> {
+        Ok(match self.run(told).await? {
+            Said::Success => RegistrationStatus::Success,
+            Said::InProgress(_) => RegistrationStatus::InProgress,
+            Said::Failed(reason) => RegistrationStatus::Failed(reason),
+            Said::UnknownToken => RegistrationStatus::UnknownToken,
+        })
+    }
+
+    async fn own_check(&self) -> Result<Health, Failure> {
+        match self.run(&Told::operation("health")).await {
+            Ok(Said::Failed(reason)) => Ok(Health::NotReady(reason)),
+            Ok(_) => Ok(Health::Ready),
+            Err(failure) if failure.class == Class::NotReady => Ok(Health::NotReady(failure.detail)),
+            Err(failure) => Err(failure),
+        }
+    }
+}
+
+impl Registrar for CommandRegistrar {
+    fn associate<'a>(&'a self, order: &'a NodeOrder, key: &'a KeyMaterial) -> Reply<'a, Registration> {
+        Box::pin(async move {
+            let told = Told::about("associate", order).with_key(key);
+            self.order(&told).await.map_err(|failure| without_key(failure, key))
+        })
+    }
+
+    fn status<'a>(&'a self, order: &'a NodeOrder, token: &'a StatusToken) -> Reply<'a, RegistrationStatus> {
+        Box::pin(async move { self.order_status(&Told::about("status", order).with_token(token)).await })
+    }
+
+    fn disassociate<'a>(&'a self, order: &'a NodeOrder) -> Reply<'a, Registration> {
+        Box::pin(async move { self.order(&Told::about("disassociate", order)).await })
+    }
+
+    fn health(&self) -> Reply<'_, Health> {
+        Box::pin(self.own_check())
+    }
+
+    fn list<'a>(&'a self, _after: Option<&'a ListMark>) -> Reply<'a, NodeList> {
+        Box::pin(async { Ok(NodeList::Unlisted("a command is not asked for its nodes; give a file with their names")) })
+    }
+}

@@ -1,0 +1,321 @@
+//! The Chef registrar against a server as the Chef Infra Server API's documentation describes it: what goiardi does not have.
+
+#[path = "../common/chef.rs"]
+mod chef;
+mod stub;
+
+use chef::{NodeKey, all_nodes, order, settings};
+use enrolld::facts::{Health, KeyMaterial, Registration};
+use enrolld::registrar::{ChefServer, ChefSettings, NodeWork, Registrar};
+use enrolld::retry::Class;
+use serde_json::{Value, json};
+use stub::{ADMIN, Stub, add_client};
+use zeroize::Zeroizing;
+
+fn registrar(stub: &Stub) -> ChefServer {
+    ChefServer::new(settings(stub.url(), ADMIN, stub.admin.private())).unwrap()
+}
+
+fn replacing(stub: &Stub) -> ChefServer {
+    ChefServer::new(ChefSettings { replace_existing: true, ..settings(stub.url(), ADMIN, stub.admin.private()) }).unwrap()
+}
+
+/// Who has a right on a node, of its own name.
+fn holders(stub: &Stub, node: &str, right: &str) -> Value {
+    stub.state().acls[node][right]["clients"].clone()
+}
+
+#[tokio::test]
+async fn a_node_gets_its_client_its_object_and_its_rights_in_five_requests() {
+    let stub = Stub::start().await;
+    let (node, key) = (order(1), NodeKey::new());
+    let name = node.node.as_str();
+    assert_eq!(registrar(&stub).associate(&node, &key.material()).await, Ok(Registration::Done));
+    assert_eq!(
+        stub.asked(),
+        [
+            "POST /clients".to_owned(),
+            "POST /nodes".to_owned(),
+            format!("GET /nodes/{name}/_acl?detail=granular"),
+            format!("PUT /nodes/{name}/_acl/read"),
+            format!("PUT /nodes/{name}/_acl/update"),
+        ]
+    );
+    assert_eq!(stub.state().keys[name]["default"]["public_key"], key.public);
+    assert_eq!(stub.state().nodes[name]["run_list"], json!(["recipe[base]"]));
+    for (right, expected) in [("read", json!([name])), ("update", json!([name])), ("grant", json!([])), ("delete", json!([]))] {
+        assert_eq!(holders(&stub, name, right), expected, "{right}");
+    }
+    assert_eq!(stub.state().acls[name]["update"]["users"], json!([ADMIN]), "whoever had the right has it still");
+    assert_eq!(stub.state().acls[name]["update"]["groups"], json!(["admins", "users", "clients"]));
+}
+
+#[tokio::test]
+async fn a_node_speaks_for_itself_with_its_own_key() {
+    let stub = Stub::start().await;
+    let (node, key) = (order(1), NodeKey::new());
+    registrar(&stub).associate(&node, &key.material()).await.unwrap();
+    let itself = ChefServer::new(settings(stub.url(), node.node.as_str(), key.private())).unwrap();
+    assert_eq!(itself.health().await, Ok(Health::Ready));
+}
+
+#[tokio::test]
+async fn the_same_key_again_is_read_at_the_keys_endpoint_and_is_a_success() {
+    let stub = Stub::start().await;
+    let (node, key) = (order(1), NodeKey::new());
+    let name = node.node.as_str();
+    registrar(&stub).associate(&node, &key.material()).await.unwrap();
+    stub.asked();
+    let pkcs1 = KeyMaterial::new(Zeroizing::new(key.public_pkcs1.clone()));
+    for key in [key.material(), pkcs1] {
+        assert_eq!(replacing(&stub).associate(&node, &key).await, Ok(Registration::Done));
+        assert_eq!(
+            stub.asked(),
+            [
+                "POST /clients".to_owned(),
+                format!("GET /clients/{name}"),
+                format!("GET /clients/{name}/keys/default"),
+                "POST /nodes".to_owned(),
+                format!("GET /nodes/{name}"),
+                format!("GET /nodes/{name}/_acl?detail=granular"),
+            ]
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_crash_after_any_request_heals() {
+    let (node, key) = (order(1), NodeKey::new());
+    for survived in 0..5 {
+        let stub = Stub::start().await;
+        let name = node.node.as_str();
+        stub.state().dies_after = Some(survived);
+        let failure = registrar(&stub).associate(&node, &key.material()).await.unwrap_err();
+        assert_eq!(failure.class, Class::Transient, "{failure}");
+        stub.state().dies_after = None;
+        assert_eq!(registrar(&stub).associate(&node, &key.material()).await, Ok(Registration::Done), "after {survived}");
+        assert_eq!(stub.state().keys[name]["default"]["public_key"], key.public);
+        assert!(stub.state().nodes.contains_key(name));
+        assert_eq!((holders(&stub, name, "read"), holders(&stub, name, "update")), (json!([name]), json!([name])));
+    }
+}
+
+#[tokio::test]
+async fn a_crash_after_any_request_of_a_replacement_heals_and_leaves_nothing_of_the_old_node() {
+    let (node, old, new) = (order(1), NodeKey::new(), NodeKey::new());
+    let mut survived = 0;
+    loop {
+        let stub = Stub::start().await;
+        let name = node.node.as_str();
+        registrar(&stub).associate(&node, &old.material()).await.unwrap();
+        {
+            let mut state = stub.state();
+            state.nodes.get_mut(name).unwrap()["run_list"] = json!(["recipe[left_behind]"]);
+            let further = json!({ "name": "further", "public_key": old.public, "expiration_date": "infinity" });
+            state.keys.get_mut(name).unwrap().insert("further".into(), further);
+            state.dies_after = Some(survived);
+        }
+        let whole = replacing(&stub).associate(&node, &new.material()).await.is_ok();
+        stub.state().dies_after = None;
+        assert_eq!(replacing(&stub).associate(&node, &new.material()).await, Ok(Registration::Done), "after {survived}");
+        assert_eq!(stub.state().keys[name]["default"]["public_key"], new.public, "after {survived}");
+        assert_eq!(stub.state().nodes[name]["run_list"], json!(["recipe[base]"]), "after {survived}");
+        assert!(!stub.state().keys[name].contains_key("further"), "after {survived}");
+        if whole {
+            break;
+        }
+        survived += 1;
+    }
+    assert!(survived > 8, "a replacement takes more requests than {survived}");
+}
+
+#[tokio::test]
+async fn another_key_or_one_that_has_expired_is_final() {
+    let stub = Stub::start().await;
+    let (node, key) = (order(1), NodeKey::new());
+    let name = node.node.as_str();
+    registrar(&stub).associate(&node, &key.material()).await.unwrap();
+    let failure = registrar(&stub).associate(&node, &NodeKey::new().material()).await.unwrap_err();
+    assert_eq!((failure.class, failure.code.as_str()), (Class::Final, "other_key"), "{failure}");
+
+    stub.state().keys.get_mut(name).unwrap().get_mut("default").unwrap()["expiration_date"] = "2001-01-01T00:00:00Z".into();
+    let failure = registrar(&stub).associate(&node, &key.material()).await.unwrap_err();
+    assert_eq!((failure.class, failure.code.as_str()), (Class::Final, "other_key"), "{failure}");
+    assert_eq!(replacing(&stub).associate(&node, &key.material()).await, Ok(Registration::Done));
+    assert_eq!(stub.state().keys[name]["default"]["expiration_date"], "infinity");
+
+    stub.state().keys.get_mut(name).unwrap().clear();
+    let failure = registrar(&stub).associate(&node, &key.material()).await.unwrap_err();
+    assert_eq!((failure.class, failure.code.as_str()), (Class::Final, "other_key"), "{failure}");
+    assert_eq!(replacing(&stub).associate(&node, &key.material()).await, Ok(Registration::Done));
+    assert_eq!(stub.state().keys[name]["default"]["public_key"], key.public);
+}
+
+#[tokio::test]
+async fn a_validator_is_never_replaced() {
+    let stub = Stub::start().await;
+    let (node, key) = (order(1), NodeKey::new());
+    add_client(&mut stub.state(), node.node.as_str(), &key.public);
+    stub.state().clients.get_mut(node.node.as_str()).unwrap()["validator"] = true.into();
+    let failure = replacing(&stub).associate(&node, &NodeKey::new().material()).await.unwrap_err();
+    assert_eq!((failure.class, failure.code.as_str()), (Class::Final, "guarded_client"), "{failure}");
+    assert_eq!(stub.state().keys[node.node.as_str()]["default"]["public_key"], key.public);
+}
+
+#[tokio::test]
+async fn a_node_whose_name_is_that_of_a_user_too_gets_its_rights() {
+    let stub = Stub::start().await;
+    let (node, key) = (order(1), NodeKey::new());
+    stub.state().users.push(node.node.to_string());
+    assert_eq!(registrar(&stub).associate(&node, &key.material()).await, Ok(Registration::Done));
+    assert_eq!(holders(&stub, node.node.as_str(), "update"), json!([node.node.as_str()]));
+}
+
+#[tokio::test]
+async fn an_older_server_that_lists_clients_and_users_together_gives_rights_too() {
+    let stub = Stub::start().await;
+    stub.state().granular = false;
+    let (node, key) = (order(1), NodeKey::new());
+    assert_eq!(registrar(&stub).associate(&node, &key.material()).await, Ok(Registration::Done));
+    assert_eq!(holders(&stub, node.node.as_str(), "update"), json!([node.node.as_str()]));
+    assert_eq!(stub.state().acls[node.node.as_str()]["update"]["users"], json!([ADMIN]));
+}
+
+#[tokio::test]
+async fn a_policy_takes_the_place_of_environment_and_run_list() {
+    let stub = Stub::start().await;
+    let (node, key) = (order(1), NodeKey::new());
+    let mut settings = settings(stub.url(), ADMIN, stub.admin.private());
+    settings.work = NodeWork::Policy { name: "web".into(), group: "live".into() };
+    assert_eq!(ChefServer::new(settings).unwrap().associate(&node, &key.material()).await, Ok(Registration::Done));
+    let object = stub.state().nodes[node.node.as_str()].clone();
+    assert_eq!((&object["policy_name"], &object["policy_group"], &object["run_list"]), (&json!("web"), &json!("live"), &json!([])));
+}
+
+#[tokio::test]
+async fn a_node_is_taken_off_and_what_is_not_there_is_a_success() {
+    let stub = Stub::start().await;
+    let (node, key) = (order(1), NodeKey::new());
+    let chef = registrar(&stub);
+    chef.associate(&node, &key.material()).await.unwrap();
+    assert_eq!(all_nodes(&chef).await, [ADMIN, node.node.as_str()]);
+    for _ in 0..2 {
+        assert_eq!(chef.disassociate(&node).await, Ok(Registration::Done));
+        assert!(stub.state().nodes.is_empty() && stub.state().clients.len() == 1);
+    }
+    assert_eq!(all_nodes(&chef).await, [ADMIN]);
+}
+
+#[tokio::test]
+async fn an_organization_that_is_not_there_is_a_fault_of_the_route_and_no_success() {
+    let stub = Stub::start().await;
+    let (node, key) = (order(1), NodeKey::new());
+    let url = stub.url().replace("/ours", "/lost");
+    let lost = ChefServer::new(settings(&url, ADMIN, stub.admin.private())).unwrap();
+    for failure in [
+        lost.associate(&node, &key.material()).await.unwrap_err(),
+        lost.disassociate(&node).await.unwrap_err(),
+        lost.list(None).await.unwrap_err(),
+    ] {
+        assert_eq!((failure.class, failure.code.as_str()), (Class::RouteFault, "no_organization"), "{failure}");
+    }
+}
+
+#[tokio::test]
+async fn what_stands_before_a_server_in_maintenance_is_not_ready() {
+    let stub = Stub::start().await;
+    let (node, key) = (order(1), NodeKey::new());
+    let chef = registrar(&stub);
+    for instead in [
+        (502, "text/html", "<html>Bad Gateway</html>"),
+        (503, "text/html", "<html>Maintenance</html>"),
+        (504, "text/plain", ""),
+        (200, "text/html", "<html>We are back soon</html>"),
+    ] {
+        stub.state().instead = Some(instead);
+        for failure in [
+            chef.associate(&node, &key.material()).await.unwrap_err(),
+            chef.disassociate(&node).await.unwrap_err(),
+            chef.health().await.unwrap_err(),
+            chef.list(None).await.unwrap_err(),
+        ] {
+            assert_eq!(failure.class, Class::NotReady, "{instead:?}: {failure}");
+        }
+    }
+    stub.state().instead = None;
+    assert_eq!(chef.associate(&node, &key.material()).await, Ok(Registration::Done));
+}
+
+#[tokio::test]
+async fn health_believes_a_status_only_by_its_body_and_then_asks_who_we_are() {
+    let stub = Stub::start().await;
+    let chef = registrar(&stub);
+    let own = format!("GET /clients/{ADMIN}");
+    assert_eq!(chef.health().await, Ok(Health::Ready));
+    assert_eq!(stub.asked(), ["GET /_status".to_owned(), own.clone()], "without a status page");
+
+    stub.state().status = Some((200, json!({ "status": "pong", "upstreams": { "chef_sql": "pong", "chef_index": "pong" } })));
+    assert_eq!(chef.health().await, Ok(Health::Ready));
+    stub.state().status = Some((500, json!({ "status": "fail", "upstreams": { "chef_sql": "fail", "chef_index": "pong" } })));
+    assert_eq!(chef.health().await, Ok(Health::NotReady("fail chef_sql".into())));
+
+    stub.state().status = Some((200, Value::Null));
+    stub.asked();
+    assert_eq!(chef.health().await, Ok(Health::Ready));
+    assert_eq!(stub.asked(), ["GET /_status".to_owned(), own], "a status that says nothing is none");
+
+    let wrong = ChefServer::new(settings(stub.url(), ADMIN, NodeKey::new().private())).unwrap();
+    let failure = wrong.health().await.unwrap_err();
+    assert_eq!((failure.class, failure.code.as_str()), (Class::RouteFault, "unauthorized"), "{failure}");
+}
+
+#[tokio::test]
+async fn whoever_enrols_may_be_a_user_instead_of_a_client() {
+    let stub = Stub::start().await;
+    stub.state().clients.remove(ADMIN);
+    assert_eq!(registrar(&stub).health().await, Ok(Health::Ready));
+    assert_eq!(registrar(&stub).associate(&order(1), &NodeKey::new().material()).await, Ok(Registration::Done));
+}
+
+#[tokio::test]
+async fn rights_that_are_missing_are_a_fault_of_the_route() {
+    let stub = Stub::start().await;
+    let (node, key) = (order(1), NodeKey::new());
+    add_client(&mut stub.state(), "plain", &key.public);
+    let plain = ChefServer::new(settings(stub.url(), "plain", key.private())).unwrap();
+    for failure in [plain.associate(&node, &key.material()).await.unwrap_err(), plain.disassociate(&node).await.unwrap_err()] {
+        assert_eq!((failure.class, failure.code.as_str()), (Class::RouteFault, "forbidden"), "{failure}");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_somebody_else_made_is_that_nodes_own_trouble() {
+    let stub = Stub::start().await;
+    let (node, key) = (order(1), NodeKey::new());
+    add_client(&mut stub.state(), node.node.as_str(), &key.public);
+    stub.state().forbidden.push(format!("clients/{}", node.node));
+    let failure = replacing(&stub).associate(&node, &key.material()).await.unwrap_err();
+    assert_eq!((failure.class, failure.code.as_str()), (Class::Final, "guarded_client"), "{failure}");
+}
+
+#[tokio::test]
+async fn a_node_object_that_somebody_else_made_is_too_and_one_of_ours_is_not() {
+    let stub = Stub::start().await;
+    let (node, key) = (order(1), NodeKey::new());
+    stub.state().forbidden.push(format!("nodes/{}/_acl", node.node));
+    let failure = registrar(&stub).associate(&node, &key.material()).await.unwrap_err();
+    assert_eq!((failure.class, failure.code.as_str()), (Class::RouteFault, "forbidden"), "what we made ourselves: {failure}");
+    let failure = registrar(&stub).associate(&node, &key.material()).await.unwrap_err();
+    assert_eq!((failure.class, failure.code.as_str()), (Class::Final, "foreign_node"), "what was there: {failure}");
+}
+
+#[tokio::test]
+async fn a_node_with_our_own_name_is_refused_without_a_request() {
+    let stub = Stub::start().await;
+    let (node, key) = (order(1), NodeKey::new());
+    let itself = ChefServer::new(settings(stub.url(), node.node.as_str(), key.private())).unwrap();
+    for failure in [itself.associate(&node, &key.material()).await.unwrap_err(), itself.disassociate(&node).await.unwrap_err()] {
+        assert_eq!((failure.class, failure.code.as_str()), (Class::Final, "own_name"), "{failure}");
+    }
+    assert!(stub.asked().is_empty());
+}

@@ -1,0 +1,359 @@
+//! A Chef Infra Server as its API documentation describes it, as far as enrolling nodes goes: signatures are checked, keys stand apart
+//! from clients (version 1 of the API), objects have access control lists, and all of it stands in an organization.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use aws_lc_rs::signature::{RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::header::CONTENT_TYPE;
+use hyper::service::service_fn;
+use hyper::{HeaderMap, Method, Request, Response};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use crate::chef::NodeKey;
+
+/// The path of the one organization.
+pub const ORGANIZATION: &str = "/organizations/ours";
+
+/// The administrator's name.
+pub const ADMIN: &str = "enrolld";
+
+/// What the server has.
+#[derive(Default)]
+pub struct State {
+    /// Clients by name.
+    pub clients: BTreeMap<String, Value>,
+    /// Their keys: by client, then by key.
+    pub keys: BTreeMap<String, BTreeMap<String, Value>>,
+    /// Nodes by name.
+    pub nodes: BTreeMap<String, Value>,
+    /// The rights on nodes: by node, then by right.
+    pub acls: BTreeMap<String, BTreeMap<String, Value>>,
+    /// What our client has no rights on, by path.
+    pub forbidden: Vec<String>,
+    /// Names that are those of users as well.
+    pub users: Vec<String>,
+    /// What was asked: method and path, without the organization's.
+    pub asked: Vec<String>,
+    /// What is answered, whatever is asked: status, media type, body.
+    pub instead: Option<(u16, &'static str, &'static str)>,
+    /// Closes the connection instead of answering once so many requests were served.
+    pub dies_after: Option<usize>,
+    /// Whether rights are listed with clients and users apart when that is asked for.
+    pub granular: bool,
+    /// What `/_status` answers, where there is one.
+    pub status: Option<(u16, Value)>,
+}
+
+/// The server; it stops with the test's runtime.
+pub struct Stub {
+    pub state: Arc<Mutex<State>>,
+    pub admin: &'static NodeKey,
+    url: String,
+}
+
+impl Stub {
+    pub async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        let url = format!("http://{}{ORGANIZATION}", listener.local_addr().expect("it listens"));
+        // Making a key takes longer than all the rest.
+        static KEY: LazyLock<NodeKey> = LazyLock::new(NodeKey::new);
+        let admin = &*KEY;
+        let mut state = State { granular: true, ..State::default() };
+        add_client(&mut state, ADMIN, &admin.public);
+        let state = Arc::new(Mutex::new(state));
+        tokio::spawn({
+            let state = Arc::clone(&state);
+            async move {
+                while let Ok((stream, _)) = listener.accept().await {
+                    let state = Arc::clone(&state);
+                    let service = service_fn(move |request| serve(request, Arc::clone(&state)));
+                    tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+                }
+            }
+        });
+        Self { state, admin, url }
+    }
+
+    /// The organization's base URL.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nothing panicked with it")
+    }
+
+    /// What was asked since the last time this was called.
+    pub fn asked(&self) -> Vec<String> {
+        std::mem::take(&mut self.state().asked)
+    }
+}
+
+pub fn add_client(state: &mut State, name: &str, public_key: &str) {
+    let client = json!({
+        "name": name, "clientname": name, "orgname": "ours", "validator": false, "json_class": "Chef::ApiClient", "chef_type": "client",
+    });
+    state.clients.insert(name.into(), client);
+    let key = json!({ "name": "default", "public_key": public_key, "expiration_date": "infinity" });
+    state.keys.insert(name.into(), BTreeMap::from([("default".into(), key)]));
+}
+
+async fn serve(request: Request<Incoming>, state: Arc<Mutex<State>>) -> Result<Response<Full<Bytes>>, std::io::Error> {
+    let (head, body) = request.into_parts();
+    let body = body.collect().await.map_err(std::io::Error::other)?.to_bytes();
+    let mut state = state.lock().expect("nothing panicked with it");
+    let path = head.uri.path().to_owned();
+    let shown = head.uri.path_and_query().map_or("", |path| path.as_str());
+    state.asked.push(format!("{} {}", head.method, shown.strip_prefix(ORGANIZATION).unwrap_or(shown)));
+    if state.dies_after == Some(0) {
+        return Err(std::io::Error::other("the server died"));
+    }
+    state.dies_after = state.dies_after.map(|left| left - 1);
+    let (status, media_type, body) = match state.instead {
+        Some((status, media_type, body)) => (status, media_type, body.to_owned()),
+        None => {
+            let asked = Asked { method: &head.method, path: &path, query: head.uri.query().unwrap_or_default(), headers: &head.headers };
+            let (status, answer) = answer(&asked, &body, &mut state);
+            (status, "application/json", answer.to_string())
+        }
+    };
+    Ok(Response::builder().status(status).header(CONTENT_TYPE, media_type).body(Full::new(body.into())).expect("it is a response"))
+}
+
+struct Asked<'a> {
+    method: &'a Method,
+    path: &'a str,
+    query: &'a str,
+    headers: &'a HeaderMap,
+}
+
+fn error(text: impl Into<String>) -> Value {
+    json!({ "error": [text.into()] })
+}
+
+fn answer(asked: &Asked<'_>, body: &[u8], state: &mut State) -> (u16, Value) {
+    if asked.path == "/_status" {
+        return state.status.clone().unwrap_or((404, Value::Null));
+    }
+    let name = match authenticate(asked, body, state) {
+        Ok(name) => name,
+        Err(why) => return (401, error(why)),
+    };
+    if asked.headers.get("x-ops-server-api-version").is_none_or(|version| version != "1") {
+        return (406, json!({ "error": "invalid-x-ops-server-api-version" }));
+    }
+    if asked.headers.get("accept").is_none_or(|accept| accept != "application/json") {
+        return (406, Value::Null);
+    }
+    let Some(path) = asked.path.strip_prefix(ORGANIZATION) else {
+        return match asked.path.strip_prefix("/organizations/") {
+            Some(other) => (404, error(format!("organization '{}' does not exist.", other.split('/').next().unwrap_or_default()))),
+            None => user(asked.path, state),
+        };
+    };
+    let json: Value = serde_json::from_slice(body).unwrap_or_default();
+    let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
+    if name != ADMIN && asked.method != Method::GET {
+        return (403, error("missing permission"));
+    }
+    if state.forbidden.contains(&segments.join("/")) {
+        return (403, error("missing read permission"));
+    }
+    match (asked.method.as_str(), segments.as_slice()) {
+        ("GET", ["clients"]) => (200, list(state.clients.keys())),
+        ("POST", ["clients"]) => create_client(&json, state),
+        (method, ["clients", name]) => client(method, name, &json, state),
+        (method, ["clients", name, "keys", rest @ ..]) => keys(method, name, rest, json, state),
+        ("GET", ["nodes"]) => (200, list(state.nodes.keys())),
+        ("POST", ["nodes"]) => create_node(json, state),
+        (method, ["nodes", name]) => node(method, name, state),
+        (method, ["nodes", name, "_acl", rest @ ..]) => acl(method, name, rest, asked.query, &json, state),
+        _ => (404, error("no such thing")),
+    }
+}
+
+/// A user is whoever has a key and is no client.
+fn user(path: &str, state: &State) -> (u16, Value) {
+    match path.strip_prefix("/users/").filter(|name| state.keys.contains_key(*name) && !state.clients.contains_key(*name)) {
+        Some(name) => (200, json!({ "username": name, "display_name": "enrolld" })),
+        None => (404, json!({ "error": "Could not find user" })),
+    }
+}
+
+/// Version 1.3 of the protocol, as its documentation has it.
+fn authenticate(asked: &Asked<'_>, body: &[u8], state: &State) -> Result<String, String> {
+    let header = |name: &str| asked.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let name = header("x-ops-userid");
+    if header("x-ops-sign") != "algorithm=sha256;version=1.3;" {
+        return Err("Unsupported authentication protocol version".into());
+    }
+    let hash = BASE64.encode(digest(&SHA256, body));
+    if header("x-ops-content-hash") != hash {
+        return Err("wrong content hash".into());
+    }
+    let canonical = [
+        format!("Method:{}", asked.method),
+        format!("Path:{}", asked.path),
+        format!("X-Ops-Content-Hash:{hash}"),
+        "X-Ops-Sign:version=1.3".into(),
+        format!("X-Ops-Timestamp:{}", header("x-ops-timestamp")),
+        format!("X-Ops-UserId:{name}"),
+        format!("X-Ops-Server-API-Version:{}", header("x-ops-server-api-version")),
+    ];
+    let signature: String = (1..).map_while(|at| asked.headers.get(format!("x-ops-authorization-{at}"))?.to_str().ok()).collect();
+    let signature = BASE64.decode(signature).map_err(|_| "no signature")?;
+    let keys = state.keys.get(name).ok_or_else(|| format!("Failed to authenticate as '{name}'"))?;
+    let verifies = keys.values().any(|key| {
+        let der = pem::parse(key["public_key"].as_str().unwrap_or_default()).map(pem::Pem::into_contents).unwrap_or_default();
+        UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, der).verify(canonical.join("\n").as_bytes(), &signature).is_ok()
+    });
+    if verifies { Ok(name.to_owned()) } else { Err(format!("Invalid signature for user or client '{name}'")) }
+}
+
+fn list<'a>(names: impl Iterator<Item = &'a String>) -> Value {
+    names.map(|name| (name.clone(), Value::from(format!("http://localhost/{name}")))).collect::<serde_json::Map<_, _>>().into()
+}
+
+fn create_client(json: &Value, state: &mut State) -> (u16, Value) {
+    let name = json["name"].as_str().unwrap_or_default().to_owned();
+    let key = json["public_key"].as_str().unwrap_or_default();
+    if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b)) {
+        return (
+            400,
+            error(format!("Invalid client name '{name}' using regex: 'Malformed client name.  Must be A-Z, a-z, 0-9, _, -, or .'.")),
+        );
+    }
+    if json.get("create_key").is_some() || !key.starts_with("-----BEGIN PUBLIC KEY-----") {
+        return (400, error("You must either provide a valid value for 'public_key', or specify 'create_key': true"));
+    }
+    if state.clients.contains_key(&name) {
+        return (409, error("Client already exists"));
+    }
+    add_client(state, &name, key);
+    (201, json!({ "uri": format!("http://localhost/clients/{name}"), "chef_key": { "name": "default", "public_key": key } }))
+}
+
+fn client(method: &str, name: &str, json: &Value, state: &mut State) -> (u16, Value) {
+    let Some(client) = state.clients.get(name).cloned() else { return (404, error(format!("Cannot load client {name}"))) };
+    match method {
+        "GET" => (200, client),
+        "PUT" if json.get("public_key").is_some() => (400, error("Since Server API v1, all keys must be updated via the keys endpoint. ")),
+        "DELETE" => {
+            state.keys.remove(name);
+            (200, state.clients.remove(name).unwrap_or_default())
+        }
+        _ => (405, Value::Null),
+    }
+}
+
+fn keys(method: &str, name: &str, rest: &[&str], json: Value, state: &mut State) -> (u16, Value) {
+    let Some(keys) = state.keys.get_mut(name) else { return (404, error(format!("Cannot load client {name}"))) };
+    match (method, rest) {
+        ("GET", []) => {
+            (200, keys.keys().map(|key| json!({ "uri": format!("http://localhost/{key}"), "name": key, "expired": false })).collect())
+        }
+        ("POST", []) => {
+            let key = json["name"].as_str().unwrap_or_default().to_owned();
+            if keys.contains_key(&key) {
+                return (409, error("a key with this name already exists for this actor."));
+            }
+            keys.insert(key, json);
+            (201, json!({ "uri": "http://localhost/" }))
+        }
+        (_, [key]) => {
+            let missing = json!({ "error": format!("There is no key named {key} associated with {name}.") });
+            let Some(found) = keys.get(*key).cloned() else { return (404, missing) };
+            match method {
+                "GET" => (200, found),
+                "PUT" => {
+                    keys.insert((*key).to_owned(), json.clone());
+                    (200, json)
+                }
+                "DELETE" => (200, keys.remove(*key).unwrap_or_default()),
+                _ => (405, Value::Null),
+            }
+        }
+        _ => (405, Value::Null),
+    }
+}
+
+fn create_node(json: Value, state: &mut State) -> (u16, Value) {
+    let name = json["name"].as_str().unwrap_or_default().to_owned();
+    if json.get("policy_name").is_some() != json.get("policy_group").is_some() {
+        return (400, error("Field 'policy_group' missing"));
+    }
+    if state.nodes.contains_key(&name) {
+        return (409, error("Node already exists"));
+    }
+    let entry = json!({ "users": [ADMIN], "clients": [], "groups": ["admins", "users", "clients"] });
+    let rights = ["create", "read", "update", "delete", "grant"].map(|right| (right.to_owned(), entry.clone()));
+    state.acls.insert(name.clone(), BTreeMap::from(rights));
+    state.nodes.insert(name.clone(), json);
+    (201, json!({ "uri": format!("http://localhost/nodes/{name}") }))
+}
+
+fn node(method: &str, name: &str, state: &mut State) -> (u16, Value) {
+    let Some(node) = state.nodes.get(name).cloned() else { return (404, error(format!("node '{name}' not found"))) };
+    match method {
+        "GET" => (200, node),
+        "DELETE" => {
+            state.acls.remove(name);
+            (200, state.nodes.remove(name).unwrap_or_default())
+        }
+        _ => (405, Value::Null),
+    }
+}
+
+fn acl(method: &str, name: &str, rest: &[&str], query: &str, json: &Value, state: &mut State) -> (u16, Value) {
+    let (granular, users, clients) = (state.granular, state.users.clone(), state.clients.clone());
+    let Some(acl) = state.acls.get_mut(name) else { return (404, error(format!("node '{name}' not found"))) };
+    let names =
+        |value: &Value| -> Vec<String> { value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect() };
+    match (method, rest) {
+        ("GET", []) => {
+            let shown = |entry: &Value| {
+                if granular && query == "detail=granular" {
+                    json!({ "actors": [], "users": entry["users"], "clients": entry["clients"], "groups": entry["groups"] })
+                } else {
+                    let both = [names(&entry["clients"]), names(&entry["users"])].concat();
+                    json!({ "actors": both, "groups": entry["groups"] })
+                }
+            };
+            (200, acl.iter().map(|(right, entry)| (right.clone(), shown(entry))).collect::<serde_json::Map<_, _>>().into())
+        }
+        ("PUT", [right]) => {
+            let entry = &json[*right];
+            if !entry["actors"].is_array() || !entry["groups"].is_array() {
+                return (400, error("Field 'actors' missing"));
+            }
+            let actors = names(&entry["actors"]);
+            let (new_clients, new_users) = if entry.get("clients").is_some() {
+                if !granular || !actors.is_empty() || entry.get("users").is_none() {
+                    return (400, error("When providing 'users' and 'clients' fields, the 'actors' field must have a value of []."));
+                }
+                (names(&entry["clients"]), names(&entry["users"]))
+            } else {
+                if granular && actors.iter().any(|actor| users.contains(actor) && clients.contains_key(actor)) {
+                    return (422, error("The following actor(s) exist as both clients and users within this organization"));
+                }
+                actors.into_iter().partition(|actor| clients.contains_key(actor) && actor != ADMIN)
+            };
+            if let Some(stranger) = new_clients.iter().find(|client| !clients.contains_key(*client)) {
+                return (400, error(format!("The actor(s) '{stranger}' do not exist in this organization as clients or users.")));
+            }
+            let entry = json!({ "users": new_users, "clients": new_clients, "groups": entry["groups"] });
+            acl.insert((*right).to_owned(), entry);
+            (200, json!({}))
+        }
+        _ => (405, Value::Null),
+    }
+}

@@ -1,0 +1,130 @@
+//! The examples of the documentation do what it says of them.
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+
+use enrolld::facts::{Health, Registration, RegistrationStatus};
+use enrolld::registrar::{CommandRegistrar, CommandSettings, Registrar};
+use enrolld::retry::Class;
+
+use super::{Folder, KEY, key, order};
+
+/// The first block of the documentation in a language.
+fn example(language: &str) -> String {
+    let text = include_str!("../../docs/command-registrar.md");
+    let begin = format!("```{language}\n#!");
+    let block = text.split_once(&begin).expect("the documentation has an example in the language").1;
+    format!("#!{}", block.split_once("```").expect("a block ends").0)
+}
+
+/// Runs an example with variables that it shall get: they are set by `env`, since a test cannot change its own.
+fn with(folder: &Folder, interpreter: &str, language: &str, variables: &[(&str, &str)]) -> CommandRegistrar {
+    let CommandSettings { args, timeout, .. } = folder.script(interpreter, &example(language));
+    let mut all: Vec<String> = variables.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    all.push(interpreter.to_owned());
+    all.extend(args);
+    CommandRegistrar::new(CommandSettings { program: "/usr/bin/env".into(), args: all, timeout, env: Vec::new() })
+}
+
+#[tokio::test]
+async fn the_example_in_shell_keeps_keys_in_a_directory() {
+    let folder = Folder::new();
+    let keys = folder.path().join("keys");
+    let registrar = with(&folder, "/bin/sh", "sh", &[("NODE_KEYS", keys.to_str().unwrap())]);
+    assert!(matches!(registrar.health().await, Ok(Health::NotReady(why)) if why.contains("not mounted")));
+    assert_eq!(registrar.associate(&order(), &key()).await.unwrap_err().class, Class::NotReady);
+
+    std::fs::create_dir(&keys).unwrap();
+    assert_eq!(registrar.health().await, Ok(Health::Ready));
+    for _ in 0..2 {
+        assert_eq!(registrar.associate(&order(), &key()).await, Ok(Registration::Done));
+        assert_eq!(folder.read("keys/i-0a1b2c3d.example.pem"), KEY);
+    }
+    let other = enrolld::facts::KeyMaterial::new(KEY.replace("MIIB", "MIIC").into());
+    let failure = registrar.associate(&order(), &other).await.unwrap_err();
+    assert_eq!((failure.class, failure.detail.as_str()), (Class::Final, "another key is kept for i-0a1b2c3d.example already"));
+    for _ in 0..2 {
+        assert_eq!(registrar.disassociate(&order()).await, Ok(Registration::Done));
+    }
+    assert_eq!(std::fs::read_dir(&keys).unwrap().count(), 0, "nothing is left behind");
+}
+
+#[tokio::test]
+async fn the_example_in_python_waits_for_the_inventorys_job() {
+    let folder = Folder::new();
+    let url = inventory();
+    let python = "/usr/bin/python3";
+    let registrar = with(&folder, python, "python", &[("INVENTORY_URL", &url), ("INVENTORY_TOKEN", "secret")]);
+    assert_eq!(registrar.health().await, Ok(Health::Ready));
+    let Ok(Registration::InProgress(token)) = registrar.associate(&order(), &key()).await else { panic!() };
+    assert_eq!(registrar.status(&order(), &token).await, Ok(RegistrationStatus::InProgress));
+    assert_eq!(registrar.status(&order(), &token).await, Ok(RegistrationStatus::Success));
+    let unknown = enrolld::facts::StatusToken("no such/job".into());
+    assert_eq!(registrar.status(&order(), &unknown).await, Ok(RegistrationStatus::UnknownToken));
+
+    let other = enrolld::facts::KeyMaterial::new(KEY.replace("MIIB", "MIIC").into());
+    assert_eq!(registrar.associate(&order(), &other).await.unwrap_err().class, Class::Final);
+    for _ in 0..2 {
+        assert_eq!(registrar.disassociate(&order()).await, Ok(Registration::Done));
+    }
+
+    let denied = with(&folder, python, "python", &[("INVENTORY_URL", &url), ("INVENTORY_TOKEN", "wrong")]);
+    assert_eq!(denied.associate(&order(), &key()).await.unwrap_err().class, Class::RouteFault);
+    let nobody = with(&folder, python, "python", &[("INVENTORY_URL", "http://127.0.0.1:9")]);
+    assert!(matches!(nobody.health().await, Ok(Health::NotReady(why)) if why.contains("cannot be reached")));
+}
+
+/// The inventory that the example speaks of.
+fn inventory() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let (mut nodes, mut asked) = (HashMap::new(), 0);
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let (status, body) = serve(&stream, &mut nodes, &mut asked);
+            let _ = write!(stream, "HTTP/1.1 {status} X\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
+        }
+    });
+    url
+}
+
+fn serve(stream: &TcpStream, nodes: &mut HashMap<String, String>, asked: &mut u32) -> (u16, &'static str) {
+    let mut reader = BufReader::new(stream);
+    let (mut first, mut length, mut allowed) = (String::new(), 0, false);
+    reader.read_line(&mut first).unwrap();
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line).unwrap();
+        let line = line.trim().to_ascii_lowercase();
+        if line.is_empty() {
+            break;
+        }
+        if let Some(value) = line.strip_prefix("content-length:") {
+            length = value.trim().parse().unwrap();
+        }
+        allowed |= line == "authorization: bearer secret";
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).unwrap();
+    let (method, path) = first.split_once(' ').unwrap();
+    let path = path.split(' ').next().unwrap().to_owned();
+    if !allowed {
+        return (403, "");
+    }
+    match (method, path.as_str()) {
+        ("GET", "/health") => (200, "{}"),
+        ("PUT", "/nodes/i-0a1b2c3d.example") => {
+            let told: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            let new = told["public_key"].as_str().unwrap().to_owned();
+            if *nodes.entry(path).or_insert_with(|| new.clone()) == new { (202, r#"{"job": "7"}"#) } else { (409, "") }
+        }
+        ("DELETE", _) if nodes.remove(&path).is_some() => (200, "{}"),
+        ("GET", "/jobs/7") => {
+            *asked += 1;
+            if *asked == 1 { (202, "{}") } else { (200, "{}") }
+        }
+        _ => (404, ""),
+    }
+}

@@ -1,0 +1,339 @@
+//! What must hold after every run, held against what the model of the services recorded, never against what a core says of itself.
+
+use std::collections::{HashMap, HashSet};
+
+use enrolld::core::settings::OnFailure;
+use enrolld::event::{self, Notification};
+use enrolld::simulator::model::agent::{Material, Publish, material};
+use enrolld::simulator::model::autoscaling::{ActionState, Closing, Kind, LifecycleState, Place};
+use enrolld::simulator::model::opsworks_cm::{Happened, LogEntry, Repeated};
+use enrolld::simulator::model::sqs::MessageState;
+use enrolld::simulator::model::state::Details;
+use md5::{Digest as _, Md5};
+
+use crate::plan::{Deed, Forgery, GROUPS, SERVERS};
+use crate::run::Fleet;
+use crate::services::{DEAD_LETTERS, QUEUE};
+
+/// A sighting of an instance counts for so long.
+const SEEN_MS: u64 = 60_000;
+
+/// What a run is judged by.
+pub struct Judge<'a> {
+    fleet: &'a Fleet,
+    details: Details,
+    letters: Vec<MessageState>,
+    broken: Vec<String>,
+    excused: u64,
+}
+
+/// What the judgement of one run came to.
+#[derive(Default)]
+pub struct Verdict {
+    pub broken: Vec<String>,
+    /// Lifecycle actions, and those that ran into their time-out.
+    pub actions: u64,
+    pub timed_out: u64,
+    pub letters: u64,
+    /// Nodes that one worker took off for a second chance while another put their instance in service, and died before it could say so.
+    pub excused: u64,
+}
+
+/// Says what does not hold.
+pub fn judge(fleet: &Fleet) -> Verdict {
+    let mut state = fleet.services.world.state(true);
+    let mut judge = Judge {
+        fleet,
+        details: state.details.take().unwrap(),
+        letters: state.queues.get_mut(DEAD_LETTERS).map(|queue| std::mem::take(&mut queue.messages)).unwrap_or_default(),
+        broken: fleet.faults.clone(),
+        excused: 0,
+    };
+    if !judge.broken.is_empty() {
+        return Verdict { broken: judge.broken, ..Verdict::default() };
+    }
+    let queue = &state.queues[QUEUE];
+    if queue.counts.redriven > 0 {
+        judge.complain(format!("SQS itself moved {} messages", queue.counts.redriven));
+    }
+    judge.actions();
+    judge.letters();
+    judge.deletions();
+    judge.orders();
+    judge.nodes(&state.servers);
+    judge.gates();
+    let timed_out = |action: &&ActionState| matches!(action.closed_by, Some(Closing::HeartbeatTimeout | Closing::GlobalTimeout));
+    Verdict {
+        actions: judge.details.actions.len() as u64,
+        timed_out: judge.details.actions.iter().filter(timed_out).count() as u64,
+        letters: judge.letters.len() as u64,
+        excused: judge.excused,
+        broken: judge.broken,
+    }
+}
+
+impl Judge<'_> {
+    fn complain(&mut self, what: String) {
+        self.broken.push(what);
+    }
+
+    /// Every action has ended, and in no way that was not allowed.
+    fn actions(&mut self) {
+        let on_failure = |action: &ActionState| self.fleet.plan.settings.routes[route_of(&action.group)].on_failure;
+        let log = by_node(&self.details.associations);
+        let mut broken = Vec::new();
+        for action in &self.details.actions {
+            let what = if action.transition == Kind::Launching { "launch" } else { "termination" };
+            let named = format!("the {what} of {} ({})", action.instance, action.token);
+            let (Some(closed), Some(by)) = (action.closed_ms, action.closed_by) else {
+                broken.push(format!("{named} is still open"));
+                continue;
+            };
+            let timed_out = matches!(by, Closing::HeartbeatTimeout | Closing::GlobalTimeout);
+            // What was given up on its last receive stands among the dead letters.
+            let exhausted = || {
+                self.letters.iter().any(|letter| {
+                    letter.attributes.get("EnrolldReason").is_some_and(|reason| reason == "deliveries_exhausted")
+                        && letter.body.contains(&action.token)
+                })
+            };
+            if timed_out && !(self.fleet.plan.short_hooks && self.fleet.plan.is_disturbed()) && !exhausted() {
+                broken.push(format!("{named} ran into its time-out"));
+            }
+            let continued = action.result.as_deref() == Some("CONTINUE");
+            if by != Closing::Completed {
+                continue;
+            }
+            match (action.transition, continued) {
+                (Kind::Terminating, false) => broken.push(format!("{named} was abandoned")),
+                (Kind::Launching, true) if on_failure(action) == OnFailure::Abandon => {
+                    let own = self.own_key(&action.instance);
+                    if !was_associated(
+                        log.get(action.instance.as_str()).map_or(&[], Vec::as_slice),
+                        (action.began_ms, closed),
+                        own.as_deref(),
+                    ) {
+                        broken.push(format!("{named} was continued although its node was not associated with its own key"));
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.broken.append(&mut broken);
+    }
+
+    /// Every dead letter says why it is there.
+    fn letters(&mut self) {
+        let mut broken = Vec::new();
+        for letter in &self.letters {
+            for name in ["EnrolldReason", "EnrolldOutcome", "EnrolldStep", "EnrolldTime", "EnrolldVersion"] {
+                if letter.attributes.get(name).is_none_or(String::is_empty) {
+                    broken.push(format!("a dead letter has no {name}: {}", letter.body));
+                }
+            }
+        }
+        self.broken.append(&mut broken);
+    }
+
+    /// No message was deleted before its action was over or its body stood among the dead letters.
+    fn deletions(&mut self) {
+        let closed: HashMap<&str, u64> =
+            self.details.actions.iter().filter_map(|action| Some((action.token.as_str(), action.closed_ms?))).collect();
+        // The first letter of each body: garbage may come in the same words again.
+        let mut letters: HashMap<&str, u64> = HashMap::new();
+        for letter in &self.letters {
+            letters.entry(&letter.body).or_insert(letter.sent_ms);
+        }
+        let mut broken = Vec::new();
+        for (at, message) in &self.fleet.services.deleted {
+            let Some(body) = self.fleet.services.bodies.get(message) else { continue };
+            let buried = letters.get(&**body).is_some_and(|sent| sent <= at);
+            let fine = match event::decode(body) {
+                Ok(Notification::Test { .. }) => true,
+                Ok(Notification::Action(claim)) => {
+                    let over = closed.get(claim.token.as_str()).is_some_and(|closed| closed <= at);
+                    // What was never an action of the group's is acknowledged where no route wants it, or nothing waits.
+                    let forged = !self.details.actions.iter().any(|action| action.token == claim.token.as_str());
+                    over || forged
+                }
+                Err(_) => false,
+            };
+            if !fine && !buried {
+                broken.push(format!("a message was deleted too early: {body}"));
+            }
+        }
+        self.broken.append(&mut broken);
+    }
+
+    /// Nobody was associated or taken off whom Auto Scaling did not show as it must, and nobody with another's key.
+    fn orders(&mut self) {
+        let mut broken = Vec::new();
+        let mut failed: HashSet<&str> = HashSet::new();
+        for entry in &self.details.associations {
+            let at = entry.at_ms;
+            match entry.what {
+                Happened::AssociateAccepted => {
+                    if !self.waits_for_launch(&entry.node, at) {
+                        broken.push(format!("{} was associated at {at} without waiting for it", entry.node));
+                    }
+                    if entry.fingerprint != self.own_key(&entry.node) {
+                        broken.push(format!("{} was associated with a key that is not its own", entry.node));
+                    }
+                }
+                Happened::AssociateFailed => {
+                    failed.insert(entry.node.as_str());
+                }
+                Happened::DisassociateAccepted => {
+                    let again = failed.contains(entry.node.as_str()) || self.may_deny_success(&entry.server);
+                    if !self.is_leaving(&entry.node, at) && !(again && self.waits_for_launch(&entry.node, at)) {
+                        broken.push(format!("{} was taken off at {at} although it lives", entry.node));
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.broken.append(&mut broken);
+    }
+
+    /// No node stays whose instance is gone, unless a dead letter says so; and every instance that was let into service is there.
+    fn nodes(&mut self, servers: &std::collections::BTreeMap<String, enrolld::simulator::model::opsworks_cm::ServerState>) {
+        let mut broken = Vec::new();
+        let owed: HashSet<&str> =
+            self.letters.iter().filter_map(|letter| letter.attributes.get("EnrolldOwed")?.strip_prefix("disassociate ")).collect();
+        for node in servers.values().flat_map(|server| server.nodes.keys()) {
+            let gone = self
+                .details
+                .instances
+                .get(node)
+                .is_none_or(|one| matches!(one.state, LifecycleState::Terminated | LifecycleState::WarmedTerminated));
+            if gone && !owed.contains(node.as_str()) {
+                broken.push(format!("{node} stayed on its server although its instance is gone"));
+            }
+        }
+        for (id, instance) in &self.details.instances {
+            let lives = instance.state == LifecycleState::InService || instance.state.rests_in_pool();
+            let route = route_of(&instance.group);
+            let abandons = self.fleet.plan.settings.routes[route].on_failure == OnFailure::Abandon;
+            // With the same message on two workers one may take off what the other has just put in service; then a letter says so.
+            let told = self.letters.iter().any(|letter| {
+                let says = |name: &str, what: &str| letter.attributes.get(name).is_some_and(|text| text == what);
+                (says("EnrolldReason", "taken_off") || says("EnrolldOutcome", "continued")) && letter.body.contains(id.as_str())
+            });
+            if lives && abandons && !servers[SERVERS[route]].nodes.contains_key(id) && self.was_taken_off_between_workers(id) {
+                self.excused += 1;
+                continue;
+            }
+            if lives && abandons && !told && !servers[SERVERS[route]].nodes.contains_key(id) {
+                broken.push(format!("{id} is {} and not associated", instance.state.name()));
+            }
+        }
+        self.broken.append(&mut broken);
+    }
+
+    /// Whether a node was taken off while its launch waited, and the worker that did so came to an end before it could put it back or
+    /// say so; another worker, with the same message, put the instance in service meanwhile. Three things must meet for it: a message
+    /// on two workers, a server that calls an association failed that stands, and a run that was cut off.
+    fn was_taken_off_between_workers(&self, node: &str) -> bool {
+        let plan = &self.fleet.plan;
+        let mut of_node = self.details.associations.iter().filter(|entry| entry.node == node);
+        let taken_off = of_node.any(|entry| entry.what == Happened::DisassociateAccepted && self.waits_for_launch(node, entry.at_ms));
+        let route = self.details.instances.get(node).map_or(0, |one| route_of(&one.group));
+        let cut_off = plan.has_crashes() || plan.odds.panics > 0.0;
+        plan.workers > 1 && cut_off && taken_off && self.may_deny_success(SERVERS[route])
+    }
+
+    /// While a server is down, it is asked once in each interval by each worker, however many wait.
+    fn gates(&mut self) {
+        let call_ms = u64::try_from(self.fleet.plan.settings.call_timeout.as_millis()).unwrap();
+        let mut windows: Vec<(usize, u64, u64)> = self.fleet.maintenance.clone();
+        let outages = &self.fleet.plan.outages;
+        windows.extend(outages.missing_server.iter().map(|(server, window)| (*server, window.from, window.until)));
+        let mut broken = Vec::new();
+        for (server, from, until) in windows {
+            // What was sent before the first refusal came back does not count.
+            let from = from + call_ms + 1_000;
+            let mut counted: HashMap<(usize, u32), (u64, u64)> = HashMap::new();
+            for knock in self.fleet.knocks.iter().filter(|knock| knock.server == server && (from..until).contains(&knock.at)) {
+                let (clean, unclear) = counted.entry((knock.worker, knock.run)).or_default();
+                if knock.clean {
+                    *clean += 1;
+                } else {
+                    *unclear += 1;
+                }
+            }
+            for ((worker, run), (clean, unclear)) in counted {
+                // The first intervals are shorter; a probe is a question and at most one trial; one whose answer was lost decided nothing.
+                let allowed = 2 * (6 + until.saturating_sub(from) / 5_000 + unclear);
+                if clean > allowed {
+                    broken.push(format!("worker {worker} (run {run}) knocked {clean} times in {} s", (until - from) / 1000));
+                }
+            }
+        }
+        self.broken.append(&mut broken);
+    }
+
+    /// The fingerprint of the one key that is an instance's own; none where what it publishes must be refused.
+    fn own_key(&self, instance: &str) -> Option<String> {
+        let agent = self.fleet.agents.get(instance);
+        let good = agent.is_none_or(|agent| agent.material == Material::Good && agent.publish != Publish::Never);
+        let key = || format!("{:x}", Md5::digest(material(&Material::Good, self.fleet.plan.seed, instance)));
+        good.then(key)
+    }
+
+    /// Whether an instance waited for a launch at a time, or less than a minute before it.
+    fn waits_for_launch(&self, instance: &str, at: u64) -> bool {
+        self.details.actions.iter().any(|action| {
+            action.instance == instance
+                && action.transition == Kind::Launching
+                && action.began_ms <= at
+                && action.closed_ms.is_none_or(|closed| closed + SEEN_MS >= at)
+        }) || self.looks_like_a_launch(instance, at)
+    }
+
+    /// On its way back into the warm pool an instance shows the state of one that enters it: a late duplicate of its launch into
+    /// the pool, or a forged launch that does not say where it leads, cannot be told from that one.
+    fn looks_like_a_launch(&self, instance: &str, at: u64) -> bool {
+        let entered = |action: &ActionState| {
+            action.instance == instance && action.transition == Kind::Launching && action.destination == Place::WarmPool
+        };
+        let forged = self.fleet.plan.script.iter().any(|(_, deed)| matches!(deed, Deed::Forge { kind: Forgery::Launch, .. }));
+        let history = self.details.instances.get(instance).map_or(&[][..], |one| &one.history);
+        let shown = |(since, until): (&(u64, LifecycleState), u64)| {
+            since.1 == LifecycleState::WarmedPendingWait && since.0 <= at && until + SEEN_MS >= at
+        };
+        let untils = history.iter().skip(1).map(|(at, _)| *at).chain([u64::MAX - SEEN_MS]);
+        (forged || self.details.actions.iter().any(entered)) && history.iter().zip(untils).any(shown)
+    }
+
+    /// Whether an instance was on its way out, or gone, at a time.
+    fn is_leaving(&self, instance: &str, at: u64) -> bool {
+        let Some(instance) = self.details.instances.get(instance) else { return false };
+        let state = instance.history.iter().rev().find(|(since, _)| *since <= at).map(|(_, state)| *state);
+        state.is_some_and(|state| state.name().contains("Terminat"))
+    }
+
+    /// Whether a server may say of an association that stands that it failed, or that it knows nothing of it.
+    fn may_deny_success(&self, server: &str) -> bool {
+        let of_name = self.fleet.plan.fixture.servers.iter().find(|known| known.name == server);
+        let forgets = !self.fleet.plan.outages.missing_server.is_empty();
+        of_name.is_some_and(|server| server.options.repeated != Repeated::Success || server.options.token_known_ms < SEEN_MS || forgets)
+    }
+}
+
+fn route_of(group: &str) -> usize {
+    GROUPS.iter().position(|name| *name == group).unwrap()
+}
+
+fn by_node(log: &[LogEntry]) -> HashMap<&str, Vec<&LogEntry>> {
+    let mut nodes: HashMap<&str, Vec<&LogEntry>> = HashMap::new();
+    for entry in log {
+        nodes.entry(&entry.node).or_default().push(entry);
+    }
+    nodes
+}
+
+/// Whether the registrar reported success for a node with this key in the time of an action.
+fn was_associated(log: &[&LogEntry], (from, until): (u64, u64), key: Option<&str>) -> bool {
+    let success = |entry: &&&LogEntry| entry.what == Happened::Associated && (from..=until).contains(&entry.at_ms);
+    key.is_some() && log.iter().filter(success).any(|entry| entry.fingerprint.as_deref() == key)
+}

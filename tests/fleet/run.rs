@@ -1,0 +1,790 @@
+//! Runs a fleet under virtual time: the workers' cores, their calls, the model of the services, and what the plan does to them.
+
+use std::collections::{BTreeMap, HashMap};
+
+use enrolld::core::call::{Answer, Call, CallId};
+use enrolld::core::observation::{Gauges, Observation};
+use enrolld::core::{Core, Moment, Outbox};
+use enrolld::simulator::model::World;
+use enrolld::simulator::model::agent::AgentOptions;
+use enrolld::simulator::model::autoscaling::{LifecycleState, Place};
+use enrolld::simulator::model::sqs::wire::MessageAttributes;
+use enrolld::simulator::model::state::State;
+use fastrand::Rng;
+
+use crate::plan::{BEGIN, Deed, Dice, Forgery, GROUPS, LAUNCH_HOOK, Plan, SERVERS, TERMINATE_HOOK};
+use crate::services::{self, ACCOUNT, QUEUE, Services};
+
+/// A fleet that has not come to rest by then never will.
+const LONGEST_MS: u64 = 8 * 3600 * 1000;
+/// How often it is looked whether everything rests.
+const LOOK_MS: u64 = 15_000;
+/// Everything must rest for so long.
+const REST_MS: u64 = 75_000;
+/// A worker that wants to be looked at so often within a millisecond spins.
+const SPINS: u32 = 100;
+
+/// A call of one run of one worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Key {
+    worker: usize,
+    run: u32,
+    call: CallId,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Event {
+    Process(Key),
+    Deliver(Key),
+    PollEnds(Key),
+    Deed(usize),
+    Restart(usize),
+    Resume(usize, u32),
+    Look,
+}
+
+/// What becomes of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fate {
+    Answered,
+    Slow,
+    Throttled,
+    ServerError,
+    Dropped,
+    AnswerLost,
+    Hung,
+    Panicked,
+    /// Its worker died while it was under way, and it was processed or not.
+    Orphaned,
+}
+
+impl Fate {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Answered,
+        Self::Slow,
+        Self::Throttled,
+        Self::ServerError,
+        Self::Dropped,
+        Self::AnswerLost,
+        Self::Hung,
+        Self::Panicked,
+        Self::Orphaned,
+    ];
+}
+
+struct Underway {
+    call: Call,
+    /// Which of its worker's calls it is.
+    ordinal: u32,
+    fate: Fate,
+    answer: Option<Answer>,
+    answer_after: u64,
+    /// Its worker does not wait for it any more.
+    dropped: bool,
+}
+
+/// One worker: its core while it lives.
+struct Worker {
+    core: Option<Core>,
+    run: u32,
+    wake: Option<u64>,
+    dirty: bool,
+    paused: bool,
+    waiting: Vec<(CallId, Answer)>,
+    down_ms: u64,
+    stopping_since: Option<u64>,
+    calls: u32,
+    spun: (u64, u32),
+}
+
+/// Where a worker is to be killed, counted in its calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kill {
+    BeforeCall(u32),
+    Processed(u32),
+    Answered(u32),
+}
+
+/// An order or a question to a registrar: what the gate is measured by.
+#[derive(Debug, Clone, Copy)]
+pub struct Knock {
+    pub at: u64,
+    pub worker: usize,
+    pub run: u32,
+    pub server: usize,
+    pub clean: bool,
+}
+
+/// What a run came to.
+pub struct Fleet {
+    pub plan: Plan,
+    pub services: Services,
+    pub now: u64,
+    /// What each instance publishes, where it is not the group's own.
+    pub agents: HashMap<String, AgentOptions>,
+    /// The instances that the plan launched.
+    pub launched: Vec<String>,
+    pub fates: BTreeMap<Fate, u64>,
+    pub outcomes: BTreeMap<&'static str, u64>,
+    pub reasons: BTreeMap<String, u64>,
+    pub deeds: BTreeMap<&'static str, u64>,
+    pub maintenance: Vec<(usize, u64, u64)>,
+    pub knocks: Vec<Knock>,
+    pub crashes: u64,
+    pub calls: u64,
+    pub steps: u64,
+    pub most_messages: u32,
+    /// What went wrong in the running itself.
+    pub faults: Vec<String>,
+    /// The calls of each worker, in order.
+    pub called: Vec<(usize, &'static str)>,
+    pub kill: Option<Kill>,
+    pub trace: bool,
+    workers: Vec<Worker>,
+    agenda: BTreeMap<(u64, u64), Event>,
+    sequence: u64,
+    underway: HashMap<Key, Underway>,
+    polls: Vec<Key>,
+    dice: Dice,
+    resting_since: Option<u64>,
+    over: bool,
+}
+
+macro_rules! trace {
+    ($fleet:expr, $($text:tt)*) => {
+        if $fleet.trace {
+            println!("{:>9.3} {}", ($fleet.now - BEGIN) as f64 / 1000.0, format!($($text)*));
+        }
+    };
+}
+
+impl Fleet {
+    pub fn new(plan: Plan, trace: bool) -> Self {
+        let world = World::from_fixture(plan.fixture.clone(), plan.seed, BEGIN).unwrap();
+        let mut services = Services::new(world, SERVERS.to_vec(), Some(plan.max_receive_count));
+        services.outages = plan.outages.clone();
+        let worker = |_| Worker {
+            core: None,
+            run: 0,
+            wake: None,
+            dirty: false,
+            paused: false,
+            waiting: Vec::new(),
+            down_ms: 0,
+            stopping_since: None,
+            calls: 0,
+            spun: (0, 0),
+        };
+        let mut fleet = Self {
+            services,
+            now: BEGIN,
+            agents: HashMap::new(),
+            launched: Vec::new(),
+            fates: BTreeMap::new(),
+            outcomes: BTreeMap::new(),
+            reasons: BTreeMap::new(),
+            deeds: BTreeMap::new(),
+            maintenance: Vec::new(),
+            knocks: Vec::new(),
+            crashes: 0,
+            calls: 0,
+            steps: 0,
+            most_messages: 0,
+            faults: Vec::new(),
+            called: Vec::new(),
+            kill: None,
+            trace,
+            workers: (0..plan.workers).map(worker).collect(),
+            agenda: BTreeMap::new(),
+            sequence: 0,
+            underway: HashMap::new(),
+            polls: Vec::new(),
+            dice: Dice(Rng::with_seed(plan.seed ^ 0xca11_0dd5)),
+            resting_since: None,
+            over: false,
+            plan,
+        };
+        for worker in 0..fleet.plan.workers {
+            fleet.schedule(BEGIN + worker as u64 * 37, Event::Restart(worker));
+        }
+        for number in 0..fleet.plan.script.len() {
+            fleet.schedule(fleet.plan.script[number].0, Event::Deed(number));
+        }
+        fleet.schedule(BEGIN + LOOK_MS, Event::Look);
+        fleet
+    }
+
+    fn schedule(&mut self, at: u64, event: Event) {
+        self.sequence += 1;
+        self.agenda.insert((at.max(self.now), self.sequence), event);
+    }
+
+    /// Runs until everything rests.
+    pub fn run(&mut self) {
+        while !self.over {
+            self.steps += 1;
+            let agenda = self.agenda.first_key_value().map(|((at, _), _)| *at);
+            let world = self.services.world.next_event();
+            let wakes = self.workers.iter().enumerate().filter(|(_, worker)| worker.core.is_some() && !worker.paused);
+            let wakes = wakes.filter_map(|(number, worker)| Some(worker.wake? + self.mono_offset(number)));
+            let Some(next) = wakes.chain(agenda).chain(world).min() else { return self.fail("nothing is left to happen".into()) };
+            self.now = next.max(self.now);
+            if self.now > BEGIN + LONGEST_MS {
+                return self.fail("the fleet does not come to rest".into());
+            }
+            self.services.world.advance(self.now);
+            while let Some(entry) = self.agenda.first_entry().filter(|entry| entry.key().0 <= self.now) {
+                let event = entry.remove();
+                self.happen(event);
+            }
+            self.serve_polls();
+            for number in 0..self.workers.len() {
+                self.look_at(number);
+            }
+            if !self.faults.is_empty() {
+                self.over = true;
+            }
+        }
+    }
+
+    fn fail(&mut self, what: String) {
+        trace!(self, "FAULT: {what}");
+        self.faults.push(what);
+        self.over = true;
+    }
+
+    /// Each worker's monotonic clock begins elsewhere; this much is taken off Unix time.
+    fn mono_offset(&self, worker: usize) -> u64 {
+        BEGIN - 1_000_000 * (worker as u64 + 1)
+    }
+
+    fn moment(&self, worker: usize) -> Moment {
+        Moment { mono_ms: self.now - self.mono_offset(worker), wall_ms: self.now.saturating_add_signed(self.plan.skew_ms[worker]) }
+    }
+
+    fn happen(&mut self, event: Event) {
+        match event {
+            Event::Process(key) => self.process(key),
+            Event::Deliver(key) => self.deliver(key),
+            Event::PollEnds(key) => {
+                if let Some(at) = self.polls.iter().position(|poll| *poll == key) {
+                    self.polls.remove(at);
+                    self.process(key);
+                }
+            }
+            Event::Deed(number) => self.deed(number),
+            Event::Restart(worker) => self.start(worker),
+            Event::Resume(worker, run) => self.resume(worker, run),
+            Event::Look => self.look(),
+        }
+    }
+
+    // The workers.
+
+    fn start(&mut self, number: usize) {
+        if self.workers[number].core.is_some() {
+            return;
+        }
+        let seed = self.dice.0.u64(..);
+        let mut settings = self.plan.settings.clone();
+        settings.worker = format!("worker-{number}");
+        let core = Core::new(settings, seed, self.moment(number));
+        trace!(self, "worker {number} starts");
+        let worker = &mut self.workers[number];
+        worker.core = Some(core);
+        worker.run += 1;
+        worker.dirty = true;
+        worker.paused = false;
+        worker.stopping_since = None;
+        worker.waiting.clear();
+    }
+
+    /// Ends a worker where it stands: each of its calls under way is processed or not, and none is answered.
+    fn end(&mut self, number: usize, down_ms: u64) {
+        let worker = &mut self.workers[number];
+        worker.core = None;
+        let run = worker.run;
+        let mut keys: Vec<Key> = self.underway.keys().filter(|key| key.worker == number && key.run == run).copied().collect();
+        keys.sort_unstable();
+        for key in keys {
+            let unprocessed = self.underway[&key].answer.is_none();
+            if unprocessed && (self.dice.chance(0.5) || self.plan.spares_receives()) {
+                self.underway.remove(&key);
+            }
+            *self.fates.entry(Fate::Orphaned).or_default() += 1;
+        }
+        let at = self.now + down_ms;
+        self.schedule(at, Event::Restart(number));
+    }
+
+    fn crash(&mut self, number: usize, down_ms: u64) {
+        if self.workers[number].core.is_some() {
+            trace!(self, "worker {number} is killed");
+            self.crashes += 1;
+            self.end(number, down_ms);
+        }
+    }
+
+    fn resume(&mut self, number: usize, run: u32) {
+        if self.workers[number].run != run || self.workers[number].core.is_none() {
+            return;
+        }
+        trace!(self, "worker {number} goes on");
+        let now = self.moment(number);
+        let worker = &mut self.workers[number];
+        worker.paused = false;
+        worker.dirty = true;
+        worker.stopping_since = worker.stopping_since.map(|_| self.now);
+        for (call, answer) in std::mem::take(&mut worker.waiting) {
+            if let Some(core) = &mut worker.core {
+                core.answer(now, call, answer);
+            }
+        }
+    }
+
+    /// Polls a worker's core if it is time, and does what it wants.
+    fn look_at(&mut self, number: usize) {
+        loop {
+            let now = self.moment(number);
+            let worker = &mut self.workers[number];
+            let due = worker.dirty || worker.wake.is_some_and(|at| at <= now.mono_ms);
+            let Some(core) = worker.core.as_mut().filter(|_| due && !worker.paused) else { return };
+            let outbox = core.poll(now);
+            worker.wake = core.next_wake();
+            worker.dirty = false;
+            worker.spun = if worker.spun.0 == self.now { (self.now, worker.spun.1 + 1) } else { (self.now, 0) };
+            let spins = worker.spun.1 > SPINS;
+            let gauges = core.gauges();
+            let done = core.is_done();
+            let stopping_since = worker.stopping_since;
+            if spins {
+                return self.fail(format!(
+                    "worker {number} spins: it wants to be woken at {:?}, and it is {}",
+                    self.workers[number].wake, now.mono_ms
+                ));
+            }
+            self.check_gauges(number, &gauges);
+            let run = self.workers[number].run;
+            self.carry_out(number, outbox);
+            let Some(since) = stopping_since.filter(|_| self.workers[number].run == run) else { continue };
+            if done && self.workers[number].core.is_some() {
+                trace!(self, "worker {number} has stopped");
+                let down_ms = self.workers[number].down_ms;
+                return self.end(number, down_ms);
+            }
+            let grace = u64::try_from(self.plan.settings.grace.as_millis()).unwrap();
+            if self.now > since + grace + 1_000 {
+                return self.fail(format!("worker {number} was told to stop {} ms ago", self.now - since));
+            }
+        }
+    }
+
+    fn check_gauges(&mut self, number: usize, gauges: &Gauges) {
+        let most_open = self.plan.settings.max_open;
+        // What the queue is and how a server does are asked beside the calls that are counted.
+        let most_calls = self.plan.settings.max_calls + 1 + SERVERS.len();
+        self.most_messages = self.most_messages.max(gauges.messages);
+        if gauges.calls as usize > most_calls {
+            self.fail(format!("worker {number} has {} calls under way", gauges.calls));
+        }
+        if gauges.messages as usize > most_open {
+            self.fail(format!("worker {number} has {} messages in hand", gauges.messages));
+        }
+    }
+
+    fn carry_out(&mut self, number: usize, outbox: Outbox) {
+        for abort in outbox.aborts {
+            let key = Key { worker: number, run: self.workers[number].run, call: abort };
+            if self.plan.spares_receives() {
+                self.underway.remove(&key);
+            } else if let Some(underway) = self.underway.get_mut(&key) {
+                underway.dropped = true;
+            }
+        }
+        for observation in outbox.observations {
+            self.note(number, observation);
+        }
+        let run = self.workers[number].run;
+        for (call, what) in outbox.calls {
+            if self.workers[number].run != run || self.workers[number].core.is_none() {
+                return;
+            }
+            self.begin(Key { worker: number, run, call }, what);
+        }
+    }
+
+    fn note(&mut self, number: usize, observation: Observation) {
+        if let Observation::Ended(record) = &observation {
+            *self.outcomes.entry(record.outcome.as_str()).or_default() += 1;
+            if let Some(reason) = &record.reason {
+                *self.reasons.entry(format!("{}: {}", record.outcome.as_str(), reason.code)).or_default() += 1;
+            }
+        }
+        if self.trace {
+            self.tell(number, &observation);
+        }
+    }
+
+    fn tell(&self, number: usize, observation: &Observation) {
+        match observation {
+            Observation::Ended(record) => {
+                let instance = record.subject.as_ref().map_or("-", |subject| subject.action.instance.as_str());
+                let transition = record.subject.as_ref().map_or("-", |subject| subject.action.transition.as_str());
+                trace!(self, "  w{number} ended {transition} {instance} as {} {:?}", record.outcome.as_str(), record.reason);
+            }
+            Observation::StepBegan { subject, step } => {
+                trace!(
+                    self,
+                    "  w{number} {} {}: {} ({})",
+                    subject.action.transition.as_str(),
+                    subject.action.instance,
+                    step.as_str(),
+                    subject.message
+                );
+            }
+            Observation::Retrying { subject, step, failure, delay, .. } => {
+                trace!(self, "  w{number} {} {}: {failure}, again in {delay:?}", subject.action.instance, step.as_str());
+            }
+            other => {
+                let text: String = format!("{other:?}").chars().take(200).collect();
+                trace!(self, "  w{number} {text}");
+            }
+        }
+    }
+
+    // Their calls.
+
+    fn begin(&mut self, key: Key, call: Call) {
+        let worker = &mut self.workers[key.worker];
+        worker.calls += 1;
+        let ordinal = worker.calls;
+        if key.worker == 0 && key.run == 1 && self.kill == Some(Kill::BeforeCall(ordinal)) {
+            trace!(self, "  w0 is about to make its call {ordinal}, {}", call.operation());
+            return self.crash(0, 1_000);
+        }
+        self.calls += 1;
+        self.called.push((key.worker, call.operation()));
+        let calm = self.now >= self.plan.calm_at;
+        let odds = self.plan.odds;
+        let longest = u64::try_from(self.plan.settings.call_timeout.as_millis()).unwrap();
+        let mut fate = Fate::Answered;
+        let spared = self.plan.spares_receives() && matches!(call, Call::Receive { .. });
+        if !calm && !spared {
+            let mut roll = self.dice.0.f64();
+            for (odd, what) in [
+                (odds.throttled, Fate::Throttled),
+                (odds.server_error, Fate::ServerError),
+                (odds.dropped, Fate::Dropped),
+                (odds.answer_lost, Fate::AnswerLost),
+                (odds.hangs, Fate::Hung),
+                (odds.panics, Fate::Panicked),
+                (odds.slow, Fate::Slow),
+            ] {
+                if roll < odd {
+                    fate = what;
+                    break;
+                }
+                roll -= odd;
+            }
+        }
+        *self.fates.entry(fate).or_default() += 1;
+        self.knock(key, &call, fate);
+        let leg = |dice: &mut Dice, most: u64| dice.between(1, most.max(1));
+        let (mut process_after, mut answer_after) = (leg(&mut self.dice, self.plan.latency_ms), leg(&mut self.dice, self.plan.latency_ms));
+        match fate {
+            Fate::Slow => {
+                process_after = leg(&mut self.dice, longest / 2);
+                answer_after = leg(&mut self.dice, longest / 2 - 1);
+            }
+            Fate::Hung => answer_after = longest,
+            _ => {}
+        }
+        trace!(self, "  w{} {} {}", key.worker, summary(&call), if fate == Fate::Answered { String::new() } else { format!("({fate:?})") });
+        let answer = match fate {
+            Fate::Throttled => Some(services::throttle(&call)),
+            Fate::ServerError => Some(services::server_error(&call)),
+            Fate::Dropped => Some(services::cut_off(&call, "connection")),
+            Fate::Hung => Some(services::cut_off(&call, "timeout")),
+            Fate::Panicked if self.dice.chance(0.5) => Some(Answer::Panicked("out of luck".into())),
+            _ => None,
+        };
+        if let (Call::Receive { wait, .. }, None) = (&call, &answer) {
+            let until = self.now + u64::try_from(wait.as_millis()).unwrap();
+            let waits = !self.services.is_out(self.now, &call) && self.services.world.visible_messages(QUEUE) == 0;
+            self.underway.insert(key, Underway { call, ordinal, fate, answer: None, answer_after, dropped: false });
+            if waits {
+                self.polls.push(key);
+                self.schedule(until, Event::PollEnds(key));
+            } else {
+                self.schedule(self.now + process_after, Event::Process(key));
+            }
+            return;
+        }
+        let refused = answer.is_some();
+        self.underway.insert(key, Underway { call, ordinal, fate, answer, answer_after, dropped: false });
+        if refused {
+            self.schedule(self.now + process_after.min(longest / 2) + answer_after, Event::Deliver(key));
+        } else {
+            self.schedule(self.now + process_after, Event::Process(key));
+        }
+    }
+
+    fn knock(&mut self, key: Key, call: &Call, fate: Fate) {
+        if let Call::Associate { route, .. } | Call::Disassociate { route, .. } | Call::CheckHealth { route } = call {
+            let clean = matches!(fate, Fate::Answered | Fate::Slow);
+            self.knocks.push(Knock { at: self.now, worker: key.worker, run: key.run, server: usize::from(route.0), clean });
+        }
+    }
+
+    fn process(&mut self, key: Key) {
+        let Some(underway) = self.underway.get_mut(&key) else { return };
+        let mut answer = self.services.perform(self.now, &underway.call);
+        match underway.fate {
+            Fate::AnswerLost => answer = services::cut_off(&underway.call, "connection"),
+            Fate::Panicked => answer = Answer::Panicked("out of luck".into()),
+            _ => {}
+        }
+        underway.answer = Some(answer);
+        let (at, processed) = (self.now + underway.answer_after, Kill::Processed(underway.ordinal));
+        self.schedule(at, Event::Deliver(key));
+        if key.worker == 0 && key.run == 1 && self.kill == Some(processed) {
+            self.crash(0, 1_000);
+        }
+    }
+
+    fn deliver(&mut self, key: Key) {
+        let Some(underway) = self.underway.remove(&key) else { return };
+        let now = self.moment(key.worker);
+        let worker = &mut self.workers[key.worker];
+        let Some(core) = worker.core.as_mut().filter(|_| worker.run == key.run && !underway.dropped) else { return };
+        let answer = underway.answer.unwrap_or_else(|| services::cut_off(&underway.call, "connection"));
+        if worker.paused {
+            worker.waiting.push((key.call, answer));
+            return;
+        }
+        core.answer(now, key.call, answer);
+        worker.dirty = true;
+        if key.worker == 0 && key.run == 1 && self.kill == Some(Kill::Answered(underway.ordinal)) {
+            self.crash(0, 1_000);
+        }
+    }
+
+    /// Long polls under way take what has become visible. Those of a worker that is gone do so too: nobody gets what they bring.
+    fn serve_polls(&mut self) {
+        while !self.polls.is_empty() && self.services.world.visible_messages(QUEUE) > 0 {
+            let key = self.polls.remove(0);
+            self.process(key);
+        }
+    }
+
+    // What the plan does.
+
+    fn deed(&mut self, number: usize) {
+        let (_, deed) = self.plan.script[number].clone();
+        let name = match &deed {
+            Deed::Launch { into_pool: true, .. } => "launch into pool",
+            Deed::Launch { .. } => "launch",
+            Deed::Terminate { .. } => "terminate",
+            Deed::ReturnToPool { .. } => "return to pool",
+            Deed::LeavePool => "leave pool",
+            Deed::Detach { .. } => "detach",
+            Deed::Standby { .. } => "standby",
+            Deed::Maintenance { .. } => "maintenance",
+            Deed::Crash { .. } => "crash",
+            Deed::Pause { .. } => "pause",
+            Deed::ShutDown { .. } => "shutdown",
+            Deed::Forge { .. } => "forgery",
+            Deed::Repeat { .. } => "repetition",
+        };
+        *self.deeds.entry(name).or_default() += 1;
+        trace!(self, "{name}");
+        match deed {
+            Deed::Launch { group, agent, into_pool } => self.launch(group, Some(agent), into_pool),
+            Deed::Terminate { pick, early } => self.terminate(pick, early),
+            Deed::ReturnToPool { pick } => match self.one_in_service(pick) {
+                Some(id) => drop(self.services.world.return_to_warm_pool(self.now, &id)),
+                None => self.launch(0, None, false),
+            },
+            Deed::LeavePool => {
+                let left = GROUPS.iter().any(|group| !self.services.world.leave_warm_pool(self.now, group, 1).is_empty());
+                if !left {
+                    self.launch(0, None, false);
+                }
+            }
+            Deed::Detach { pick } => {
+                if let Some(id) = self.one_in_service(pick) {
+                    self.services.world.detach(self.now, &id);
+                }
+            }
+            Deed::Standby { pick } => {
+                if let Some(id) = self.one_in_service(pick) {
+                    self.services.world.standby(self.now, &id);
+                }
+            }
+            Deed::Maintenance { server, status, for_ms } => {
+                self.services.world.set_server_status(self.now, SERVERS[server], status, Some(for_ms));
+                // A later one replaces an earlier one.
+                for (of, _, until) in &mut self.maintenance {
+                    if *of == server {
+                        *until = (*until).min(self.now);
+                    }
+                }
+                self.maintenance.push((server, self.now, self.now + for_ms));
+            }
+            Deed::Crash { worker, down_ms } => self.crash(worker, down_ms),
+            Deed::Pause { worker, for_ms } => {
+                let paused = &mut self.workers[worker];
+                if paused.core.is_some() && !paused.paused {
+                    paused.paused = true;
+                    let run = paused.run;
+                    self.schedule(self.now + for_ms, Event::Resume(worker, run));
+                }
+            }
+            Deed::ShutDown { worker, down_ms } => {
+                let now = self.moment(worker);
+                let stopped = &mut self.workers[worker];
+                if let Some(core) = stopped.core.as_mut().filter(|_| !stopped.paused && stopped.stopping_since.is_none()) {
+                    core.shut_down(now);
+                    stopped.stopping_since = Some(self.now);
+                    stopped.down_ms = down_ms;
+                    stopped.dirty = true;
+                }
+            }
+            Deed::Forge { kind, pick } => self.forge(kind, pick),
+            Deed::Repeat { pick } => {
+                let bodies = &self.services.bodies_in_order;
+                if !bodies.is_empty() {
+                    let body = bodies[pick as usize % bodies.len()].to_string();
+                    self.send(&body);
+                }
+            }
+        }
+    }
+
+    pub fn launch(&mut self, group: usize, agent: Option<AgentOptions>, into_pool: bool) {
+        let destination = if into_pool { Place::WarmPool } else { Place::AutoScalingGroup };
+        let launched = self.services.world.launch(self.now, GROUPS[group], 1, destination, agent.as_ref()).unwrap();
+        for id in launched {
+            trace!(self, "  {id} launches in {}, {agent:?}", GROUPS[group]);
+            self.launched.push(id.to_string());
+            if let Some(agent) = &agent {
+                self.agents.insert(id.to_string(), agent.clone());
+            }
+        }
+    }
+
+    fn terminate(&mut self, pick: u64, early: bool) {
+        let state = |id: &String| self.services.world.lifecycle_state(id);
+        let on_the_way = |id: &&String| {
+            use LifecycleState as S;
+            matches!(state(id), Some(S::Pending | S::PendingWait | S::PendingProceed | S::WarmedPending | S::WarmedPendingWait))
+        };
+        let there = |id: &&String| state(id).is_some_and(|state| state.is_listed() && !state.name().contains("Terminating"));
+        let mut candidates: Vec<&String> = self.launched.iter().filter(on_the_way).collect();
+        if !early || candidates.is_empty() {
+            candidates = self.launched.iter().filter(there).collect();
+        }
+        match candidates.get(pick as usize % candidates.len().max(1)).map(|id| (*id).clone()) {
+            Some(id) => {
+                trace!(self, "  {id} terminates");
+                self.services.world.terminate(self.now, &id);
+            }
+            None => self.launch(0, None, false),
+        }
+    }
+
+    fn one_in_service(&self, pick: u64) -> Option<String> {
+        let all: Vec<_> = GROUPS.iter().flat_map(|group| self.services.world.in_service(group)).collect();
+        all.get(pick as usize % all.len().max(1)).map(ToString::to_string)
+    }
+
+    fn forge(&mut self, kind: Forgery, pick: u64) {
+        let token = self.dice.0.u128(..);
+        let hex = format!("{token:032x}");
+        let token = format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]);
+        let instance = self.one_in_service(pick).unwrap_or_else(|| "i-0a1b2c3d4e5f60718".into());
+        let unknown = format!("i-{:017x}", if pick < 100 { pick } else { 0xbeef });
+        let (instance, account, group, hook, transition) = match kind {
+            Forgery::Garbage => return self.send("{\"half\": "),
+            Forgery::TestNotification => {
+                return self.send(
+                    &serde_json::json!({"Event": "autoscaling:TEST_NOTIFICATION", "AccountId": ACCOUNT, "AutoScalingGroupName": GROUPS[0]})
+                        .to_string(),
+                );
+            }
+            Forgery::Termination => (instance, ACCOUNT, GROUPS[0], TERMINATE_HOOK, "autoscaling:EC2_INSTANCE_TERMINATING"),
+            Forgery::Launch => (instance, ACCOUNT, GROUPS[0], LAUNCH_HOOK, "autoscaling:EC2_INSTANCE_LAUNCHING"),
+            Forgery::UnknownInstance => (unknown, ACCOUNT, GROUPS[0], LAUNCH_HOOK, "autoscaling:EC2_INSTANCE_LAUNCHING"),
+            Forgery::ForeignAccount => (instance, "999999999999", GROUPS[0], TERMINATE_HOOK, "autoscaling:EC2_INSTANCE_TERMINATING"),
+            Forgery::NoRoute => (instance, ACCOUNT, "nobodys", LAUNCH_HOOK, "autoscaling:EC2_INSTANCE_LAUNCHING"),
+            Forgery::NoHook => (instance, ACCOUNT, GROUPS[0], "another-hook", "autoscaling:EC2_INSTANCE_LAUNCHING"),
+        };
+        let body = serde_json::json!({
+            "Service": "AWS Auto Scaling", "AccountId": account, "AutoScalingGroupName": group, "EC2InstanceId": instance,
+            "LifecycleHookName": hook, "LifecycleActionToken": token, "LifecycleTransition": transition,
+        });
+        self.send(&body.to_string());
+    }
+
+    fn send(&mut self, body: &str) {
+        self.services.world.deliver(self.now, QUEUE, body, &MessageAttributes::new(), 1).unwrap();
+    }
+
+    // The end.
+
+    /// Ends the run once everything has rested for long enough.
+    fn look(&mut self) {
+        let at = self.now + LOOK_MS;
+        self.schedule(at, Event::Look);
+        if !self.rests() {
+            self.resting_since = None;
+        } else if self.now >= *self.resting_since.get_or_insert(self.now) + REST_MS {
+            trace!(self, "everything rests");
+            self.over = true;
+        }
+    }
+
+    fn rests(&self) -> bool {
+        let script_is_over = self.plan.script.last().is_none_or(|(at, _)| *at < self.now);
+        let idle = |worker: &Worker| {
+            worker.core.as_ref().is_some_and(|core| {
+                let gauges = core.gauges();
+                gauges.messages == 0 && gauges.calls == 0 && gauges.held == 0 && gauges.by_step.iter().all(|count| *count == 0)
+            })
+        };
+        script_is_over
+            && self.workers.iter().all(|worker| !worker.paused && idle(worker))
+            && services_rest(&self.services.world.state(false))
+    }
+}
+
+fn services_rest(state: &State) -> bool {
+    let queue = &state.queues[QUEUE];
+    let empty = queue.visible + queue.in_flight + queue.delayed == 0;
+    let moves = |name: &str| name.ends_with("ing") && !name.ends_with("Running") || name.ends_with(":Wait") || name.ends_with(":Proceed");
+    let still = state.groups.values().all(|group| !group.states.keys().any(|name| moves(name)));
+    empty && still && state.counts.open_actions == 0
+}
+
+/// A call in a few words.
+fn summary(call: &Call) -> String {
+    let of = match call {
+        Call::DescribeInstances { instances, .. } | Call::SendCommand { instances, .. } | Call::FindWhereabouts { instances, .. } => {
+            format!("{instances:?}")
+        }
+        Call::Heartbeat { order, .. } => order.instance.to_string(),
+        Call::Complete { order, result, .. } => format!("{} {}", order.instance, result.as_str()),
+        Call::FetchKeys { wanted, .. } => wanted.iter().map(|one| one.instance.to_string()).collect::<Vec<_>>().join(" "),
+        Call::FetchOutput { wanted, .. } => wanted.instance.to_string(),
+        Call::DeleteParameters { parameters, .. } => format!("{parameters:?}"),
+        Call::Associate { order, .. } | Call::AssociationStatus { order, .. } | Call::Disassociate { order, .. } => order.node.to_string(),
+        Call::Extend { messages, .. } | Call::Delete { messages } => {
+            messages.iter().map(|held| held.id.to_string()).collect::<Vec<_>>().join(" ")
+        }
+        Call::Release { messages } => messages.iter().map(|(held, delay)| format!("{} {delay:?}", held.id)).collect::<Vec<_>>().join(" "),
+        Call::DeadLetter { letter, .. } => format!("{:?}", letter.attributes),
+        _ => String::new(),
+    };
+    format!("{} {of}", call.operation())
+}

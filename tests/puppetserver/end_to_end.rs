@@ -1,0 +1,47 @@
+//! The whole way: Auto Scaling, SQS and SSM simulated, the worker and the Puppet Server real.
+
+use std::collections::BTreeSet;
+
+use enrolld::facts::NodeList;
+use enrolld::registrar::Registrar;
+
+use crate::fleet::{Fleet, with_word};
+use crate::server::{Node, Server, shared};
+
+/// Those of these nodes that the server has anything of.
+async fn there(server: &Server, of: &BTreeSet<String>) -> BTreeSet<String> {
+    let Ok(NodeList::Page { names, next: None }) = server.registrar(false).list(None).await else { panic!("a list") };
+    names.iter().map(ToString::to_string).filter(|name| of.contains(name)).collect()
+}
+
+#[tokio::test]
+async fn a_fleet_comes_and_goes_and_what_was_left_behind_is_swept() {
+    let server = shared().await;
+    let mut fleet = Fleet::start("puppet", &server.as_configured(), true).await;
+
+    let launched = fleet.launch(50, |id| Some(Node::named(id).request().to_owned())).await;
+    for id in &launched {
+        assert_eq!(server.state(id).await.as_deref(), Some("signed"), "{id}");
+    }
+
+    fleet.terminate(10).await;
+    fleet.must_be_settled().await;
+    let serving = fleet.in_service();
+    assert_eq!(serving.len(), 40);
+    assert_eq!(there(&server, &launched).await, serving, "of those that left nothing is left");
+
+    fleet.delete_terminate_hook().await;
+    let behind = fleet.terminate(5).await;
+    let detached = fleet.detach_one();
+    assert_eq!(there(&server, &launched).await.len(), 40);
+
+    let dry = fleet.sweep(&[]).await;
+    assert_eq!(with_word(&dry, "would_disassociate"), behind);
+    assert_eq!(there(&server, &launched).await.len(), 40, "it only looked");
+    let swept = fleet.sweep(&["--apply"]).await;
+    assert_eq!(with_word(&swept, "disassociated"), behind);
+    assert_eq!((with_word(&swept, "detached"), with_word(&swept, "alive").len()), (BTreeSet::from([detached]), 34));
+    assert!(with_word(&swept, "foreign").is_superset(&["localhost", "enrolld"].map(str::to_owned).into()), "{swept:#}");
+    assert_eq!(there(&server, &launched).await, &serving - &behind);
+    fleet.stop().await;
+}
