@@ -264,9 +264,9 @@ pub(crate) mod tests {
             }
         };
         let served = async { assert!(get(address, "/livez").await.starts_with("HTTP/1.1 200")) };
-        let longest = CONNECTION_TIME + Duration::from_secs(5);
-        timeout(longest, async { tokio::join!(dripping, served) }).await.expect("it is given up");
-        assert!(began.elapsed() >= HEAD_TIME - Duration::from_millis(500), "{:?}", began.elapsed());
+        tokio::join!(dripping, served);
+        let took = began.elapsed();
+        assert!(took >= HEAD_TIME - Duration::from_millis(500) && took < CONNECTION_TIME - Duration::from_secs(1), "{took:?}");
     }
 
     #[tokio::test]

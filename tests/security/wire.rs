@@ -1,7 +1,11 @@
 //! Endpoints without TLS.
 
 use std::path::PathBuf;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long a command may take that ends by itself.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 fn file(name: &str, text: &str) -> PathBuf {
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("wire-{name}.toml"));
@@ -25,7 +29,17 @@ const NOWHERE: &str = "http://203.0.113.1";
 fn enrolld(command: &str, config: &PathBuf, variables: &[(&str, &str)]) -> Output {
     let mut program = Command::new(env!("CARGO_BIN_EXE_enrolld"));
     program.arg(command).arg("--config").arg(config).env_clear().env("AWS_ACCESS_KEY_ID", "a").env("AWS_SECRET_ACCESS_KEY", "b");
-    program.envs(variables.iter().copied()).output().expect("the binary was built for this test")
+    let child = program.envs(variables.iter().copied()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let mut child = child.expect("the binary was built for this test");
+    // A worker that is not refused would run for ever.
+    let began = Instant::now();
+    while child.try_wait().expect("it is a process of ours").is_none() {
+        if began.elapsed() > PATIENCE {
+            child.kill().expect("it is a process of ours");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child.wait_with_output().expect("it is a process of ours")
 }
 
 fn said(output: &Output) -> String {
