@@ -26,6 +26,7 @@
 //! | [`config`] | the file and the environment, checked | the rooms it configures |
 //! | [`sweep`] | finding what hooks missed: nodes left behind, instances that nobody comes for | completing anything |
 //! | [`cli`] | one file per command; turns configuration into rooms and runs them | everything else's insides |
+//! | [`policy`] | the IAM permissions that a configuration needs | AWS itself |
 //! | [`simulator`] | the AWS that the worker sees, in one process | the worker's code |
 //! | [`demo`] | a fleet against the simulator, and what must become of it | the worker's insides |
 //!
@@ -46,6 +47,7 @@ pub mod key_material;
 pub mod lifecycle;
 pub mod names;
 pub mod observe;
+pub mod policy;
 pub mod queue;
 pub mod registrar;
 pub mod removal;

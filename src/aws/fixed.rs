@@ -5,6 +5,7 @@ use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_types::sdk_config::Builder;
 
 use super::{Aws, AwsError, AwsSettings, http, timeouts};
 
@@ -15,6 +16,20 @@ impl Aws {
     /// # Errors
     /// Where the settings name no region.
     pub fn fixed(settings: &AwsSettings, endpoint: &str, access_key_id: &str) -> Result<Self, AwsError> {
+        Self::fixed_with(settings, endpoint, access_key_id, |config| config)
+    }
+
+    /// The same, with what `surround` puts in the place of the HTTP client, the sleep and the time source: for a worker that has no
+    /// sockets, in a time of its own.
+    ///
+    /// # Errors
+    /// Where the settings name no region.
+    pub fn fixed_with(
+        settings: &AwsSettings,
+        endpoint: &str,
+        access_key_id: &str,
+        surround: impl FnOnce(Builder) -> Builder,
+    ) -> Result<Self, AwsError> {
         let region = settings.region.clone().ok_or(AwsError::NoRegion)?;
         let credentials = Credentials::new(access_key_id, "not-a-secret", None, None, "fixed");
         let own = SdkConfig::builder()
@@ -26,9 +41,8 @@ impl Aws {
             .http_client(http::direct_client())
             .retry_config(RetryConfig::disabled())
             .timeout_config(timeouts(settings.connect_timeout, settings.attempt_timeout, settings.call_timeout))
-            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-            .build();
-        let scopes = vec![own; settings.scopes.len().max(1)];
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+        let scopes = vec![surround(own).build(); settings.scopes.len().max(1)];
         Ok(Self { scopes, attempt_timeout: settings.attempt_timeout, call_timeout: settings.call_timeout })
     }
 }

@@ -15,7 +15,7 @@ use clap::ValueEnum;
 
 pub use report::{Finding, Report, Verdict};
 
-use super::{CommandError, ConfigArgs, rooms};
+use super::{CommandError, ConfigArgs, process, rooms};
 use crate::config::{self, Config, Problems};
 
 /// Say what is wrong with a configuration, here and in AWS
@@ -71,6 +71,7 @@ pub async fn run(args: CheckArgs) -> Result<ExitCode, CommandError> {
         }
         Err(problems) => return Err(problems.into()),
     };
+    process::keep_memory_private();
     let mut report = Report::default();
     report.ok("configuration", format!("{} is good", args.config.path().display()));
     fleet::check(&config, &mut report);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Subcommand, ValueEnum};
 use tokio::sync::watch;
 
-use super::{CommandError, ConfigArgs, rooms, run::stop_signals};
+use super::{CommandError, ConfigArgs, process, rooms, run::stop_signals};
 use crate::config::Config;
 use crate::core::call::InHand;
 use crate::core::settings::Settings;
@@ -255,6 +255,7 @@ struct Opened {
 
 impl Opened {
     async fn open(config: &Config) -> Result<Self, CommandError> {
+        process::keep_memory_private();
         let stop = stop_on_signal("what is in hand is given back first", "the letters in hand come back by themselves within a minute");
         let stop = stop.map_err(CommandError::failed)?;
         let settings = config.core_settings();

@@ -5,7 +5,9 @@ pub mod check;
 pub mod dead_letters;
 pub mod demo;
 pub mod health;
-mod rooms;
+pub mod policy;
+mod process;
+pub mod rooms;
 pub mod run;
 pub mod simulate;
 pub mod sweep;
@@ -50,6 +52,7 @@ variable, ENROLLD_<KEY>.";
 pub enum Command {
     Run(run::RunArgs),
     Check(check::CheckArgs),
+    Policy(policy::PolicyArgs),
     DeadLetters(dead_letters::DeadLettersArgs),
     Sweep(sweep::SweepArgs),
     Simulate(simulate::SimulateArgs),
@@ -70,6 +73,7 @@ impl Cli {
             match self.command {
                 Command::Run(args) => run::run(args).await,
                 Command::Check(args) => check::run(args).await,
+                Command::Policy(args) => policy::run(args).await,
                 Command::DeadLetters(args) => dead_letters::run(args).await,
                 Command::Sweep(args) => sweep::run(args).await,
                 Command::Simulate(args) => simulate::run(args).await.map(|()| ExitCode::SUCCESS).map_err(CommandError::failed),

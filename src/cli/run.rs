@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-use super::{CommandError, ConfigArgs, rooms};
+use super::{CommandError, ConfigArgs, process, rooms};
 use crate::config::{Config, LogFormat};
 use crate::driver::{Ended, Worker};
 use crate::observe::listener::Listener;
@@ -41,6 +41,7 @@ pub async fn run(args: RunArgs) -> Result<ExitCode, CommandError> {
     // Before anything else, so that being told to stop while starting ends in order too.
     let stop = stop_signals().map_err(CommandError::failed)?;
     let config = args.config.load()?;
+    process::keep_memory_private();
     let log = logs::start(&log_settings(&config), std::env::var("RUST_LOG").ok().as_deref()).map_err(CommandError::failed)?;
     let settings = config.core_settings();
     let aws = rooms::aws(&config).await?;

@@ -350,6 +350,13 @@ pub(super) fn node_name(template: Template) -> Result<Template, Refusal> {
     }
 }
 
+/// What a node's name for some instance is, where Puppet would not take that for a certificate: it takes a-z 0-9 . _ - alone.
+pub(super) fn not_a_certname(template: &Template) -> Option<String> {
+    let name = fill_with_samples(template);
+    let good = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b));
+    (!good).then_some(name)
+}
+
 fn fill_with_samples(template: &Template) -> String {
     template.fill(TemplateValues {
         instance: &InstanceId::new("i-0123456789abcdef0").expect("it keeps the rule of instance ids"),

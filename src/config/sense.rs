@@ -7,6 +7,7 @@ use super::problem::Refusal;
 use super::reader::Section;
 use super::route::{KeySource, Owner, Registrar, Route};
 use super::route_tables::ReadRoute;
+use super::rules;
 use super::values::show;
 use crate::core::settings::DeleteKey;
 use crate::names::shown;
@@ -85,6 +86,13 @@ pub(super) fn of_route(section: &Section<'_, '_>, route: &Route) {
         if matches!(&route.key, KeySource::Parameter { name, .. } if name.source() == certificate.source()) {
             refuse("it is the parameter of the request", "write another name, such as /enrolld/{instance_id}/certificate");
         }
+    }
+    if matches!(route.registrar, Registrar::PuppetCa(_))
+        && let Some(bad) = rules::not_a_certname(&route.node_name)
+    {
+        let wrong =
+            format!("{} makes names such as {}, which no Puppet certificate can have", shown(route.node_name.source()), shown(&bad));
+        section.refuse("node_name", Refusal::new(wrong, "write only a-z 0-9 . _ - beside the placeholders"));
     }
     if let Registrar::Command { timeout, .. } = &route.registrar
         && *timeout >= route.timeout

@@ -364,6 +364,15 @@ fn text_that_is_not_toml_is_refused_at_its_first_mistake() {
 }
 
 #[test]
+fn what_the_file_holds_is_never_shown_unescaped() {
+    for text in ["a = \u{1e}", "\u{1b}[2J = 1", "a.\u{7} = 1", "[\u{0}]"] {
+        let said = refusal(text);
+        assert!(!said.contains(char::is_control), "{said:?}");
+    }
+    assert!(refusal(&format!("{0} = 1\n{0} = 2", "x".repeat(100_000))).len() < 1000);
+}
+
+#[test]
 fn combinations_that_cannot_work_are_refused() {
     let second = |name: &str, groups: &str| {
         let route = &GOOD[GOOD.find("[[route]]").unwrap()..];
@@ -419,6 +428,10 @@ fn combinations_that_cannot_work_are_refused() {
         (in_route("certificate_parameter = \"/enrolld/{instance_id}/certificate\""), "only a Puppet server gives certificates back"),
         (in_route("certificate_parameter = \"/enrolld/{instance_id}/public-key\""), "it is the parameter of the request"),
         (in_route("certificate_parameter = \"/enrolld/certificate\""), "does not name the instance"),
+        (by_puppet().replace("groups =", "node_name = \"Web-{instance_id}\"\ngroups ="), "which no Puppet certificate can have"),
+        (by_puppet().replace("groups =", "node_name = \"web:{instance_id}\"\ngroups ="), "which no Puppet certificate can have"),
+        (by_puppet().replace("ca_file = \"/d\"", ""), "registrar.ca_file: it is missing"),
+        (by_puppet().replace("https:", "http:"), "without TLS and not on this machine"),
         (by_command("program = \"enrol\""), "\"enrol\" is not the absolute path of a file"),
         (by_command("args = [\"x\"]"), "registrar.program: it is missing"),
         (by_command("program = \"/a\"\nenv = [\"ENROLLD_NODE\"]"), "\"ENROLLD_NODE\" is not a variable that can be passed on"),
@@ -446,6 +459,13 @@ fn key(lines: &str) -> String {
 /// The good file with a command for its registrar.
 fn by_command(lines: &str) -> String {
     GOOD.replace("kind = \"opsworks-cm\"\nserver = \"chef\"\nengine = \"chef\"", &format!("kind = \"command\"\n{lines}"))
+}
+
+/// The good file with a Puppet Server's authority for its registrar.
+fn by_puppet() -> String {
+    let lines =
+        "kind = \"puppet-ca\"\nurl = \"https://puppet.example.com:8140\"\ncertificate = \"/a\"\nprivate_key = \"/b\"\nca_file = \"/d\"";
+    GOOD.replace("kind = \"opsworks-cm\"\nserver = \"chef\"\nengine = \"chef\"", lines)
 }
 
 #[test]

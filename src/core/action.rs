@@ -190,6 +190,8 @@ pub(super) struct Action {
     pub ordering: bool,
     /// The second chance of a redelivered action was taken: disassociated and associated once more.
     pub second_chance: SecondChance,
+    /// An order to take the node off for its second chance was sent, and it has not been associated since.
+    pub taken_off: bool,
     /// An unknown status token was answered by giving the order again.
     pub reordered: bool,
     /// When the order whose status is waited for was taken.
@@ -236,6 +238,7 @@ impl Action {
             association_before: Association::None,
             ordering: false,
             second_chance: SecondChance::Unused,
+            taken_off: false,
             reordered: false,
             ordered_at: 0,
             held: false,

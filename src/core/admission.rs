@@ -148,8 +148,8 @@ impl Core {
         let decoded = catch_unwind(|| event::decode(&body));
         let (claim, ending) = match decoded {
             Ok(Ok(Notification::Action(claim))) => match self.tokens.get(&claim.token) {
-                Some(&first) => return self.join(first, key),
-                None => (Some(Arc::new(claim)), None),
+                Some(&first) if self.claims_the_same(first, &claim) => return self.join(first, key),
+                _ => (Some(Arc::new(claim)), None),
             },
             Ok(Ok(Notification::Test { group })) => {
                 self.observe(Observation::TestNotification { group });
@@ -222,6 +222,15 @@ impl Core {
         (!ours).then(|| undeliverable("wrong_region", format!("the event is of region {region}; list it under `regions` if that is right")))
     }
 
+    /// Whether an action in hand came of the same claim. Who shares only its token, by a mistake or a forgery, must not share its end.
+    fn claims_the_same(&self, first: ActionId, claim: &LifecycleAction) -> bool {
+        let parts = |claim: &LifecycleAction| {
+            (claim.instance.clone(), claim.group.clone(), claim.hook.clone(), claim.transition, claim.account.clone())
+        };
+        let first = self.actions.get(&first).and_then(|action| action.claim.as_deref());
+        first.is_some_and(|first| parts(first) == parts(claim))
+    }
+
     /// A message that repeats an action in hand waits for that one's result.
     fn join(&mut self, first: ActionId, key: MessageKey) {
         if let Some(message) = self.messages.get_mut(&key) {
@@ -244,7 +253,7 @@ impl Core {
         let (Some(claim), Some(route)) = (action.claim.clone(), action.route) else { return };
         let deadline = self.now.mono_ms + ms(self.settings.route(route).timeout);
         let place = (action.scope, claim.instance.clone());
-        self.tokens.insert(claim.token.clone(), id);
+        self.tokens.entry(claim.token.clone()).or_insert(id);
         let turn = self.turns.entry(place).or_default();
         let ahead = turn.front().copied();
         turn.push_back(id);

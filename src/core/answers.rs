@@ -234,7 +234,8 @@ impl Core {
             return;
         }
         if let LaneKey::Server(server) = key {
-            if failure.class != Class::Transient {
+            // What is final for the node may be so because it is there already, from a run that nobody here knows of.
+            if !matches!(failure.class, Class::Transient | Class::Final) {
                 self.take_back_association(&ticket);
             }
             match failure.class {
@@ -334,7 +335,7 @@ impl Core {
             Stage::Confirm(_) | Stage::Whereabouts | Stage::Verify if action.hook.is_none() || action.ending.is_some() => {
                 self.end(id, super::admission::undeliverable(&reason.code, reason.detail));
             }
-            Stage::Status(super::action::Order::Disassociate, _) if action.ending.is_some() => self.disassociation_failed(id, reason),
+            Stage::Status(super::action::Order::Disassociate, _) if action.ending.is_some() => self.disassociation_failed(id, reason, true),
             _ => self.fail(id, reason),
         }
     }

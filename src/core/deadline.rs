@@ -20,7 +20,7 @@ impl Core {
             return match action.stage {
                 Stage::Disassociate | Stage::Status(..) => {
                     let reason = self.deadline_reason(id, "the node could not be taken off its server in time");
-                    self.disassociation_failed(id, reason);
+                    self.disassociation_failed(id, reason, false);
                 }
                 Stage::CleanUp => self.cleaned_up(id),
                 _ => {}

@@ -10,7 +10,7 @@ use super::call::{ActionOrder, Call, InHand, KeyWanted, NodeOrder, RouteId, Scop
 use super::lane::{Lane, LaneKey, Ticket, Who};
 use super::pace::Pace;
 use super::settings::KeySource;
-use super::verify::SIGHTING_FRESH_MS;
+use super::verify::{SECOND_CHANCE_FRESH_MS, SIGHTING_FRESH_MS};
 use super::{ActionId, Core, Flight};
 use crate::names::GroupName;
 
@@ -194,6 +194,8 @@ impl Core {
         if action.stage == Stage::Associate {
             action.association_before = action.association;
             action.association = action.association.max(Association::Maybe);
+        } else if action.ending.is_none() {
+            action.taken_off = true;
         }
     }
 
@@ -282,9 +284,10 @@ impl Core {
                 if action.ordering && matches!(key, LaneKey::Server(_)) {
                     return Fit::Later(now + ORDER_WAIT_MS);
                 }
-                // Also before a node is taken off for its second chance.
+                // Before a node is taken off for its second chance the look must have been just now.
+                let fresh_ms = if action.stage == Stage::Disassociate { SECOND_CHANCE_FRESH_MS } else { SIGHTING_FRESH_MS };
                 let launches = matches!(key, LaneKey::Server(_)) && action.ending.is_none();
-                if launches && action.verified_at.is_none_or(|at| now > at + SIGHTING_FRESH_MS) {
+                if launches && action.verified_at.is_none_or(|at| now > at + fresh_ms) {
                     return Fit::Renew(id);
                 }
                 Fit::Yes

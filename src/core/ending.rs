@@ -115,10 +115,11 @@ impl Core {
     }
 
     /// The node could not be taken off. A termination goes on all the same, and what is owed is written down.
-    pub(super) fn disassociation_failed(&mut self, id: ActionId, reason: Reason) {
+    pub(super) fn disassociation_failed(&mut self, id: ActionId, reason: Reason, refused: bool) {
         let Some(action) = self.actions.get_mut(&id) else { return };
-        // Where it is not even known that there was an association, a refusal to remove it may just mean that there was none.
-        let presumed = action.is_launch() && action.association != Association::Done;
+        // Where it is not even known that there was an association, a refusal to remove it may just mean that there was none. That the
+        // server was not to be had in time says nothing.
+        let presumed = action.is_launch() && action.association < if refused { Association::Done } else { Association::Maybe };
         let Some(ending) = action.ending.as_mut() else { return };
         ending.disassociate = false;
         if ending.outcome == Outcome::Left {

@@ -91,7 +91,12 @@ impl Core {
                 self.ask_at(id, LaneKey::Outputs(route), self.now.mono_ms + ms(delay));
             }
             CommandOutput::Ended(answer) => self.take_key(id, answer),
-            CommandOutput::Failed(detail) => self.fail(id, Reason::new("command_failed", detail)),
+            // The agent is often up before the key is there, and until then the document fails.
+            CommandOutput::Failed(detail) => {
+                let Some(action) = self.actions.get_mut(&id) else { return };
+                action.cause = Some(Box::new(Failure::new(Class::Final, "command_failed", detail)));
+                self.ask_for_key_later(id);
+            }
         }
     }
 
@@ -226,6 +231,7 @@ impl Core {
         match order {
             Order::Associate => {
                 action.association = Association::Done;
+                action.taken_off = false;
                 action.certificate = certificate.filter(|_| action.certificate_parameter.is_some());
                 if action.certificate.is_some() {
                     return self.begin_deliver(id);
@@ -292,7 +298,7 @@ impl Core {
                 action.second_chance = SecondChance::Taken;
                 self.begin_associate(id);
             }
-            Order::Disassociate => self.disassociation_failed(id, reason),
+            Order::Disassociate => self.disassociation_failed(id, reason, true),
         }
     }
 

@@ -24,7 +24,7 @@ mod leases;
 pub mod observation;
 mod pace;
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
 pub mod settings;
 mod shutdown;
 #[cfg(test)]

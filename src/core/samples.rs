@@ -4,7 +4,7 @@ use crate::event::{Envelope, LifecycleAction, Place, Transition};
 use crate::names::{AccountId, GroupName, HookName, InstanceId, LifecycleActionToken};
 
 /// The `n`th claim: instance, token and all.
-pub(super) fn claim(transition: Transition, n: u32) -> LifecycleAction {
+pub(crate) fn claim(transition: Transition, n: u32) -> LifecycleAction {
     let (hook, origin, destination) = match transition {
         Transition::Launching => ("enrol-on-launch", Place::Ec2, Place::AutoScalingGroup),
         Transition::Terminating => ("leave-on-terminate", Place::AutoScalingGroup, Place::Ec2),

@@ -5,11 +5,12 @@ mod broken;
 mod certificates;
 mod chaos;
 mod outages;
+mod scopes;
 
 use std::time::Duration;
 
 use super::observation::Outcome;
-use super::settings::OnFailure;
+use super::settings::{KeySource, OnFailure};
 use crate::event::Transition::{Launching, Terminating};
 use crate::facts::{ActionResult, KeyAnswer, LifecycleState, RegistrationStatus, Whereabouts};
 use crate::retry::{Class, Failure};
@@ -102,6 +103,23 @@ fn the_key_is_waited_for_and_an_unusable_one_abandons_the_launch() {
     bench.keys.remove(&1);
     bench.run_for(30_000);
     assert_eq!(bench.outcomes(), [Outcome::Abandoned, Outcome::Enrolled]);
+}
+
+#[test]
+fn a_command_that_fails_is_sent_anew_until_the_key_is_there_or_the_time_is_over() {
+    for (failing, outcome) in [(3, Outcome::Enrolled), (u32::MAX, Outcome::Abandoned)] {
+        let mut settings = settings();
+        settings.routes[0].key = KeySource::RunCommand;
+        let mut bench = Bench::new(settings);
+        bench.failing_commands = failing;
+        bench.launch(1);
+        bench.run_for(2_000_000);
+        assert_eq!(bench.outcomes(), [outcome]);
+        assert!(bench.calls.iter().filter(|call| **call == "SendCommand").count() > 3);
+        if outcome == Outcome::Abandoned {
+            assert!(bench.letters[0].attributes.iter().any(|(_, value)| value.contains("command_failed")), "{:?}", bench.letters[0]);
+        }
+    }
 }
 
 #[test]

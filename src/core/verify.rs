@@ -1,7 +1,7 @@
 //! An event is a claim, not a proof: nothing is done before Auto Scaling itself shows the instance waiting in the named group, and
 //! the group has the named hook.
 
-use super::action::{Association, Ending, HookTimes, SecondChance, Stage};
+use super::action::{Ending, HookTimes, SecondChance, Stage};
 use super::admission::undeliverable;
 use super::lane::{LaneKey, Ticket, Who};
 use super::observation::{Outcome, Reason};
@@ -17,6 +17,8 @@ use crate::retry::{Failure, Schedule};
 /// A sighting older than this is renewed before the registrar is asked: no node is associated that was not seen waiting within
 /// the minute before, and the call itself takes time.
 pub(super) const SIGHTING_FRESH_MS: u64 = 45_000;
+/// The same before a node is taken off for a second chance: what another worker puts in service meanwhile would be without it.
+pub(super) const SECOND_CHANCE_FRESH_MS: u64 = 10_000;
 /// A group's hooks are asked for again after this time, in milliseconds.
 const HOOKS_FRESH_MS: u64 = 600_000;
 /// A hook that is missing is believed to be missing only on an answer younger than this, in milliseconds.
@@ -68,8 +70,9 @@ impl Core {
             }
             Verdict::Soon => self.look_again(id),
             Verdict::Alive if claim.transition == Transition::Launching => {
-                if action.second_chance == SecondChance::Taken && action.association == Association::None {
-                    let detail = "the instance went into service while its node was taken off to be associated anew; associate it by hand";
+                if action.taken_off {
+                    let detail =
+                        "the instance went into service while its node was taken off to be associated anew; see whether it is there";
                     let reason = Reason::new("taken_off", detail);
                     return self.end(id, Ending { letter: true, ..Ending::because(Outcome::Stale, reason) });
                 }

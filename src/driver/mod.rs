@@ -1,6 +1,6 @@
 //! Running the core: its calls, its answers, its timers, the signals. Nothing is decided here.
 
-mod clock;
+pub mod clock;
 pub mod services;
 
 use std::collections::HashMap;
@@ -9,13 +9,12 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
-use tokio::time::Instant;
 
 use crate::core::call::{Answer, Call, CallId};
 use crate::core::settings::Settings;
 use crate::core::{Core, Outbox};
 use crate::observe::{Health, Observer};
-use clock::Clock;
+use clock::{Clock, RealClock};
 use services::Services;
 
 /// How often the worker says that it is alive, and the longest it sleeps.
@@ -37,7 +36,7 @@ pub struct Worker {
     services: Arc<Services>,
     observer: Observer,
     health: Arc<Health>,
-    clock: Clock,
+    clock: Arc<dyn Clock>,
     calls: JoinSet<Answer>,
     /// What each task is for: needed where it panics, and has no answer of its own.
     underway: HashMap<Id, Underway>,
@@ -49,16 +48,29 @@ pub struct Worker {
 struct Underway {
     call: CallId,
     operation: &'static str,
-    began: Instant,
+    /// By the worker's clock.
+    began: Duration,
 }
 
 impl Worker {
     /// A worker that has done nothing yet. `seed` is where its randomness comes from.
     #[must_use]
     pub fn new(settings: Settings, services: Services, observer: Observer, health: Arc<Health>, seed: u64) -> Self {
-        let clock = Clock::start();
+        Self::in_time(settings, services, observer, health, seed, Arc::new(RealClock::start()))
+    }
+
+    /// The same in a time of its own.
+    #[must_use]
+    pub fn in_time(
+        settings: Settings,
+        services: Services,
+        observer: Observer,
+        health: Arc<Health>,
+        seed: u64,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         Self {
-            core: Core::new(settings, seed, clock.now()),
+            core: Core::new(settings, seed, clock.moment()),
             services: Arc::new(services),
             observer,
             health,
@@ -71,18 +83,18 @@ impl Worker {
 
     /// Works until it is told to stop through `stop`, in order; told a second time, at once.
     pub async fn run(mut self, mut stop: mpsc::Receiver<()>) -> Ended {
-        let mut alive_at = Instant::now() + ALIVE_EVERY;
+        let mut alive_at = self.clock.elapsed() + ALIVE_EVERY;
         let mut stopping = false;
         loop {
-            let now = self.clock.now();
+            let now = self.clock.moment();
             let outbox = self.core.poll(now);
             self.carry_out(now.wall_ms, outbox);
             if self.core.is_done() {
                 self.health.ended();
                 return Ended::InOrder;
             }
-            let wake = self.core.next_wake().map_or(alive_at, |at| self.clock.instant(at)).min(alive_at);
-            self.health.turned(wake.saturating_duration_since(Instant::now()));
+            let wake = self.core.next_wake().map_or(alive_at, Duration::from_millis).min(alive_at);
+            self.health.turned(wake.saturating_sub(self.clock.elapsed()));
             tokio::select! {
                 biased;
                 told = stop.recv(), if !stop.is_closed() || !stop.is_empty() => match told {
@@ -92,7 +104,7 @@ impl Worker {
                     }
                     Some(()) => {
                         stopping = true;
-                        self.core.shut_down(self.clock.now());
+                        self.core.shut_down(self.clock.moment());
                     }
                     None => {}
                 },
@@ -103,8 +115,8 @@ impl Worker {
                         self.take(done);
                     }
                 }
-                () = tokio::time::sleep_until(wake) => {
-                    if Instant::now() >= alive_at {
+                () = self.clock.sleep_until(wake) => {
+                    if self.clock.elapsed() >= alive_at {
                         alive_at += ALIVE_EVERY;
                         self.observer.alive(&self.core.gauges());
                     }
@@ -135,7 +147,7 @@ impl Worker {
         let operation = call.operation();
         let can_be_dropped = matches!(call, Call::Receive { .. } | Call::DescribeQueue);
         let task = self.calls.spawn(async move { services.perform(call).await });
-        self.underway.insert(task.id(), Underway { call: id, operation, began: Instant::now() });
+        self.underway.insert(task.id(), Underway { call: id, operation, began: self.clock.elapsed() });
         if can_be_dropped {
             self.aborts.insert(id, task);
         }
@@ -155,8 +167,8 @@ impl Worker {
         if let Some(credentials) = answer.shows_credentials() {
             self.health.has_credentials(credentials);
         }
-        self.observer.call_done(underway.operation, answer.outcome(), underway.began.elapsed());
-        self.core.answer(self.clock.now(), underway.call, answer);
+        self.observer.call_done(underway.operation, answer.outcome(), self.clock.elapsed().saturating_sub(underway.began));
+        self.core.answer(self.clock.moment(), underway.call, answer);
     }
 }
 

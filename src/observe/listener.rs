@@ -241,6 +241,35 @@ pub(crate) mod tests {
     }
 
     #[tokio::test]
+    async fn more_headers_than_anybody_sends_are_refused() {
+        let (address, _) = listening().await;
+        let many = |count: usize| format!("GET /livez HTTP/1.1\r\nhost: here\r\n{}\r\n", "x: y\r\n".repeat(count));
+        assert!(ask(address, &many(60)).await.starts_with("HTTP/1.1 200"));
+        let answer = ask(address, &many(70)).await;
+        assert!(answer.starts_with("HTTP/1.1 431") || answer.starts_with("HTTP/1.1 400"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn a_client_that_sends_its_request_a_byte_at_a_time_is_given_up_and_others_are_served_meanwhile() {
+        let (address, _) = listening().await;
+        let mut slow = TcpStream::connect(address).await.unwrap();
+        let began = std::time::Instant::now();
+        let dripping = async {
+            // Each byte arrives well within any time-out that begins anew with it.
+            for byte in b"GET /livez HTTP/1.1\r\nhost: here\r\nx: ".iter().chain(std::iter::repeat(&b'y')) {
+                if slow.write_all(&[*byte]).await.is_err() {
+                    break;
+                }
+                sleep(Duration::from_millis(100)).await;
+            }
+        };
+        let served = async { assert!(get(address, "/livez").await.starts_with("HTTP/1.1 200")) };
+        let longest = CONNECTION_TIME + Duration::from_secs(5);
+        timeout(longest, async { tokio::join!(dripping, served) }).await.expect("it is given up");
+        assert!(began.elapsed() >= HEAD_TIME - Duration::from_millis(500), "{:?}", began.elapsed());
+    }
+
+    #[tokio::test]
     async fn an_address_that_is_taken_is_named() {
         let (address, _) = listening().await;
         let error = Listener::bind(address).await.unwrap_err().to_string();

@@ -56,17 +56,21 @@ pub struct PuppetCa {
 /// | answer | class | why |
 /// | --- | --- | --- |
 /// | 502, 503, 504 | not ready | the server is restarted behind its balancer, or is starting |
-/// | 404 with a page | a fault of the route, not ready while the server starts | nothing is served there, or not yet |
+/// | 404 with a page, 2xx with something else | a fault of the route, not ready while the server starts | something else answers there |
 /// | 401, 403, 3xx | a fault of the route | our certificate may not sign, or the URL is wrong |
 /// | 429, 5xx | throttled, transient | |
 /// | other 4xx | final | this node's request is refused |
 fn classify(answer: &Answer) -> Failure {
     let class = shared_class(answer.status).unwrap_or(match answer.status {
-        404 => Class::RouteFault,
-        400..=499 => Class::Final,
-        _ => Class::Transient,
+        400..=499 if answer.status != 404 => Class::Final,
+        _ => Class::RouteFault,
     });
-    Failure::new(class, format!("http_{}", answer.status), unexpected(answer))
+    let code = match answer.status {
+        401 => "unauthorized".to_owned(),
+        403 => "forbidden".to_owned(),
+        status => format!("http_{status}"),
+    };
+    Failure::new(class, code, unexpected(answer))
 }
 
 /// What stands under a name.

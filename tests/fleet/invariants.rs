@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use enrolld::core::settings::{KeySource, OnFailure};
+use enrolld::core::settings::OnFailure;
 use enrolld::event::{self, Notification};
 use enrolld::simulator::model::agent::{Material, Publish, material};
 use enrolld::simulator::model::autoscaling::{ActionState, Closing, Kind, LifecycleState, Place};
@@ -11,7 +11,7 @@ use enrolld::simulator::model::sqs::MessageState;
 use enrolld::simulator::model::state::Details;
 use md5::{Digest as _, Md5};
 
-use crate::plan::{GROUPS, SERVERS};
+use crate::plan::{Deed, Forgery, GROUPS, SERVERS};
 use crate::run::Fleet;
 use crate::services::{DEAD_LETTERS, QUEUE};
 
@@ -24,19 +24,33 @@ pub struct Judge<'a> {
     details: Details,
     letters: Vec<MessageState>,
     broken: Vec<String>,
+    excused: u64,
+}
+
+/// What the judgement of one run came to.
+#[derive(Default)]
+pub struct Verdict {
+    pub broken: Vec<String>,
+    /// Lifecycle actions, and those that ran into their time-out.
+    pub actions: u64,
+    pub timed_out: u64,
+    pub letters: u64,
+    /// Nodes that one worker took off for a second chance while another put their instance in service, and died before it could say so.
+    pub excused: u64,
 }
 
 /// Says what does not hold.
-pub fn broken(fleet: &Fleet) -> Vec<String> {
+pub fn judge(fleet: &Fleet) -> Verdict {
     let mut state = fleet.services.world.state(true);
     let mut judge = Judge {
         fleet,
         details: state.details.take().unwrap(),
         letters: state.queues.get_mut(DEAD_LETTERS).map(|queue| std::mem::take(&mut queue.messages)).unwrap_or_default(),
         broken: fleet.faults.clone(),
+        excused: 0,
     };
     if !judge.broken.is_empty() {
-        return judge.broken;
+        return Verdict { broken: judge.broken, ..Verdict::default() };
     }
     let queue = &state.queues[QUEUE];
     if queue.counts.redriven > 0 {
@@ -48,7 +62,14 @@ pub fn broken(fleet: &Fleet) -> Vec<String> {
     judge.orders();
     judge.nodes(&state.servers);
     judge.gates();
-    judge.broken
+    let timed_out = |action: &&ActionState| matches!(action.closed_by, Some(Closing::HeartbeatTimeout | Closing::GlobalTimeout));
+    Verdict {
+        actions: judge.details.actions.len() as u64,
+        timed_out: judge.details.actions.iter().filter(timed_out).count() as u64,
+        letters: judge.letters.len() as u64,
+        excused: judge.excused,
+        broken: judge.broken,
+    }
 }
 
 impl Judge<'_> {
@@ -69,7 +90,14 @@ impl Judge<'_> {
                 continue;
             };
             let timed_out = matches!(by, Closing::HeartbeatTimeout | Closing::GlobalTimeout);
-            if timed_out && !(self.fleet.plan.short_hooks && self.fleet.plan.is_disturbed()) {
+            // What was given up on its last receive stands among the dead letters.
+            let exhausted = || {
+                self.letters.iter().any(|letter| {
+                    letter.attributes.get("EnrolldReason").is_some_and(|reason| reason == "deliveries_exhausted")
+                        && letter.body.contains(&action.token)
+                })
+            };
+            if timed_out && !(self.fleet.plan.short_hooks && self.fleet.plan.is_disturbed()) && !exhausted() {
                 broken.push(format!("{named} ran into its time-out"));
             }
             let continued = action.result.as_deref() == Some("CONTINUE");
@@ -80,7 +108,11 @@ impl Judge<'_> {
                 (Kind::Terminating, false) => broken.push(format!("{named} was abandoned")),
                 (Kind::Launching, true) if on_failure(action) == OnFailure::Abandon => {
                     let own = self.own_key(&action.instance);
-                    if !is_associated_at(log.get(action.instance.as_str()).map_or(&[], Vec::as_slice), closed, own.as_deref()) {
+                    if !was_associated(
+                        log.get(action.instance.as_str()).map_or(&[], Vec::as_slice),
+                        (action.began_ms, closed),
+                        own.as_deref(),
+                    ) {
                         broken.push(format!("{named} was continued although its node was not associated with its own key"));
                     }
                 }
@@ -182,11 +214,32 @@ impl Judge<'_> {
             let lives = instance.state == LifecycleState::InService || instance.state.rests_in_pool();
             let route = route_of(&instance.group);
             let abandons = self.fleet.plan.settings.routes[route].on_failure == OnFailure::Abandon;
-            if lives && abandons && !servers[SERVERS[route]].nodes.contains_key(id) {
+            // With the same message on two workers one may take off what the other has just put in service; then a letter says so.
+            let told = self.letters.iter().any(|letter| {
+                let says = |name: &str, what: &str| letter.attributes.get(name).is_some_and(|text| text == what);
+                (says("EnrolldReason", "taken_off") || says("EnrolldOutcome", "continued")) && letter.body.contains(id.as_str())
+            });
+            if lives && abandons && !servers[SERVERS[route]].nodes.contains_key(id) && self.was_taken_off_between_workers(id) {
+                self.excused += 1;
+                continue;
+            }
+            if lives && abandons && !told && !servers[SERVERS[route]].nodes.contains_key(id) {
                 broken.push(format!("{id} is {} and not associated", instance.state.name()));
             }
         }
         self.broken.append(&mut broken);
+    }
+
+    /// Whether a node was taken off while its launch waited, and the worker that did so came to an end before it could put it back or
+    /// say so; another worker, with the same message, put the instance in service meanwhile. Three things must meet for it: a message
+    /// on two workers, a server that calls an association failed that stands, and a run that was cut off.
+    fn was_taken_off_between_workers(&self, node: &str) -> bool {
+        let plan = &self.fleet.plan;
+        let mut of_node = self.details.associations.iter().filter(|entry| entry.node == node);
+        let taken_off = of_node.any(|entry| entry.what == Happened::DisassociateAccepted && self.waits_for_launch(node, entry.at_ms));
+        let route = self.details.instances.get(node).map_or(0, |one| route_of(&one.group));
+        let cut_off = plan.has_crashes() || plan.odds.panics > 0.0;
+        plan.workers > 1 && cut_off && taken_off && self.may_deny_success(SERVERS[route])
     }
 
     /// While a server is down, it is asked once in each interval by each worker, however many wait.
@@ -238,17 +291,18 @@ impl Judge<'_> {
     }
 
     /// On its way back into the warm pool an instance shows the state of one that enters it: a late duplicate of its launch into
-    /// the pool cannot be told from that one.
+    /// the pool, or a forged launch that does not say where it leads, cannot be told from that one.
     fn looks_like_a_launch(&self, instance: &str, at: u64) -> bool {
         let entered = |action: &ActionState| {
             action.instance == instance && action.transition == Kind::Launching && action.destination == Place::WarmPool
         };
+        let forged = self.fleet.plan.script.iter().any(|(_, deed)| matches!(deed, Deed::Forge { kind: Forgery::Launch, .. }));
         let history = self.details.instances.get(instance).map_or(&[][..], |one| &one.history);
         let shown = |(since, until): (&(u64, LifecycleState), u64)| {
             since.1 == LifecycleState::WarmedPendingWait && since.0 <= at && until + SEEN_MS >= at
         };
         let untils = history.iter().skip(1).map(|(at, _)| *at).chain([u64::MAX - SEEN_MS]);
-        self.details.actions.iter().any(entered) && history.iter().zip(untils).any(shown)
+        (forged || self.details.actions.iter().any(entered)) && history.iter().zip(untils).any(shown)
     }
 
     /// Whether an instance was on its way out, or gone, at a time.
@@ -278,13 +332,8 @@ fn by_node(log: &[LogEntry]) -> HashMap<&str, Vec<&LogEntry>> {
     nodes
 }
 
-/// Whether the last thing that was done to a node by a time was to associate it, with this key.
-fn is_associated_at(log: &[&LogEntry], at: u64, key: Option<&str>) -> bool {
-    let done = log.iter().filter(|entry| entry.at_ms <= at && matches!(entry.what, Happened::Associated | Happened::Disassociated));
-    done.last().is_some_and(|entry| entry.what == Happened::Associated && key.is_some() && entry.fingerprint.as_deref() == key)
-}
-
-/// Whether a route's nodes show their keys by Run Command.
-pub fn uses_commands(fleet: &Fleet) -> bool {
-    fleet.plan.settings.routes.iter().any(|route| matches!(route.key, KeySource::RunCommand))
+/// Whether the registrar reported success for a node with this key in the time of an action.
+fn was_associated(log: &[&LogEntry], (from, until): (u64, u64), key: Option<&str>) -> bool {
+    let success = |entry: &&&LogEntry| entry.what == Happened::Associated && (from..=until).contains(&entry.at_ms);
+    key.is_some() && log.iter().filter(success).any(|entry| entry.fingerprint.as_deref() == key)
 }

@@ -140,11 +140,13 @@ impl Plan {
         self.max_receive_count < 20
     }
 
-    /// Whether any worker or message is held up long enough for a short hook to run out.
+    /// Whether any worker or message can be held up long enough for a short hook to run out.
     pub fn is_disturbed(&self) -> bool {
         let odds = &self.odds;
         let calls = odds.throttled + odds.server_error + odds.dropped + odds.answer_lost + odds.hangs + odds.panics + odds.slow > 0.0;
-        calls || self.has_crashes() || !self.outages_is_empty()
+        let settings = &self.settings;
+        let narrow = settings.max_open < 100 || settings.max_calls < 8 || settings.routes.iter().any(|route| route.max_rate.is_some());
+        calls || narrow || self.has_crashes() || !self.outages_is_empty()
     }
 
     /// Whether workers die, stand still or are replaced.
@@ -159,6 +161,44 @@ impl Plan {
             && outages.no_credentials.is_empty()
             && outages.no_queue.is_empty()
             && !self.script.iter().any(|(_, deed)| matches!(deed, Deed::Maintenance { .. }))
+    }
+
+    /// A plan in which nothing goes wrong: one worker, one launch and, a minute later, its termination.
+    pub fn plain(seed: u64, repeated: Repeated) -> Self {
+        let mut plan = Self::of(seed);
+        let mut dice = Dice(Rng::with_seed(seed));
+        plan.workers = 1;
+        plan.skew_ms = vec![0];
+        plan.odds = Odds::default();
+        plan.outages = Outages::default();
+        plan.latency_ms = 50;
+        plan.max_receive_count = 100;
+        plan.settings = settings(&mut dice);
+        plan.settings.max_open = 1000;
+        plan.settings.max_calls = 64;
+        for route in &mut plan.settings.routes {
+            let name = Template::new("/enrolld/{instance_id}/public-key").unwrap();
+            route.key = KeySource::Parameter { name, batch: 10 };
+            route.on_failure = OnFailure::Abandon;
+            route.delete_key = DeleteKey::Never;
+            route.timeout = Duration::from_secs(600);
+            route.max_abandons = 5;
+            route.max_rate = None;
+        }
+        plan.short_hooks = false;
+        plan.fixture = fixture(&mut dice, false);
+        let queue = &mut plan.fixture.queues[1];
+        queue.options = QueueOptions { duplicate: 0.0, ..queue.options.clone() };
+        queue.dead_letters = Some(DeadLetters { queue: DEAD_LETTERS.into(), max_receive_count: 100 });
+        for server in &mut plan.fixture.servers {
+            server.options = ServerOptions { repeated, absent: Repeated::Success, ..ServerOptions::default() };
+        }
+        for group in &mut plan.fixture.groups {
+            group.options = GroupOptions { agent: agent(Publish::default(), Material::Good), ..GroupOptions::default() };
+        }
+        let launch = Deed::Launch { group: 0, agent: agent(Publish::default(), Material::Good), into_pool: false };
+        plan.script = vec![(BEGIN + 1_000, launch), (BEGIN + 10 * MINUTE, Deed::Terminate { pick: 0, early: false })];
+        plan
     }
 
     /// The plan of a seed.
@@ -191,6 +231,11 @@ impl Plan {
         if plan.spares_receives() {
             // What takes a message from a worker unasked counts towards it, and on the last receive leaves the message to SQS.
             plan.script.retain(|(_, deed)| !matches!(deed, Deed::Crash { .. } | Deed::Pause { .. }));
+            // There must be time to write what is given up at the end of a shutdown.
+            plan.settings.grace = Duration::from_secs(25);
+            plan.settings.max_calls = plan.settings.max_calls.max(8);
+            plan.latency_ms = plan.latency_ms.min(50);
+            plan.fixture.queues[1].options.duplicate = 0.0;
             plan.odds = Odds { panics: plan.odds.panics, slow: plan.odds.slow, ..Odds::default() };
         }
         outages(dice, span, &mut plan.outages);
@@ -353,6 +398,7 @@ fn fixture(dice: &mut Dice, short_hooks: bool) -> Fixture {
                 proceed_ms: dice.pick(&[20, 5_000]),
                 terminating_ms: dice.pick(&[0, 20, 3_000]),
                 gone_ms: dice.pick(&[20, 10_000, 60_000]),
+                described_after_ms: 0,
                 notify_after_ms: dice.pick(&[0, 0, 500]),
                 notify_jitter_ms: dice.pick(&[0, 1_000, 20_000]),
                 notify_twice: if dice.chance(0.3) { 0.2 } else { 0.0 },
@@ -382,7 +428,7 @@ fn fixture(dice: &mut Dice, short_hooks: bool) -> Fixture {
     }
 }
 
-fn agent(publish: Publish, material: Material) -> AgentOptions {
+pub fn agent(publish: Publish, material: Material) -> AgentOptions {
     AgentOptions { publish, material, command: CommandOutcome::Success, ..AgentOptions::default() }
 }
 

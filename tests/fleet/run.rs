@@ -58,6 +58,21 @@ pub enum Fate {
     Orphaned,
 }
 
+impl Fate {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Answered,
+        Self::Slow,
+        Self::Throttled,
+        Self::ServerError,
+        Self::Dropped,
+        Self::AnswerLost,
+        Self::Hung,
+        Self::Panicked,
+        Self::Orphaned,
+    ];
+}
+
 struct Underway {
     call: Call,
     /// Which of its worker's calls it is.
@@ -496,7 +511,7 @@ impl Fleet {
         };
         if let (Call::Receive { wait, .. }, None) = (&call, &answer) {
             let until = self.now + u64::try_from(wait.as_millis()).unwrap();
-            let waits = !self.services.is_out(self.now, &call);
+            let waits = !self.services.is_out(self.now, &call) && self.services.world.visible_messages(QUEUE) == 0;
             self.underway.insert(key, Underway { call, ordinal, fate, answer: None, answer_after, dropped: false });
             if waits {
                 self.polls.push(key);
@@ -647,7 +662,7 @@ impl Fleet {
         }
     }
 
-    fn launch(&mut self, group: usize, agent: Option<AgentOptions>, into_pool: bool) {
+    pub fn launch(&mut self, group: usize, agent: Option<AgentOptions>, into_pool: bool) {
         let destination = if into_pool { Place::WarmPool } else { Place::AutoScalingGroup };
         let launched = self.services.world.launch(self.now, GROUPS[group], 1, destination, agent.as_ref()).unwrap();
         for id in launched {
@@ -689,7 +704,7 @@ impl Fleet {
         let hex = format!("{token:032x}");
         let token = format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]);
         let instance = self.one_in_service(pick).unwrap_or_else(|| "i-0a1b2c3d4e5f60718".into());
-        let unknown = "i-0000000000000beef".to_owned();
+        let unknown = format!("i-{:017x}", if pick < 100 { pick } else { 0xbeef });
         let (instance, account, group, hook, transition) = match kind {
             Forgery::Garbage => return self.send("{\"half\": "),
             Forgery::TestNotification => {

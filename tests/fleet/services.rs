@@ -63,8 +63,12 @@ pub struct Outages {
 pub struct Poison {
     /// Instances that DescribeAutoScalingInstances, DescribeScalingActivities and SendCommand refuse as a whole.
     pub instances: HashSet<String>,
-    /// Messages whose entry fails in the batches of SQS, and those that spoil the whole batch.
+    /// Messages whose entry fails in the batches of SQS.
     pub messages: HashSet<String>,
+    /// A parameter that spoils the DeleteParameters it is in.
+    pub parameter: Option<String>,
+    /// The message that is received so many messages from now becomes one of them.
+    pub message_in: Option<usize>,
 }
 
 /// The services, and what was noted about their use for the checks afterwards.
@@ -174,6 +178,9 @@ impl Services {
                 let mut names: Vec<String> = parameters.iter().map(|name| name.as_str().to_owned()).collect();
                 names.sort_unstable();
                 names.dedup();
+                if self.poison.parameter.as_ref().is_some_and(|poison| names.contains(poison)) {
+                    return refuse(call, &ApiError::client("AccessDeniedException", "not authorized to perform: ssm:DeleteParameters"));
+                }
                 let answer = self.world.delete_parameters(now, &self.root, &ssm::DeleteParameters { names });
                 Answer::Entries(answer.map(|_| parameters.iter().map(|_| Ok(())).collect()).map_err(|error| of_ssm(&error)))
             }
@@ -240,6 +247,9 @@ impl Services {
             let id = message.message_id.to_string();
             if self.bodies.insert(id, Arc::clone(&message.body)).is_none() {
                 self.bodies_in_order.push(Arc::clone(&message.body));
+                if self.poison.message_in == Some(self.bodies_in_order.len()) {
+                    self.poison.messages.insert(message.message_id.to_string());
+                }
             }
             messages.push(ReceivedMessage {
                 id: MessageId::new(&message.message_id).unwrap(),

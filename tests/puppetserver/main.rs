@@ -130,6 +130,11 @@ async fn a_node_that_leaves_is_revoked_and_cleaned() {
         assert_eq!(server.state("leaves-1").await, None);
     }
     assert!(server.revokes(&certificate).await, "the list of revoked certificates has it");
+    let began = std::time::Instant::now();
+    while server.takes(&node, &certificate).await {
+        assert!(began.elapsed().as_secs() < 60, "the server itself takes the new list");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
     assert_eq!(ca.disassociate(&Node::named("never-there").order()).await, Ok(Registration::Done));
 
     // One whose request was never signed.

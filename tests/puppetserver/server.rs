@@ -160,6 +160,12 @@ impl Server {
         answer.status == 200
     }
 
+    /// Whether the server takes a connection with a node's certificate.
+    pub async fn takes(&self, node: &Node, certificate: &str) -> bool {
+        let client = HttpClient::new(&self.identified(&node.name, certificate, &node.private_key())).unwrap();
+        client.send(Method::GET, "/status/v1/simple", &[], Bytes::new()).await.is_ok()
+    }
+
     pub async fn stop(&self) {
         self.script("stop").await;
     }

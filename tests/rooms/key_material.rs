@@ -1,7 +1,7 @@
 //! SSM.
 
 use enrolld::core::call::{Answer, Call, RouteId, ScopeId};
-use enrolld::facts::{CommandId, CommandOutput, KeyAnswer};
+use enrolld::facts::{Certificate, CommandId, CommandOutput, KeyAnswer};
 use enrolld::names::ParameterName;
 use enrolld::retry::Class;
 use serde_json::json;
@@ -139,4 +139,23 @@ async fn a_parameter_that_was_not_there_is_deleted() {
     };
     assert_eq!(entries[..2], [Ok(()), Ok(())]);
     assert_eq!(entries[2].as_ref().unwrap_err().class, Class::Transient);
+}
+
+#[tokio::test]
+async fn a_certificate_is_written_over_whatever_stood_there() {
+    let denied = Reply::json_error(400, "AccessDeniedException", "not authorized to perform: ssm:PutParameter");
+    let full = Reply::json_error(400, "ParameterLimitExceeded", "");
+    let server = Canned::serve([Reply::ok(r#"{"Version":2,"Tier":"Standard"}"#), denied, full]).await;
+    let put = || async {
+        let parameter = ParameterName::new("/enrolld/i-0a1b2c3d/certificate").unwrap();
+        let call = Call::PutParameter { scope: ScopeId(0), parameter, certificate: Certificate("signed".into()) };
+        let Answer::Delivered(result) = server.services.perform(call).await else { panic!() };
+        result
+    };
+    assert_eq!(put().await, Ok(()));
+    let asked = server.asked_json();
+    assert_eq!((&asked["Name"], &asked["Value"]), (&json!("/enrolld/i-0a1b2c3d/certificate"), &json!("signed")));
+    assert_eq!((&asked["Type"], &asked["Overwrite"]), (&json!("String"), &json!(true)));
+    assert_eq!(put().await.unwrap_err().class, Class::RouteFault);
+    assert_eq!(put().await.unwrap_err().class, Class::RouteFault, "nobody's can be written");
 }

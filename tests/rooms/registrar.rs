@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use enrolld::core::call::{Answer, Call, NodeOrder, RouteId};
 use enrolld::event::{Envelope, LifecycleAction, Transition};
-use enrolld::facts::{Health, KeyMaterial, Registration, RegistrationStatus, StatusToken};
+use enrolld::facts::{Certificate, Health, KeyMaterial, Registration, RegistrationStatus, StatusToken};
 use enrolld::names::{AccountId, GroupName, HookName, LifecycleActionToken, NodeName};
 use enrolld::retry::Class;
 use serde_json::json;
@@ -100,6 +100,20 @@ async fn a_status_is_one_of_four() {
     assert_eq!(ask().await, RegistrationStatus::Success);
     assert!(matches!(ask().await, RegistrationStatus::Failed(_)));
     assert_eq!(ask().await, RegistrationStatus::UnknownToken);
+}
+
+#[tokio::test]
+async fn a_puppet_node_gets_the_certificate_that_comes_with_the_status() {
+    let certificate = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    let with = |value: &str| {
+        let attributes = json!([{"Name": "OTHER", "Value": "x"}, {"Name": "PUPPET_NODE_CERT", "Value": value}]);
+        Reply::ok(json!({"NodeAssociationStatus": "SUCCESS", "EngineAttributes": attributes}).to_string())
+    };
+    let server = Canned::serve([with(certificate), with("no certificate")]).await;
+    let Answer::Status(status) = server.services.perform(status()).await else { panic!() };
+    assert_eq!(status, Ok(RegistrationStatus::Signed(Certificate(certificate.into()))));
+    let Answer::Status(status) = server.services.perform(self::status()).await else { panic!() };
+    assert_eq!(status, Ok(RegistrationStatus::Success), "what is no certificate is not handed on");
 }
 
 #[tokio::test]

@@ -46,6 +46,9 @@ pub(super) async fn check(config: &Config, settings: &Settings, aws: &Aws, servi
                 }
             }
         }
+        if route.certificate_parameter.is_some() {
+            report.not_tested(&about, "ssm:PutParameter for certificate_parameter: a try would write");
+        }
     }
 }
 

@@ -12,8 +12,8 @@ use crate::core::settings::{DeleteKey, KeySource, OnFailure, Route, Settings, Un
 use crate::core::{Core, Flight, Moment, Timer, samples};
 use crate::event::{LifecycleAction, Transition};
 use crate::facts::{
-    ActionReply, ActionResult, Certificate, Health, HookFacts, InstanceSeen, KeyAnswer, KeyMaterial, LifecycleState, QueueFacts,
-    ReceivedMessage, Registration, RegistrationStatus, StatusToken, Whereabouts,
+    ActionReply, ActionResult, Certificate, CommandId, CommandOutput, Health, HookFacts, InstanceSeen, KeyAnswer, KeyMaterial,
+    LifecycleState, QueueFacts, ReceivedMessage, Registration, RegistrationStatus, StatusToken, Whereabouts,
 };
 use crate::names::{AccountId, GroupName, HookName, InstanceId, LifecycleActionToken, MessageId, ReceiptHandle, Region, Template};
 use crate::retry::{Class, Failure, Schedule};
@@ -79,6 +79,8 @@ pub(super) struct Bench {
     polls: Vec<(CallId, u64, u64)>,
     in_flight: BTreeMap<(u64, u64), (CallId, Call)>,
     pub calls: Vec<&'static str>,
+    /// The same calls with the time at which they were made, long polls aside.
+    pub made: Vec<(u64, Call)>,
     pub observations: Vec<Observation>,
     pub completions: Vec<(u32, ActionResult)>,
     pub letters: Vec<DeadLetter>,
@@ -112,6 +114,8 @@ pub(super) struct Bench {
     pub beats: Vec<(u32, u64)>,
     /// A node whose orders are refused, and with what.
     pub refused_node: Option<(u32, Failure)>,
+    /// How many commands fail on their instances yet.
+    pub failing_commands: u32,
     /// A route whose server times out, after ten seconds.
     pub away: Option<RouteId>,
     /// What the server signs for each node.
@@ -143,6 +147,7 @@ impl Bench {
             polls: Vec::new(),
             in_flight: BTreeMap::new(),
             calls: Vec::new(),
+            made: Vec::new(),
             observations: Vec::new(),
             completions: Vec::new(),
             letters: Vec::new(),
@@ -167,6 +172,7 @@ impl Bench {
             nodes: BTreeSet::new(),
             beats: Vec::new(),
             refused_node: None,
+            failing_commands: 0,
             away: None,
             certificate: None,
             written: Vec::new(),
@@ -292,6 +298,7 @@ impl Bench {
                 } else {
                     let away = matches!(call, Call::Associate { route, .. } if self.away == Some(route));
                     let takes = if away { 10_000 } else { self.slow.get(call.operation()).copied().unwrap_or(self.latency_ms) };
+                    self.made.push((self.now, call.clone()));
                     self.in_flight.insert((self.now + takes, id.0), (id, call));
                 }
             }
@@ -514,7 +521,12 @@ impl Bench {
                 Err(failure) if failure.class == Class::NotReady => Ok(Health::NotReady("UNDER_MAINTENANCE".into())),
                 Err(failure) => Err(failure.clone()),
             }),
-            Call::SendCommand { .. } | Call::FetchOutput { .. } => unreachable!("the route uses parameters"),
+            Call::SendCommand { .. } => Answer::CommandSent(Ok(CommandId("command".into()))),
+            Call::FetchOutput { .. } if self.failing_commands > 0 => {
+                self.failing_commands -= 1;
+                Answer::Output(Ok(CommandOutput::Failed("response code 1".into())))
+            }
+            Call::FetchOutput { .. } => Answer::Output(Ok(CommandOutput::Ended(good_key()))),
         }
     }
 

@@ -1,1 +1,267 @@
+//! What a real server does not show on demand: answers in an order of the test's own. The rest is tried against a real server.
 
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+
+use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::*;
+use crate::core::samples;
+use crate::event::Transition;
+use crate::names::ServerUrl;
+
+const NODE: &str = "i-0a1b2c3d";
+
+/// A server that gives the answers it was given, and keeps what it was asked.
+struct Stub {
+    ca: PuppetCa,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+type Reply = (u16, &'static str, String);
+
+impl Stub {
+    async fn serve(replace_existing: bool, replies: impl IntoIterator<Item = Reply>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = ServerUrl::new(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
+        let (asked, replies) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(replies.into_iter().collect::<VecDeque<_>>())));
+        let log = Arc::clone(&asked);
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (log, replies) = (Arc::clone(&log), Arc::clone(&replies));
+                tokio::spawn(async move { answer(stream, &log, &replies).await });
+            }
+        });
+        let http = HttpSettings {
+            url,
+            authorities: None,
+            identity: None,
+            connect_timeout: Duration::from_secs(3),
+            attempt_timeout: Duration::from_secs(5),
+            allow_plain_http: false,
+            max_answer: HttpSettings::MAX_ANSWER,
+        };
+        let ca = PuppetCa::new(&PuppetCaSettings { http, call_timeout: Duration::from_secs(10), replace_existing }).unwrap();
+        Self { ca, asked }
+    }
+
+    fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
+async fn answer(mut stream: TcpStream, log: &Mutex<Vec<String>>, replies: &Mutex<VecDeque<Reply>>) {
+    loop {
+        let (mut head, mut byte) = (Vec::new(), [0]);
+        while !head.ends_with(b"\r\n\r\n") {
+            if stream.read(&mut byte).await.unwrap_or(0) == 0 {
+                return;
+            }
+            head.push(byte[0]);
+        }
+        let head = String::from_utf8(head).unwrap().to_lowercase();
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length:")).map_or(0, |n| n.trim().parse().unwrap());
+        let mut body = vec![0; length];
+        stream.read_exact(&mut body).await.unwrap();
+        let mut words = head.split(' ');
+        let asked = format!("{} {}", words.next().unwrap().to_uppercase(), words.next().unwrap().replace("/puppet-ca/v1/", ""));
+        let body = String::from_utf8(body).unwrap();
+        let short = if body.starts_with('{') { format!("{asked} {body}") } else { asked };
+        log.lock().unwrap().push(short);
+        let (status, media_type, body) = replies.lock().unwrap().pop_front().expect("the server is asked no more than it has answers for");
+        let text = format!("HTTP/1.1 {status} X\r\nContent-Type: {media_type}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        stream.write_all(text.as_bytes()).await.unwrap();
+    }
+}
+
+fn state(state: &str) -> Reply {
+    (200, "*/*;charset=UTF-8", format!(r#"{{"name":"{NODE}","state":"{state}"}}"#))
+}
+
+fn text(status: u16, body: &str) -> Reply {
+    (status, "text/plain;charset=utf-8", body.to_owned())
+}
+
+fn absent() -> Reply {
+    (404, ";charset=UTF-8", "Resource not found.".to_owned())
+}
+
+fn page(status: u16) -> Reply {
+    (status, "text/html", "<html>an error</html>".to_owned())
+}
+
+/// A key, and a request and a certificate for it.
+struct Node {
+    request: String,
+    certificate: String,
+}
+
+impl Node {
+    fn new() -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, NODE);
+        let request = params.serialize_request(&key).unwrap().pem().unwrap();
+        Self { request, certificate: params.self_signed(&key).unwrap().pem() }
+    }
+}
+
+fn order() -> NodeOrder {
+    NodeOrder { node: NodeName::new(NODE).unwrap(), action: Arc::new(samples::claim(Transition::Launching, 1)) }
+}
+
+async fn associate(stub: &Stub, node: &Node) -> Result<Registration, Failure> {
+    stub.ca.associate(&order(), &KeyMaterial::new(node.request.clone().into())).await
+}
+
+#[tokio::test]
+async fn a_request_that_was_changed_between_the_look_and_the_signature_is_revoked_and_wakes_somebody() {
+    let (own, strangers) = (Node::new(), Node::new());
+    let stub = Stub::serve(
+        false,
+        [
+            state("requested"),
+            text(200, &own.request),
+            text(204, ""),
+            state("signed"),
+            text(200, &strangers.certificate),
+            state("signed"),
+            text(204, ""),
+            state("revoked"),
+            text(204, ""),
+            absent(),
+        ],
+    )
+    .await;
+    let failure = associate(&stub, &own).await.unwrap_err();
+    assert_eq!((failure.class, failure.code.as_str()), (Class::Final, Failure::FOREIGN_CERTIFICATE));
+    assert!(failure.is_security() && !failure.leaves_anothers());
+    let asked = stub.asked();
+    assert_eq!(asked[6], format!(r#"PUT certificate_status/{NODE} {{"desired_state":"revoked"}}"#));
+    assert_eq!(asked[8], format!("DELETE certificate_status/{NODE}"));
+}
+
+#[tokio::test]
+async fn a_request_is_submitted_signed_and_compared() {
+    let own = Node::new();
+    let stub = Stub::serve(
+        false,
+        [absent(), text(200, ""), state("requested"), text(200, &own.request), text(204, ""), state("signed"), text(200, &own.certificate)],
+    )
+    .await;
+    assert!(
+        matches!(associate(&stub, &own).await, Ok(Registration::Signed(certificate)) if certificate.0.starts_with("-----BEGIN CERTIFICATE"))
+    );
+    let expected = [
+        format!("GET certificate_status/{NODE}"),
+        format!("PUT certificate_request/{NODE}"),
+        format!("GET certificate_status/{NODE}"),
+        format!("GET certificate_request/{NODE}"),
+        format!(r#"PUT certificate_status/{NODE} {{"desired_state":"signed"}}"#),
+        format!("GET certificate_status/{NODE}"),
+        format!("GET certificate/{NODE}"),
+    ];
+    assert_eq!(stub.asked(), expected);
+}
+
+#[tokio::test]
+async fn a_server_that_signs_by_itself_is_no_different() {
+    let own = Node::new();
+    let stub = Stub::serve(false, [absent(), text(200, ""), state("signed"), text(200, &own.certificate)]).await;
+    assert!(matches!(associate(&stub, &own).await, Ok(Registration::Signed(_))));
+}
+
+#[tokio::test]
+async fn a_name_that_changes_all_the_time_is_come_back_to() {
+    let own = Node::new();
+    // Each time it is looked at the request is gone, and each time it is submitted somebody was faster.
+    let mut replies = Vec::new();
+    for _ in 0..LOOKS {
+        replies.extend([absent(), text(400, "node already has a requested certificate"), state("requested")]);
+    }
+    let stub = Stub::serve(false, replies).await;
+    assert_eq!(associate(&stub, &own).await.unwrap_err().class, Class::Transient);
+}
+
+#[tokio::test]
+async fn each_answer_has_its_class() {
+    let own = Node::new();
+    let running = || text(200, "running");
+    for (replies, class) in [
+        (vec![page(502)], Class::NotReady),
+        (vec![text(503, "starting up")], Class::NotReady),
+        (vec![page(504)], Class::NotReady),
+        (vec![text(429, "")], Class::Throttled),
+        (vec![text(500, "no such file"), running()], Class::Transient),
+        (vec![text(500, "no such file"), text(503, "starting")], Class::NotReady),
+        (vec![text(403, "Forbidden request"), running()], Class::RouteFault),
+        (vec![text(401, ""), running()], Class::RouteFault),
+        (vec![page(302), running()], Class::RouteFault),
+        (vec![page(404), running()], Class::RouteFault),
+        (vec![page(404), text(503, "starting")], Class::NotReady),
+        (vec![page(404), page(404)], Class::RouteFault),
+        (vec![page(200)], Class::RouteFault),
+        (vec![(200, "application/json", r#"{"name":"another","state":"signed"}"#.to_owned())], Class::RouteFault),
+        (vec![(200, "application/json", format!(r#"{{"name":"{NODE}","state":"odd"}}"#))], Class::RouteFault),
+        (vec![absent(), text(400, "Certificate names must be lower case."), absent()], Class::Final),
+        (vec![state("requested"), text(200, &own.request), text(409, "not allowed"), state("requested")], Class::Final),
+        (vec![state("signed"), text(200, "no certificate")], Class::RouteFault),
+    ] {
+        let shown = format!("{replies:?}");
+        let stub = Stub::serve(false, replies).await;
+        let failure = associate(&stub, &own).await.unwrap_err();
+        assert_eq!(failure.class, class, "{failure} of {shown}");
+    }
+}
+
+#[tokio::test]
+async fn health_is_the_servers_own_word_and_the_right_to_ask() {
+    for (replies, expected) in [
+        (vec![text(200, "running\n"), absent()], Ok(Health::Ready)),
+        (vec![text(503, "starting")], Ok(Health::NotReady("starting".into()))),
+        (vec![text(503, "error")], Ok(Health::NotReady("error".into()))),
+        (vec![text(200, "unknown")], Ok(Health::NotReady("unknown".into()))),
+        (vec![page(503)], Err(Class::NotReady)),
+        (vec![page(200)], Err(Class::RouteFault)),
+        (vec![page(404)], Err(Class::RouteFault)),
+        (vec![text(200, "running"), text(403, "Forbidden"), text(200, "running")], Err(Class::RouteFault)),
+    ] {
+        let shown = format!("{replies:?}");
+        let stub = Stub::serve(false, replies).await;
+        assert_eq!(stub.ca.health().await.map_err(|failure| failure.class), expected, "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn that_nothing_is_there_is_believed_only_of_an_authority() {
+    let authority = text(200, &Node::new().certificate);
+    let stub = Stub::serve(false, [absent(), authority]).await;
+    assert_eq!(stub.ca.disassociate(&order()).await, Ok(Registration::Done));
+    let stub = Stub::serve(false, [absent(), text(404, "not here"), text(200, "running")]).await;
+    assert_eq!(stub.ca.disassociate(&order()).await.unwrap_err().class, Class::RouteFault);
+}
+
+#[tokio::test]
+async fn what_stands_under_the_name_is_taken_away_for_the_node_where_the_route_says_so() {
+    let (own, strangers) = (Node::new(), Node::new());
+    for before in [
+        vec![state("requested"), text(200, &strangers.request), text(204, "")],
+        vec![state("signed"), text(200, &strangers.certificate), state("signed"), text(204, ""), state("revoked"), text(204, ""), absent()],
+        vec![state("revoked"), text(204, "")],
+    ] {
+        let after = [
+            absent(),
+            text(200, ""),
+            state("requested"),
+            text(200, &own.request),
+            text(204, ""),
+            state("signed"),
+            text(200, &own.certificate),
+        ];
+        let stub = Stub::serve(true, before.into_iter().chain(after)).await;
+        assert!(matches!(associate(&stub, &own).await, Ok(Registration::Signed(_))), "{:?}", stub.asked());
+    }
+}

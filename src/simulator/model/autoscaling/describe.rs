@@ -6,7 +6,7 @@ use super::wire::{
     self, DescribeAutoScalingGroups, DescribeAutoScalingInstances, DescribeLifecycleHooks, DescribeScalingActivities, DescribeWarmPool,
     Page,
 };
-use super::{AutoScaling, Group, Instance, PoolState, no_such_group, required, validation};
+use super::{AutoScaling, Group, Instance, LifecycleState, PoolState, no_such_group, required, validation};
 use crate::simulator::model::caller::Caller;
 use crate::simulator::model::context::{Context, iso};
 use crate::simulator::model::error::{Answer, ApiError};
@@ -52,16 +52,29 @@ impl AutoScaling {
             return Err(validation("Instance Id not found - No managed instance found for instance ID: "));
         }
         let from = request.next_token.as_deref().unwrap_or_default();
+        let is_listed = |instance: &&Instance| self.described_state(cx, instance).is_some_and(LifecycleState::is_listed);
         let mut found: Vec<&Instance> = if request.instance_ids.is_empty() {
             let range = self.instances.range::<str, _>((Bound::Excluded(from), Bound::Unbounded));
-            range.map(|(_, instance)| instance).filter(|instance| instance.state.is_listed()).take(limit + 1).collect()
+            range.map(|(_, instance)| instance).filter(is_listed).take(limit + 1).collect()
         } else {
             let known = request.instance_ids.iter().filter_map(|id| self.instances.get(id.as_str()));
-            known.filter(|instance| instance.state.is_listed() && &*instance.id > from).collect()
+            known.filter(|instance| is_listed(instance) && &*instance.id > from).collect()
         };
         found.sort_unstable_by(|one, other| one.id.cmp(&other.id));
         found.dedup_by(|one, other| one.id == other.id);
-        Ok(page(found, limit, |instance| instance.id.to_string(), |instance| instance.show_wire(cx)))
+        let show = |instance: &Instance| {
+            let state = self.described_state(cx, instance).unwrap_or(instance.state);
+            wire::Instance { lifecycle_state: state.name(), ..instance.show_wire(cx) }
+        };
+        Ok(page(found, limit, |instance| instance.id.to_string(), show))
+    }
+
+    /// The state that an instance is described in, which may be one that it has left already; none before it is described at all.
+    fn described_state(&self, cx: &Context, instance: &Instance) -> Option<LifecycleState> {
+        match self.groups.get(&instance.group).map_or(0, |group| group.options.described_after_ms) {
+            0 => Some(instance.state),
+            lag => instance.history.iter().rev().find(|(since, _)| since + lag <= cx.now).map(|(_, state)| *state),
+        }
     }
 
     /// The newest first.

@@ -113,6 +113,8 @@ pub struct GroupOptions {
     pub terminating_ms: u64,
     /// How long it is Terminating:Proceed before it is gone.
     pub gone_ms: u64,
+    /// How much later DescribeAutoScalingInstances shows what has happened: its answers are consistent in the end only.
+    pub described_after_ms: u64,
     /// How much later than the waiting state a notification arrives at its queue.
     pub notify_after_ms: u64,
     /// Up to so many milliseconds more, each its own: notifications overtake each other.
@@ -138,6 +140,7 @@ impl Default for GroupOptions {
             proceed_ms: 20,
             terminating_ms: 20,
             gone_ms: 20,
+            described_after_ms: 0,
             notify_after_ms: 0,
             notify_jitter_ms: 0,
             notify_twice: 0.0,

@@ -17,7 +17,7 @@ impl OpsworksCm {
         let node = checks::node_name(request.node_name.as_deref())?;
         let server = self.ready(cx, name)?;
         let key = checks::association(server.engine, &request.engine_attributes)?;
-        let exists = server.nodes.contains_key(node);
+        let exists = self.will_exist(name, node, cx.now);
         let mut fails = cx.chance(server.options.failures);
         if exists {
             match server.options.repeated {
@@ -38,7 +38,7 @@ impl OpsworksCm {
         let server = self.ready(cx, name)?;
         checks::disassociation(server.engine, &request.engine_attributes)?;
         let mut fails = false;
-        if !server.nodes.contains_key(node) {
+        if !self.will_exist(name, node, cx.now) {
             match server.options.absent {
                 Repeated::Success => {}
                 Repeated::Failed => fails = true,
@@ -90,7 +90,11 @@ impl OpsworksCm {
         let token: Arc<str> = cx.uuid().into();
         let (length, jitter) =
             self.servers.get(server).map_or((0, 0), |server| (server.options.association_ms, server.options.association_jitter_ms));
-        let length = length + cx.jitter(jitter);
+        // A server does what it accepted for one node in that order.
+        let place = (Arc::from(server), node.to_owned());
+        let exists = self.will_exist(server, node, cx.now);
+        let ends = (cx.now + length + cx.jitter(jitter)).max(self.under_way.get(&place).map_or(0, |(ends, _)| *ends));
+        self.under_way.insert(place, (ends, if fails { exists } else { matches!(wish, Wish::Associate { .. }) }));
         let association =
             Association { server: server.into(), node: node.to_owned(), wish, fails, ended: None, caller: Arc::clone(&caller.arn) };
         let what = match association.wish {
@@ -99,12 +103,21 @@ impl OpsworksCm {
         };
         self.log.push(association.entry(cx, what, &token));
         self.tokens.insert(Arc::clone(&token), association);
-        if length == 0 {
+        if ends == cx.now {
             self.association_ends(cx, &token);
         } else {
-            cx.after(length, Event::AssociationEnds { token: Arc::clone(&token) });
+            cx.at(ends, Event::AssociationEnds { token: Arc::clone(&token) });
         }
         Token { node_association_status_token: token.to_string() }
+    }
+
+    /// Whether a node is there once everything is done that was accepted for it.
+    fn will_exist(&self, server: &str, node: &str, now: u64) -> bool {
+        let under_way = self.under_way.get(&(Arc::from(server), node.to_owned())).filter(|(ends, _)| *ends > now);
+        match under_way {
+            Some((_, exists)) => *exists,
+            None => self.servers.get(server).is_some_and(|server| server.nodes.contains_key(node)),
+        }
     }
 
     pub(crate) fn association_ends(&mut self, cx: &Context, token: &Arc<str>) {

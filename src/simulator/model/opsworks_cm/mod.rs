@@ -90,6 +90,8 @@ pub enum Repeated {
 pub struct OpsworksCm {
     servers: BTreeMap<Arc<str>, Server>,
     tokens: HashMap<Arc<str>, Association>,
+    /// When the last thing that was accepted for a node of a server ends, and whether the node is there then.
+    under_way: HashMap<(Arc<str>, String), (u64, bool)>,
     log: Vec<LogEntry>,
 }
 

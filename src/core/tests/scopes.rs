@@ -1,0 +1,89 @@
+//! Whom is asked, and when: accounts, regions and roles are never mixed, and nothing is done on what was seen long ago.
+
+use std::collections::HashMap;
+
+use wildmatch::WildMatch;
+
+use super::bench::{Bench, settings};
+use crate::core::call::{Call, RouteId, ScopeId, ServerId};
+use crate::names::{GroupName, InstanceId};
+use crate::retry::{Class, Failure};
+
+/// Instances with odd numbers are of the second scope.
+fn scope_of(instance: &InstanceId) -> ScopeId {
+    let number = u32::from_str_radix(&instance.as_str()[2..], 16).unwrap();
+    ScopeId((number % 2) as u16)
+}
+
+fn group_scope(group: &GroupName) -> ScopeId {
+    ScopeId(u16::from(group.as_str() == "far"))
+}
+
+/// The scope that a call goes to, and those that it is about.
+fn scopes(call: &Call) -> Option<(ScopeId, Vec<ScopeId>)> {
+    let of_route = |route: &RouteId| ScopeId(route.0);
+    let parameter = |name: &str| scope_of(&InstanceId::new(name.split('/').nth(2).unwrap()).unwrap());
+    Some(match call {
+        Call::DescribeInstances { scope, instances } => (*scope, instances.iter().map(scope_of).collect()),
+        Call::DescribeHooks { scope, group } => (*scope, vec![group_scope(group)]),
+        Call::FindWhereabouts { scope, group, instances } => (*scope, instances.iter().map(scope_of).chain([group_scope(group)]).collect()),
+        Call::Heartbeat { scope, order } | Call::Complete { scope, order, .. } => {
+            (*scope, vec![group_scope(&order.group), scope_of(&order.instance)])
+        }
+        Call::FetchKeys { route, wanted } => (of_route(route), wanted.iter().map(|one| scope_of(&one.instance)).collect()),
+        Call::DeleteParameters { scope, parameters } => (*scope, parameters.iter().map(|name| parameter(name.as_str())).collect()),
+        Call::Associate { route, order, .. } | Call::Disassociate { route, order } | Call::AssociationStatus { route, order, .. } => {
+            (of_route(route), vec![scope_of(&order.action.instance)])
+        }
+        _ => return None,
+    })
+}
+
+#[test]
+fn batches_never_mix_scopes_and_each_call_goes_to_the_scope_it_is_about() {
+    let mut settings = settings();
+    let mut far = settings.routes[0].clone();
+    (far.name, far.groups, far.scope, far.server) = ("far".into(), vec![WildMatch::new("far")], ScopeId(1), ServerId(1));
+    settings.routes.push(far);
+    let mut bench = Bench::new(settings);
+    bench.heartbeat_timeout_s = 4;
+    for n in 0..60 {
+        bench.launch_in(n, if n % 2 == 1 { "far" } else { "web" });
+    }
+    bench.run_for(120_000);
+    let mut batches = 0;
+    for (_, call) in &bench.made {
+        let Some((scope, about)) = scopes(call) else { continue };
+        assert!(about.iter().all(|of| *of == scope), "{call:?}");
+        batches += usize::from(about.len() > 2);
+    }
+    assert!(batches >= 8, "there were batches to be mixed");
+    assert_eq!(bench.outcomes().len(), 60);
+}
+
+#[test]
+fn no_node_is_associated_that_was_not_seen_waiting_within_the_minute_before() {
+    let mut bench = Bench::new(settings());
+    bench.server = Err(Failure::new(Class::NotReady, "InvalidStateException", "maintenance"));
+    for n in 0..20 {
+        bench.launch(n);
+    }
+    bench.run_for(15 * 60_000);
+    bench.server = Ok(());
+    bench.run_for(120_000);
+    assert_eq!(bench.outcomes().len(), 20);
+    let mut seen: HashMap<InstanceId, u64> = HashMap::new();
+    let mut associated = 0;
+    for (at, call) in &bench.made {
+        match call {
+            Call::DescribeInstances { instances, .. } => seen.extend(instances.iter().map(|instance| (instance.clone(), *at))),
+            Call::Associate { order, .. } => {
+                let ago = at - seen[&order.action.instance];
+                assert!(ago <= 60_000, "{} was seen {ago} ms before", order.action.instance);
+                associated += 1;
+            }
+            _ => {}
+        }
+    }
+    assert!(associated >= 20);
+}

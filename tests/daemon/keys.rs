@@ -1,0 +1,128 @@
+//! The other ways to the key material: Run Command, and certificate requests for Puppet.
+
+use std::time::Duration;
+
+use enrolld::core::observation::Outcome;
+use enrolld::simulator::model::agent::{AgentOptions, CommandOutcome, Material, Publish};
+use enrolld::simulator::model::autoscaling::LifecycleState;
+use enrolld::simulator::model::opsworks_cm::Engine;
+use enrolld::simulator::model::ssm::wire::CreateDocument;
+use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
+
+use crate::bench::{ACCOUNT, Bench, LETTERS, SERVER, configuration_of, never_publishes};
+
+const DOCUMENT: &str = "enrolld-show-public-key";
+
+fn by_run_command(bench: &Bench) -> String {
+    let content =
+        r#"{"schemaVersion":"2.2","mainSteps":[{"action":"aws:runShellScript","name":"show","inputs":{"runCommand":["cat /k"]}}]}"#;
+    let document = CreateDocument { name: DOCUMENT.into(), content: content.into(), ..CreateDocument::default() };
+    bench.simulator.with(|world, now| {
+        let root = world.root();
+        world.create_document(now, &root, &document).expect("it is a document");
+    });
+    let route = format!(
+        "registrar = {{ kind = \"opsworks-cm\", server = \"{SERVER}\", engine = \"chef\" }}\nkey = {{ document = \"{DOCUMENT}\" }}"
+    );
+    configuration_of(&bench.simulator.endpoint(), "", &route)
+}
+
+fn agent(registers_after_ms: u64, command: CommandOutcome) -> AgentOptions {
+    AgentOptions {
+        publish: Publish::RunCommand { after_ms: 0 },
+        registers_after_ms: Some(registers_after_ms),
+        command,
+        ..AgentOptions::default()
+    }
+}
+
+#[tokio::test]
+async fn run_command_waits_for_agents_that_register_late_and_takes_what_the_command_prints() {
+    let bench = Bench::start(|_| {}).await;
+    let worker = bench.worker_with(&by_run_command(&bench), |_| {});
+    let mut launched: Vec<String> =
+        [0, 300, 2000].into_iter().map(|after| bench.launch_with(agent(after, CommandOutcome::Success))).collect();
+    bench.until_in_service(&launched).await;
+    bench.until_empty().await;
+    launched.sort();
+    assert_eq!(bench.nodes(SERVER), launched);
+    let mut commands: Vec<String> = bench.details().commands.into_iter().map(|command| command.instance).collect();
+    commands.sort();
+    assert_eq!(commands, launched, "each was asked once");
+    assert!(bench.calls("ssm:SendCommand") > 3, "an agent that is not registered fails the whole call");
+    assert!(worker.until_ends(3).await.iter().all(|end| end.outcome == Outcome::Enrolled));
+}
+
+#[tokio::test]
+async fn a_command_that_keeps_failing_abandons_its_own_launch_when_its_time_is_over_and_holds_up_no_other() {
+    let bench = Bench::start(|fixture| fixture.groups[0].options.replace_abandoned = false).await;
+    let _worker = bench.worker_with(&by_run_command(&bench), |config| config.routes[0].timeout = Duration::from_secs(8));
+    let failing = bench.launch_with(agent(0, CommandOutcome::Failed));
+    // This one's fails too while there is no key yet.
+    let publish = Publish::RunCommand { after_ms: 1200 };
+    let late = bench.launch_with(AgentOptions { publish, ..agent(0, CommandOutcome::Success) });
+    bench.until_in_service(std::slice::from_ref(&late)).await;
+    bench.until_state(&failing, LifecycleState::Terminated).await;
+    bench.until_empty().await;
+    assert_eq!(bench.nodes(SERVER), [late]);
+    let letter = bench.queue(LETTERS).messages.remove(0);
+    assert_eq!(letter.attributes["EnrolldReason"], "deadline");
+    assert!(letter.attributes["EnrolldDetail"].contains("command"), "{:?}", letter.attributes);
+    assert!(bench.details().commands.len() >= 4, "each was asked again");
+}
+
+/// A certificate request for that name.
+fn request(name: &str) -> String {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, name);
+    let pair = KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).expect("a key pair");
+    params.serialize_request(&pair).expect("a request").pem().expect("as PEM")
+}
+
+#[tokio::test]
+async fn a_puppet_server_gets_the_certificate_request_that_is_its_node_s_own() {
+    let bench = Bench::start(|fixture| {
+        fixture.servers[0].engine = Engine::Puppet;
+        fixture.groups[0].options.replace_abandoned = false;
+    })
+    .await;
+    let route = format!(
+        "registrar = {{ kind = \"opsworks-cm\", server = \"{SERVER}\", engine = \"puppet\" }}\n\
+         key = {{ parameter = \"/enrolld/{{instance_id}}/public-key\", owner_role = \"arn:aws:iam::{ACCOUNT}:role/enrolld-node\" }}"
+    );
+    let _worker = bench.worker_with(&configuration_of(&bench.simulator.endpoint(), "", &route), |_| {});
+    let [good, other_s, key] = [0; 3].map(|_| bench.launch_with(never_publishes()));
+    // What the first asks for is what it is; the second asks for the first's name, the third publishes a bare key.
+    bench.publish(&good, request(&good));
+    bench.publish(&other_s, request(&good));
+    bench.publish(&key, enrolld::simulator::model::agent::material(&Material::Good, 1, &key));
+    bench.until_in_service(std::slice::from_ref(&good)).await;
+    bench.until("the others are abandoned", |bench| bench.summary().queues[LETTERS].visible == 2).await;
+    bench.until_empty().await;
+    assert_eq!(bench.nodes(SERVER), std::slice::from_ref(&good));
+
+    assert!(bench.simulator.with(|world, now| world.terminate(now, &good)));
+    bench.until_state(&good, LifecycleState::Terminated).await;
+    bench.until_empty().await;
+    assert!(bench.nodes(SERVER).is_empty());
+}
+
+#[tokio::test]
+async fn a_parameter_that_another_instance_wrote_is_not_believed() {
+    let bench = Bench::start(|fixture| fixture.groups[0].options.replace_abandoned = false).await;
+    let worker = bench.worker(|config| config.routes[0].timeout = Duration::from_secs(30));
+    let victim = bench.launch_with(never_publishes());
+    let thief = enrolld::simulator::model::fixture::NewParameter {
+        name: format!("/enrolld/{victim}/public-key"),
+        value: enrolld::simulator::model::agent::material(&Material::Good, 2, "i-0ffffffffffffffff"),
+        kind: "String".into(),
+        overwrite: false,
+        by: Some(format!("arn:aws:sts::{ACCOUNT}:assumed-role/enrolld-node/i-0ffffffffffffffff")),
+        by_instance: None,
+    };
+    bench.simulator.with(|world, now| world.put_fixture_parameter(now, thief)).expect("it can be put");
+    worker.until_ends(1).await;
+    assert_eq!(worker.ends()[0].outcome, Outcome::Abandoned, "{:?}", worker.ends());
+    assert!(bench.nodes(SERVER).is_empty());
+}

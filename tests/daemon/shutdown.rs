@@ -1,0 +1,74 @@
+//! SIGTERM and SIGINT on the real binary.
+
+use std::time::{Duration, Instant};
+
+use enrolld::core::observation::Outcome;
+use enrolld::simulator::model::agent::{Material, material};
+use enrolld::simulator::model::autoscaling::LifecycleState;
+use enrolld::simulator::model::faults::Effect;
+
+use crate::bench::{Bench, QUEUE, SERVER, configuration, never_publishes, publishes_after};
+use crate::process::Process;
+
+#[tokio::test]
+async fn told_to_stop_under_load_it_ends_what_it_can_and_gives_back_the_rest_at_once() {
+    let bench = Bench::start(|fixture| fixture.servers[0].options.association_ms = 1500).await;
+    let mut process = Process::start(&bench, "under-load", &configuration(&bench.simulator.endpoint(), ""), &[]);
+    let waiting: Vec<String> = (0..20).map(|_| bench.launch_with(never_publishes())).collect();
+    let launched = bench.launch(40);
+    bench.until("associations are under way", |bench| bench.calls("opsworks-cm:AssociateNode") >= 30).await;
+    let told = Instant::now();
+    process.signal("TERM");
+    // More come while it stops: they are not taken up, or given back.
+    let late: Vec<String> = (0..20).map(|_| bench.launch_with(publishes_after(0))).collect();
+    assert_eq!(process.ended().await, Some(0), "{}", process.log());
+    assert!(told.elapsed() < Duration::from_secs(25), "within the grace: {:?}", told.elapsed());
+
+    let state = bench.summary();
+    let (queue, completed) = (&state.queues[QUEUE], state.counts.completions);
+    assert_eq!((queue.in_flight, queue.visible as u64), (0, 80 - completed), "all that is not done is there for another worker at once");
+    assert!(completed >= 30, "what was under way was ended: {completed}");
+    assert!(waiting.iter().all(|id| bench.state_of(id) == LifecycleState::PendingWait));
+
+    waiting.iter().for_each(|id| bench.publish(id, material(&Material::Good, 1, id)));
+    let other = bench.worker(|_| {});
+    bench.until_in_service(&[waiting, launched, late].concat()).await;
+    bench.until_empty().await;
+    assert_eq!(bench.nodes(SERVER).len(), 80);
+    assert_eq!(bench.summary().counts.associations, 80, "nobody was associated twice");
+    assert!(other.stop().await.iter().all(|end| end.outcome == Outcome::Enrolled));
+}
+
+#[tokio::test]
+async fn told_twice_it_stops_at_once_with_a_failure() {
+    let bench = Bench::start(|_| {}).await;
+    let mut process = Process::start(&bench, "twice", &configuration(&bench.simulator.endpoint(), ""), &[("RUST_LOG", "enrolld=debug")]);
+    // An order whose answer takes long: the first signal waits for it.
+    bench.fault("opsworks-cm:AssociateNode", Effect::Latency { ms: 12_000, jitter_ms: 0 });
+    bench.launch(3);
+    bench.until("orders are under way", |bench| bench.details().parameters.len() == 3 && bench.calls("ssm:GetParameterHistory") >= 3).await;
+    process.until_logged("\"step\":\"associate\"").await;
+    process.signal("INT");
+    process.until_logged("shutting").await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let told = Instant::now();
+    process.signal("TERM");
+    assert_eq!(process.ended().await, Some(1), "{}", process.log());
+    assert!(told.elapsed() < Duration::from_secs(2), "{:?}", told.elapsed());
+    assert_eq!(bench.queue(QUEUE).counts.deleted, 0, "what was in hand comes back after the visibility time-out");
+}
+
+#[tokio::test]
+async fn told_to_stop_while_idle_it_ends_within_about_a_second() {
+    let bench = Bench::start(|_| {}).await;
+    // A long poll of 20 s, as by default.
+    let text = configuration(&bench.simulator.endpoint(), "").replace("poll_wait = \"1s\"\n", "");
+    for signal in ["TERM", "INT"] {
+        let mut process = Process::start(&bench, &format!("idle-{signal}"), &text, &[]);
+        process.until_ready_is(200).await;
+        let told = Instant::now();
+        process.signal(signal);
+        assert_eq!(process.ended().await, Some(0), "{}", process.log());
+        assert!(told.elapsed() < Duration::from_millis(2500), "{:?}", told.elapsed());
+    }
+}

@@ -1,0 +1,122 @@
+//! What a number of runs came to, so that one that exercises nothing is seen.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use crate::invariants::Verdict;
+use crate::run::{Fate, Fleet};
+
+/// Counts over many runs.
+#[derive(Default)]
+pub struct Tally {
+    pub seeds: u64,
+    pub actions: u64,
+    pub calls: u64,
+    pub crashes: u64,
+    pub timed_out: u64,
+    pub letters: u64,
+    pub excused: u64,
+    pub fates: BTreeMap<Fate, u64>,
+    pub outcomes: BTreeMap<&'static str, u64>,
+    pub reasons: BTreeMap<String, u64>,
+    pub deeds: BTreeMap<&'static str, u64>,
+    pub operations: BTreeMap<&'static str, u64>,
+    /// Seeds in which something did not hold, and what.
+    pub broken: Vec<(u64, Vec<String>)>,
+}
+
+impl Tally {
+    /// Adds one run.
+    pub fn take(&mut self, seed: u64, fleet: &Fleet, verdict: Verdict) {
+        self.seeds += 1;
+        self.actions += verdict.actions;
+        self.timed_out += verdict.timed_out;
+        self.letters += verdict.letters;
+        self.excused += verdict.excused;
+        self.calls += fleet.calls;
+        self.crashes += fleet.crashes;
+        add(&mut self.fates, &fleet.fates);
+        add(&mut self.outcomes, &fleet.outcomes);
+        add(&mut self.reasons, &fleet.reasons);
+        add(&mut self.deeds, &fleet.deeds);
+        add(&mut self.operations, &fleet.services.counts);
+        if !verdict.broken.is_empty() {
+            self.broken.push((seed, verdict.broken));
+        }
+    }
+
+    /// Adds another's counts.
+    pub fn merge(&mut self, other: Self) {
+        self.seeds += other.seeds;
+        self.actions += other.actions;
+        self.calls += other.calls;
+        self.crashes += other.crashes;
+        self.timed_out += other.timed_out;
+        self.letters += other.letters;
+        self.excused += other.excused;
+        add(&mut self.fates, &other.fates);
+        add(&mut self.outcomes, &other.outcomes);
+        add(&mut self.reasons, &other.reasons);
+        add(&mut self.deeds, &other.deeds);
+        add(&mut self.operations, &other.operations);
+        self.broken.extend(other.broken);
+    }
+
+    /// What every larger number of runs must have seen, and these have not.
+    pub fn missing(&self) -> Vec<String> {
+        let outcomes = [
+            "abandoned",
+            "continued",
+            "dead_lettered",
+            "enrolled",
+            "ignored",
+            "kept",
+            "lease_lost",
+            "left",
+            "left_behind",
+            "released",
+            "stale",
+            "test",
+        ];
+        let deeds = [
+            "crash",
+            "detach",
+            "forgery",
+            "launch",
+            "launch into pool",
+            "leave pool",
+            "maintenance",
+            "pause",
+            "repetition",
+            "return to pool",
+            "shutdown",
+            "standby",
+            "terminate",
+        ];
+        let outcomes = outcomes.iter().filter(|name| !self.outcomes.contains_key(*name)).map(|name| format!("outcome {name}"));
+        let deeds = deeds.iter().filter(|name| !self.deeds.contains_key(*name)).map(|name| format!("deed {name}"));
+        let fates = Fate::ALL.iter().filter(|fate| !self.fates.contains_key(fate)).map(|fate| format!("fate {fate:?}"));
+        outcomes.chain(deeds).chain(fates).collect()
+    }
+}
+
+fn add<K: Ord + Clone>(all: &mut BTreeMap<K, u64>, more: &BTreeMap<K, u64>) {
+    for (name, count) in more {
+        *all.entry(name.clone()).or_default() += count;
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "{} seeds, {} lifecycle actions ({} timed out), {} calls, {} workers killed, {} dead letters, {} excused",
+            self.seeds, self.actions, self.timed_out, self.calls, self.crashes, self.letters, self.excused
+        )?;
+        writeln!(f, "calls ended: {:?}", self.fates)?;
+        writeln!(f, "carried out: {:?}", self.operations)?;
+        writeln!(f, "done to them: {:?}", self.deeds)?;
+        writeln!(f, "outcomes: {:?}", self.outcomes)?;
+        write!(f, "reasons: {:?}", self.reasons)
+    }
+}

@@ -1,0 +1,83 @@
+//! Endpoints without TLS.
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+fn file(name: &str, text: &str) -> PathBuf {
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("wire-{name}.toml"));
+    std::fs::write(&path, text).expect("the folder is there to be written to");
+    path
+}
+
+fn configuration(queue_url: &str, top: &str) -> String {
+    format!(
+        "queue_url = \"{queue_url}\"\nregion = \"eu-central-1\"\nlisten = \"off\"\n{top}\n[[route]]\nname = \"web\"\ngroups = [\"web-*\"]\n\
+         registrar = {{ kind = \"opsworks-cm\", server = \"chef\", engine = \"chef\" }}\n\
+         key = {{ parameter = \"/enrolld/{{instance_id}}/public-key\", require_owner = false }}\n"
+    )
+}
+
+const QUEUE: &str = "https://sqs.eu-central-1.amazonaws.com/123456789012/enrolld";
+
+/// An address that is set aside for documentation (RFC 5737): nothing that is sent there arrives.
+const NOWHERE: &str = "http://203.0.113.1";
+
+fn enrolld(command: &str, config: &PathBuf, variables: &[(&str, &str)]) -> Output {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_enrolld"));
+    program.arg(command).arg("--config").arg(config).env_clear().env("AWS_ACCESS_KEY_ID", "a").env("AWS_SECRET_ACCESS_KEY", "b");
+    program.envs(variables.iter().copied()).output().expect("the binary was built for this test")
+}
+
+fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+#[test]
+fn an_endpoint_of_any_service_without_tls_is_refused_by_run_and_by_check() {
+    let config = file("endpoints", &configuration(QUEUE, ""));
+    for variable in [
+        "AWS_ENDPOINT_URL",
+        "AWS_ENDPOINT_URL_SQS",
+        "AWS_ENDPOINT_URL_SSM",
+        "AWS_ENDPOINT_URL_AUTO_SCALING",
+        "AWS_ENDPOINT_URL_OPSWORKSCM",
+        "AWS_ENDPOINT_URL_STS",
+    ] {
+        for command in ["run", "check"] {
+            let output = enrolld(command, &config, &[(variable, NOWHERE)]);
+            assert_eq!(output.status.code(), Some(1), "{command} {variable}: {}", said(&output));
+            assert!(said(&output).contains("plain http and not on this machine"), "{command} {variable}: {}", said(&output));
+        }
+    }
+}
+
+#[test]
+fn a_queue_url_without_tls_is_refused_by_run_and_by_check() {
+    for key in ["queue_url", "dead_letter_queue_url"] {
+        let plain = "http://sqs.example/123456789012/enrolld";
+        let text = if key == "queue_url" { configuration(plain, "") } else { configuration(QUEUE, &format!("{key} = \"{plain}\"")) };
+        let config = file(key, &text);
+        for command in ["run", "check"] {
+            let output = enrolld(command, &config, &[]);
+            assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+            assert!(said(&output).contains(&format!("{key}: ")) && said(&output).contains("without TLS"), "{}", said(&output));
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_only_leads_to_this_machine_is_not_on_it_and_is_taken_only_where_that_is_allowed() {
+    use enrolld::simulator::{Options, Simulator};
+    let simulator = Simulator::start(Options::default()).await.expect("the simulator starts");
+    let endpoint = format!("http://0.0.0.0:{}", simulator.address().port());
+    let queue = format!("{endpoint}/123456789012/enrolld-lifecycle");
+    let ask = |name: &'static str, top: &str, queue: &str| {
+        let (config, endpoint) = (file(name, &configuration(queue, top)), endpoint.clone());
+        tokio::task::spawn_blocking(move || enrolld("check", &config, &[("AWS_ENDPOINT_URL", &endpoint)]))
+    };
+    let refused = ask("refused", "", QUEUE).await.expect("it does not panic");
+    assert!(said(&refused).contains("plain http and not on this machine"), "{}", said(&refused));
+    assert_eq!(simulator.state(false).calls.values().sum::<u64>(), 0, "nothing was sent");
+    let allowed = ask("allowed", "allow_plain_http = true", &queue).await.expect("it does not panic");
+    assert!(said(&allowed).contains("enrolld-lifecycle is there"), "{}", said(&allowed));
+}

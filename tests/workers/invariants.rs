@@ -1,0 +1,177 @@
+//! What must hold after every run, held against what the services recorded, never against what a worker says of itself.
+
+use std::collections::{BTreeSet, HashMap};
+
+use enrolld::simulator::model::agent::{Material, material};
+use enrolld::simulator::model::autoscaling::{ActionState, Closing, InstanceState, Kind, LifecycleState};
+use enrolld::simulator::model::opsworks_cm::{Happened, LogEntry};
+use enrolld::simulator::model::sqs::MessageState;
+use enrolld::simulator::model::state::{Details, State};
+use md5::{Digest as _, Md5};
+
+use crate::plan::{DEAD_LETTERS, Plan, QUEUE};
+use crate::run::Outcome;
+
+/// A sighting of an instance counts for so long, and the call that it allows takes up to its time-out.
+const SEEN_MS: u64 = 60_000 + 7_000;
+
+/// Says what does not hold.
+pub fn broken(plan: &Plan, outcome: &Outcome) -> Vec<String> {
+    let details = outcome.state.details.as_ref().expect("the long lists were asked for");
+    let mut nodes: HashMap<&str, Vec<&LogEntry>> = HashMap::new();
+    for entry in &details.associations {
+        nodes.entry(&entry.node).or_default().push(entry);
+    }
+    let letters = &outcome.state.queues[DEAD_LETTERS].messages;
+    let mut judge = Judge { plan, outcome, details, nodes, letters, broken: outcome.wrong.clone() };
+    judge.queue(&outcome.state);
+    details.actions.iter().for_each(|action| judge.action(action));
+    details.associations.iter().for_each(|entry| judge.order(entry));
+    details.instances.iter().for_each(|(id, instance)| judge.instance(id, instance));
+    judge.servers(&outcome.state);
+    judge.broken
+}
+
+struct Judge<'a> {
+    plan: &'a Plan,
+    outcome: &'a Outcome,
+    details: &'a Details,
+    /// The server's log of each node.
+    nodes: HashMap<&'a str, Vec<&'a LogEntry>>,
+    letters: &'a [MessageState],
+    broken: Vec<String>,
+}
+
+impl Judge<'_> {
+    fn complain(&mut self, what: String) {
+        self.broken.push(what);
+    }
+
+    /// Nothing is left, SQS moved nothing by itself, and each dead letter says why it is one.
+    fn queue(&mut self, state: &State) {
+        let queue = &state.queues[QUEUE];
+        let left = queue.visible + queue.in_flight + queue.delayed;
+        if left > 0 {
+            self.complain(format!("{left} messages are left in the queue"));
+        }
+        if queue.counts.redriven > 0 {
+            self.complain(format!("SQS itself moved {} messages", queue.counts.redriven));
+        }
+        for letter in self.letters {
+            for name in ["EnrolldReason", "EnrolldOutcome", "EnrolldStep", "EnrolldTime", "EnrolldVersion"] {
+                if letter.attributes.get(name).is_none_or(String::is_empty) {
+                    self.complain(format!("a dead letter has no {name}: {}", letter.body));
+                }
+            }
+        }
+        // What was sent to the queue more than once may be buried more than once, but never less.
+        let garbage = self.letters.iter().filter(|letter| !letter.body.contains("LifecycleActionToken")).count();
+        if garbage < self.outcome.garbage {
+            self.complain(format!("{} messages that nobody can handle came, and {garbage} were kept", self.outcome.garbage));
+        }
+    }
+
+    /// Every action has its result, and the right one.
+    fn action(&mut self, action: &ActionState) {
+        let what = if action.transition == Kind::Launching { "launch" } else { "termination" };
+        let named = format!("the {what} of {} ({})", action.instance, action.token);
+        let (Some(closed), Some(by)) = (action.closed_ms, action.closed_by) else {
+            return self.complain(format!("{named} is still open"));
+        };
+        let continued = action.result.as_deref() == Some("CONTINUE");
+        match (by, action.transition, continued) {
+            // The instance was terminated before its launch was over.
+            (Closing::Superseded, ..) | (Closing::Completed, Kind::Terminating, true) => {}
+            (Closing::Completed, Kind::Terminating, false) => self.complain(format!("{named} was abandoned")),
+            (Closing::Completed, Kind::Launching, true) => {
+                if !self.is_associated_at(&action.instance, closed) {
+                    self.complain(format!("{named} was continued although its node was not associated with its own key"));
+                }
+            }
+            (Closing::Completed, Kind::Launching, false) => {
+                if !self.outcome.unsound.contains_key(&action.instance) && !self.plan.may_abandon {
+                    let reason = self.outcome.reasons.get(&action.token).map_or("nobody says why", String::as_str);
+                    self.complain(format!("{named} was abandoned without cause: {reason}"));
+                }
+            }
+            (by, ..) => self.complain(format!("{named} was ended by {by:?}")),
+        }
+    }
+
+    /// Nobody is associated or taken off whom Auto Scaling does not show as it must, and nobody with another's key.
+    fn order(&mut self, entry: &LogEntry) {
+        let (at, node) = (entry.at_ms, &entry.node);
+        match entry.what {
+            Happened::AssociateAccepted => {
+                if !self.waits_for_launch(node, at) {
+                    self.complain(format!("{node} was associated at {at} without cause"));
+                }
+                if entry.fingerprint != self.own_key(node) {
+                    self.complain(format!("{node} was associated with a key that is not its own"));
+                }
+            }
+            Happened::DisassociateAccepted => {
+                // An association that failed or was refused after it was asked for twice is begun anew.
+                let mut failed = self.nodes[node.as_str()].iter().filter(|entry| entry.what == Happened::AssociateFailed);
+                let again = self.plan.refuses || failed.any(|entry| entry.at_ms <= at);
+                let may = self.is_leaving(node, at) || again && self.waits_for_launch(node, at);
+                if !may {
+                    self.complain(format!("{node} was taken off at {at} although it lives"));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Who was to go is gone, and who serves is associated.
+    fn instance(&mut self, id: &str, instance: &InstanceState) {
+        let lives = instance.state == LifecycleState::InService || instance.state.rests_in_pool();
+        if lives && !self.is_associated_at(id, u64::MAX) {
+            self.complain(format!("{id} is {} and not associated", instance.state.name()));
+        }
+        if self.outcome.terminated.iter().any(|one| one == id) && instance.state.is_listed() {
+            self.complain(format!("{id} was to be terminated and is {}", instance.state.name()));
+        }
+    }
+
+    /// Nobody stays on a server whose instance is gone, unless a dead letter says that it must be taken off.
+    fn servers(&mut self, state: &State) {
+        let owed = |letter: &MessageState| letter.attributes.get("EnrolldOwed")?.strip_prefix("disassociate ").map(str::to_owned);
+        let owed: BTreeSet<String> = self.letters.iter().filter_map(owed).collect();
+        for node in state.servers.values().flat_map(|server| server.nodes.keys()) {
+            let gone = self.details.instances.get(node).is_none_or(|instance| !instance.state.is_listed());
+            if gone && !owed.contains(node) {
+                self.complain(format!("{node} stays on its server although its instance is gone"));
+            }
+        }
+    }
+
+    /// Whether an instance waited for a launch at a time, or shortly before it.
+    fn waits_for_launch(&self, instance: &str, at: u64) -> bool {
+        self.details.actions.iter().any(|action| {
+            action.instance == instance
+                && action.transition == Kind::Launching
+                && action.began_ms <= at
+                && action.closed_ms.is_none_or(|closed| at <= closed + SEEN_MS)
+        })
+    }
+
+    /// Whether an instance was on its way out, or gone, at a time.
+    fn is_leaving(&self, instance: &str, at: u64) -> bool {
+        let history = self.details.instances.get(instance).map(|instance| instance.history.as_slice()).unwrap_or_default();
+        history.iter().rev().find(|(since, _)| *since <= at).is_some_and(|(_, state)| state.name().contains("Terminat"))
+    }
+
+    /// Whether the last thing done to a node by a time was to associate it, with its own key.
+    fn is_associated_at(&self, node: &str, at: u64) -> bool {
+        let log = self.nodes.get(node).map(Vec::as_slice).unwrap_or_default();
+        let done = log.iter().rev().find(|entry| entry.at_ms <= at && matches!(entry.what, Happened::Associated | Happened::Disassociated));
+        done.is_some_and(|entry| entry.what == Happened::Associated && entry.fingerprint == self.own_key(node))
+    }
+
+    /// The fingerprint of the one key that is an instance's own; none where what it publishes must be refused.
+    fn own_key(&self, instance: &str) -> Option<String> {
+        let sound = !self.outcome.unsound.contains_key(instance);
+        sound.then(|| format!("{:x}", Md5::digest(material(&Material::Good, self.plan.seed, instance))))
+    }
+}
