@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::dead_letters::{Output, print, stop_on_signal};
-use super::{CommandError, ConfigArgs, rooms};
+use super::{CommandError, ConfigArgs, process, rooms};
 use crate::core::call::RouteId;
 use crate::dead_letters::Said;
 use crate::names::shown;
@@ -79,6 +79,7 @@ pub async fn run(args: SweepArgs) -> Result<ExitCode, CommandError> {
         Some(path) => Names::in_file(path).map_err(CommandError::failed)?,
         None => Names::listed(),
     };
+    process::keep_memory_private();
     let aws = rooms::aws(&config).await?;
     let services = rooms::services(&config, &settings, &aws)?;
     let facts = retried(async || services.queue.describe().await).await;
