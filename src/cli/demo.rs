@@ -27,7 +27,7 @@ pub struct DemoArgs {
     #[arg(long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub nodes: u32,
 
-    /// Repeats a run: the same seed, the same faults at the same nodes
+    /// The seed of the plan: the same nodes play the same parts; which calls a storm hits still varies
     #[arg(long, value_name = "S", default_value_t = 1)]
     pub seed: u64,
 

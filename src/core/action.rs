@@ -263,7 +263,8 @@ impl Action {
     /// What log lines about it carry.
     pub fn subject(&self) -> Option<Subject> {
         let action = self.claim.clone()?;
-        Some(Subject { action, route: self.route, node: self.node.clone(), message: self.message.clone() })
+        let (step, attempt) = self.steps.last().map_or((self.stage.step(), 0), |record| (record.step, record.attempts));
+        Some(Subject { action, route: self.route, node: self.node.clone(), message: self.message.clone(), step, attempt })
     }
 
     /// Counts one more call for the current step.

@@ -276,13 +276,16 @@ impl Core {
     fn refused_by_server(&mut self, key: LaneKey, server: super::call::ServerId, ticket: Ticket, failure: Failure) {
         let now = self.now.mono_ms;
         self.remember_failure(&ticket, &failure);
-        self.tell_retry(&ticket, &failure, Duration::ZERO);
+        let told = ticket.clone();
         if self.gates.get(&server).is_some_and(|gate| gate.state == super::gate::State::Trial { sent: true }) {
             self.lane_mut(key).push(now, ticket);
         } else {
             self.lane_mut(key).push_front(now, ticket);
         }
-        self.close_gate(server, failure);
+        self.close_gate(server, failure.clone());
+        // It waits for the server's probe, as all the others do.
+        let probe = self.gates.get(&server).and_then(|gate| gate.probe_at).unwrap_or(now);
+        self.tell_retry(&told, &failure, Duration::from_millis(probe.saturating_sub(now)));
     }
 
     /// An association that was plainly refused does not stand; only one whose answer is missing may.

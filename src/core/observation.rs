@@ -169,6 +169,10 @@ pub struct Subject {
     pub node: Option<NodeName>,
     /// The message it came in.
     pub message: MessageId,
+    /// The step it is in.
+    pub step: Step,
+    /// How many calls were made for that step so far.
+    pub attempt: u32,
 }
 
 /// How something ended: the line at the end of each action, and of each message that was none.

@@ -144,7 +144,7 @@ impl Worker {
 
     fn start(&mut self, id: CallId, call: Call) {
         let services = Arc::clone(&self.services);
-        let operation = call.operation();
+        let operation = self.services.operation(&call);
         let can_be_dropped = matches!(call, Call::Receive { .. } | Call::DescribeQueue);
         let task = self.calls.spawn(async move { services.perform(call).await });
         self.underway.insert(task.id(), Underway { call: id, operation, began: self.clock.elapsed() });

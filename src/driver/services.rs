@@ -77,6 +77,15 @@ impl Services {
         }
     }
 
+    /// The API operation behind a call, as it stands in metrics. Registrars differ in theirs: those have the trait's names.
+    #[must_use]
+    pub fn operation(&self, call: &Call) -> &'static str {
+        match call {
+            Call::FetchKeys { route, .. } => self.keys(*route).operation(),
+            other => other.operation(),
+        }
+    }
+
     fn scope(&self, id: ScopeId) -> &ScopeServices {
         &self.scopes[usize::from(id.0)]
     }

@@ -64,6 +64,10 @@ impl Keys {
     pub async fn fetch(&self, wanted: &[KeyWanted]) -> BatchAnswer<KeyAnswer> {
         match &self.source {
             KeySource::Parameter { owner: None } => parameters::fetch(&self.client, &self.engine, wanted).await,
+            // One alone is the call: what it fails with is the call's failure.
+            KeySource::Parameter { owner: Some(owner) } if wanted.len() == 1 => {
+                parameters::fetch_owned(&self.client, &self.engine, owner, &wanted[0]).await.map(|answer| vec![Ok(answer)])
+            }
             KeySource::Parameter { owner: Some(owner) } => {
                 let mut answers = Vec::with_capacity(wanted.len());
                 for one in wanted {
@@ -72,6 +76,15 @@ impl Keys {
                 Ok(answers)
             }
             KeySource::RunCommand(_) => Err(not_this_source("the route's keys come from Run Command, not from parameters")),
+        }
+    }
+
+    /// The API operation that [`Keys::fetch`] calls.
+    #[must_use]
+    pub fn operation(&self) -> &'static str {
+        match &self.source {
+            KeySource::Parameter { owner: Some(_) } => "GetParameterHistory",
+            _ => "GetParameters",
         }
     }
 

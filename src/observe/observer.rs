@@ -9,7 +9,7 @@ use super::audit::{Audit, AuditError, AuditLine, AuditTarget, millis};
 use super::metrics::Metrics;
 use super::text::printable;
 use crate::core::call::{RouteId, ServerId};
-use crate::core::observation::{Gauges, Observation, Outcome, Record, Step};
+use crate::core::observation::{Gauges, Observation, Outcome, Record, Step, Subject};
 use crate::retry::Class;
 
 /// What stands in every line about a route.
@@ -75,6 +75,8 @@ macro_rules! about {
             route = $subject.route.and_then(|route| $observer.name(route)),
             node = $subject.node.as_ref().map(|node| node.as_str()),
             message_id = $subject.message.as_str(),
+            step = $subject.step.as_str(),
+            attempt = $subject.attempt,
             $($field = $value,)*
             $message
         )
@@ -104,6 +106,7 @@ macro_rules! ended {
             node = subject.and_then(|subject| subject.node.as_ref()).map(|node| node.as_str()),
             message_id = record.message.as_str(),
             receive_count = record.receive_count,
+            step = record.steps.last().map(|taken| taken.step.as_str()),
             attempts = record.steps.iter().map(|step| u64::from(step.attempts)).sum::<u64>(),
             took_ms = millis(record.took),
             queued_ms = record.queued.map(millis),
@@ -173,8 +176,8 @@ impl Observer {
                 self.metrics.duplicate();
                 about!(debug, self, subject, "duplicate", "the message repeats one in hand and waits for its result");
             }
-            Observation::StepBegan { subject, step } => {
-                about!(debug, self, subject, "step", "step began", step = step.as_str());
+            Observation::StepBegan { subject, .. } => {
+                about!(debug, self, subject, "step", "step began");
             }
             Observation::Retrying { .. } => self.retrying(observation),
             Observation::ServerHeld { .. } | Observation::ServerReady { .. } => self.server(observation),
@@ -262,7 +265,8 @@ impl Observer {
         self.since_alive.retries.fetch_add(1, Ordering::Relaxed);
         self.metrics.retrying(*step, failure.class.as_str());
         let (code, detail) = (printable(&failure.code), printable(&failure.detail));
-        let (step, class, retry_ms) = (step.as_str(), failure.class.as_str(), millis(*delay));
+        let subject = &Subject { step: *step, attempt: *attempt, ..subject.clone() };
+        let (class, retry_ms) = (failure.class.as_str(), millis(*delay));
         // Throttling is many nodes' at once and slows down by itself; a fault of the route waits for a person.
         match failure.class {
             Class::RouteFault => about!(
@@ -271,8 +275,6 @@ impl Observer {
                 subject,
                 "retrying",
                 "the call failed for a fault of its route, and will be made again",
-                step = step,
-                attempt = attempt,
                 class = class,
                 code = &*code,
                 reason = &*detail,
@@ -284,8 +286,6 @@ impl Observer {
                 subject,
                 "retrying",
                 "the call was throttled and will be made again",
-                step = step,
-                attempt = attempt,
                 class = class,
                 code = &*code,
                 reason = &*detail,
@@ -297,8 +297,6 @@ impl Observer {
                 subject,
                 "retrying",
                 "the call failed and will be made again",
-                step = step,
-                attempt = attempt,
                 class = class,
                 code = &*code,
                 reason = &*detail,

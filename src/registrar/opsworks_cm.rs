@@ -99,8 +99,15 @@ impl OpsWorksCm {
                 Some(certificate) => RegistrationStatus::Signed(certificate),
                 None => RegistrationStatus::Success,
             },
-            // The service gives no reason.
-            Some(NodeAssociationStatus::Failed) => RegistrationStatus::Failed("the server reported FAILED, without a reason".into()),
+            Some(NodeAssociationStatus::Failed) => {
+                // The service gives no reason; how the server is may be one.
+                let state = match self.server_health().await {
+                    Ok(Health::Ready) => "HEALTHY".to_owned(),
+                    Ok(Health::NotReady(state)) => state,
+                    Err(failure) => format!("not to be learnt ({})", failure.code),
+                };
+                RegistrationStatus::Failed(format!("the server reported FAILED, without a reason; it is {state}"))
+            }
             Some(NodeAssociationStatus::InProgress) => RegistrationStatus::InProgress,
             other => {
                 let shown = other.as_ref().map_or("no status", NodeAssociationStatus::as_str);

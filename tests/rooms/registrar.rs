@@ -90,15 +90,17 @@ async fn a_message_that_quotes_the_key_is_not_kept() {
 #[tokio::test]
 async fn a_status_is_one_of_four() {
     let is = |status: &str| Reply::ok(format!(r#"{{"NodeAssociationStatus":"{status}"}}"#));
-    let server =
-        Canned::serve([is("IN_PROGRESS"), is("SUCCESS"), is("FAILED"), Reply::json_error(400, "ResourceNotFoundException", "")]).await;
+    let busy = Reply::ok(r#"{"Servers":[{"ServerName":"chef","Status":"UNDER_MAINTENANCE"}]}"#);
+    let gone = Reply::json_error(400, "ResourceNotFoundException", "");
+    let server = Canned::serve([is("IN_PROGRESS"), is("SUCCESS"), is("FAILED"), busy, gone]).await;
     let ask = || async {
         let Answer::Status(Ok(status)) = server.services.perform(status()).await else { panic!() };
         status
     };
     assert_eq!(ask().await, RegistrationStatus::InProgress);
     assert_eq!(ask().await, RegistrationStatus::Success);
-    assert!(matches!(ask().await, RegistrationStatus::Failed(_)));
+    let RegistrationStatus::Failed(why) = ask().await else { panic!() };
+    assert!(why.contains("UNDER_MAINTENANCE"), "the server's state stands beside it: {why}");
     assert_eq!(ask().await, RegistrationStatus::UnknownToken);
 }
 

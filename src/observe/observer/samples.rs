@@ -29,6 +29,8 @@ pub fn subject(group: &str) -> Subject {
         route: Some(RouteId(0)),
         node: Some(NodeName::new("i-0a1b2c3d4e5f60718").unwrap()),
         message: MessageId::new("m-1").unwrap(),
+        step: Step::Key,
+        attempt: 2,
     }
 }
 

@@ -77,7 +77,7 @@ fn every_line_of_an_action_carries_whose_it_is() {
     });
     assert_eq!(lines.len(), 7);
     for line in &lines {
-        for field in ["instance", "group", "hook", "route", "node", "message_id", "transition"] {
+        for field in ["instance", "group", "hook", "route", "node", "message_id", "transition", "step", "attempt"] {
             assert!(line.get(field).is_some(), "{field} in {line}");
         }
     }
