@@ -129,8 +129,10 @@ impl Judge<'_> {
     fn instance(&mut self, id: &str, instance: &InstanceState) {
         let lives = instance.state == LifecycleState::InService || instance.state.rests_in_pool();
         // Where one worker took off what another had just put in service, a letter says so.
-        let says = |letter: &MessageState| letter.attributes.get("EnrolldReason").is_some_and(|reason| reason == "taken_off");
-        let told = self.letters.iter().any(|letter| says(letter) && letter.body.contains(id));
+        let told = self.letters.iter().any(|letter| {
+            let says = |name: &str, what: &str| letter.attributes.get(name).is_some_and(|text| text == what);
+            (says("EnrolldReason", "taken_off") || says("EnrolldOutcome", "continued")) && letter.body.contains(id)
+        });
         if lives && !told && !self.is_associated_at(id, u64::MAX) && !self.is_excused(id) {
             self.complain(format!("{id} is {} and not associated", instance.state.name()));
         }
