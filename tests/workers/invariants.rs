@@ -15,21 +15,21 @@ use crate::run::Outcome;
 /// A sighting of an instance counts for so long, and the call that it allows takes up to its time-out.
 const SEEN_MS: u64 = 60_000 + 7_000;
 
-/// Says what does not hold.
-pub fn broken(plan: &Plan, outcome: &Outcome) -> Vec<String> {
+/// Says what does not hold, and how many nodes were excused.
+pub fn broken(plan: &Plan, outcome: &Outcome) -> (Vec<String>, usize) {
     let details = outcome.state.details.as_ref().expect("the long lists were asked for");
     let mut nodes: HashMap<&str, Vec<&LogEntry>> = HashMap::new();
     for entry in &details.associations {
         nodes.entry(&entry.node).or_default().push(entry);
     }
     let letters = &outcome.state.queues[DEAD_LETTERS].messages;
-    let mut judge = Judge { plan, outcome, details, nodes, letters, broken: outcome.wrong.clone() };
+    let mut judge = Judge { plan, outcome, details, nodes, letters, broken: outcome.wrong.clone(), excused: BTreeSet::new() };
     judge.queue(&outcome.state);
     details.actions.iter().for_each(|action| judge.action(action));
     details.associations.iter().for_each(|entry| judge.order(entry));
     details.instances.iter().for_each(|(id, instance)| judge.instance(id, instance));
     judge.servers(&outcome.state);
-    judge.broken
+    (judge.broken, judge.excused.len())
 }
 
 struct Judge<'a> {
@@ -40,6 +40,7 @@ struct Judge<'a> {
     nodes: HashMap<&'a str, Vec<&'a LogEntry>>,
     letters: &'a [MessageState],
     broken: Vec<String>,
+    excused: BTreeSet<String>,
 }
 
 impl Judge<'_> {
@@ -84,12 +85,13 @@ impl Judge<'_> {
             (Closing::Superseded, ..) | (Closing::Completed, Kind::Terminating, true) => {}
             (Closing::Completed, Kind::Terminating, false) => self.complain(format!("{named} was abandoned")),
             (Closing::Completed, Kind::Launching, true) => {
-                if !self.is_associated_at(&action.instance, closed) {
+                if !self.is_associated_at(&action.instance, closed) && !self.is_excused(&action.instance) {
                     self.complain(format!("{named} was continued although its node was not associated with its own key"));
                 }
             }
             (Closing::Completed, Kind::Launching, false) => {
-                if !self.outcome.unsound.contains_key(&action.instance) && !self.plan.may_abandon {
+                let sound = !self.outcome.unsound.contains_key(&action.instance);
+                if sound && !self.plan.may_abandon && !self.is_excused(&action.instance) {
                     let reason = self.outcome.reasons.get(&action.token).map_or("nobody says why", String::as_str);
                     self.complain(format!("{named} was abandoned without cause: {reason}"));
                 }
@@ -126,7 +128,12 @@ impl Judge<'_> {
     /// Who was to go is gone, and who serves is associated.
     fn instance(&mut self, id: &str, instance: &InstanceState) {
         let lives = instance.state == LifecycleState::InService || instance.state.rests_in_pool();
-        if lives && !self.is_associated_at(id, u64::MAX) {
+        // Where one worker took off what another had just put in service, a letter says so.
+        let told = self.letters.iter().any(|letter| {
+            let says = |name: &str, what: &str| letter.attributes.get(name).is_some_and(|text| text == what);
+            (says("EnrolldReason", "taken_off") || says("EnrolldOutcome", "continued")) && letter.body.contains(id)
+        });
+        if lives && !told && !self.is_associated_at(id, u64::MAX) && !self.is_excused(id) {
             self.complain(format!("{id} is {} and not associated", instance.state.name()));
         }
         if self.outcome.terminated.iter().any(|one| one == id) && instance.state.is_listed() {
@@ -144,6 +151,20 @@ impl Judge<'_> {
                 self.complain(format!("{node} stays on its server although its instance is gone"));
             }
         }
+    }
+
+    /// Whether a node was ordered more than once from a server that calls it a failure to be asked for what is done already: whoever
+    /// comes second, with the same message on another worker or with an answer that was lost, cannot know whose order it was, and two
+    /// orders for one node may overtake each other there. What then becomes of the node is counted, and must stay rare.
+    fn is_excused(&mut self, node: &str) -> bool {
+        let log = self.nodes.get(node).map(Vec::as_slice).unwrap_or_default();
+        let ordered = log.iter().filter(|entry| matches!(entry.what, Happened::AssociateAccepted | Happened::DisassociateAccepted));
+        let orders = ordered.filter(|entry| self.waits_for_launch(node, entry.at_ms)).count();
+        let excused = self.plan.refuses && orders > 0;
+        if excused {
+            self.excused.insert(node.to_owned());
+        }
+        excused
     }
 
     /// Whether an instance waited for a launch at a time, or shortly before it.

@@ -33,6 +33,8 @@ const SEEDS: u64 = 200;
 struct Totals {
     counts: BTreeMap<&'static str, u64>,
     broken: Vec<String>,
+    /// Nodes of servers that answer repeated orders so that nobody can know what became of them.
+    excused: usize,
 }
 
 impl Totals {
@@ -83,8 +85,11 @@ fn try_seed(seed: u64, tracing: Tracing, totals: &Mutex<Totals>) -> Vec<String> 
     let ran = catch_unwind(AssertUnwindSafe(|| run::run(&plan, tracing)));
     match ran {
         Ok(outcome) => {
-            totals.lock().expect("nobody panics with it").take(&outcome);
-            invariants::broken(&plan, &outcome)
+            let (broken, excused) = invariants::broken(&plan, &outcome);
+            let mut totals = totals.lock().expect("nobody panics with it");
+            totals.take(&outcome);
+            totals.excused += excused;
+            broken
         }
         Err(_) => vec!["it panicked".into()],
     }
@@ -122,9 +127,11 @@ fn whole_workers_lose_nothing_whatever_breaks() {
     let mut totals = totals.into_inner().expect("nobody panics with it");
     let hours = totals.counts.remove("milliseconds").unwrap_or(0) / 3_600_000;
     totals.counts.insert("hours", hours);
-    println!("{} seeds in {:.1} s: {:?}", last - first, began.elapsed().as_secs_f64(), totals.counts);
+    let (seconds, excused) = (began.elapsed().as_secs_f64(), totals.excused);
+    println!("{} seeds in {seconds:.1} s: {:?}, {excused} nodes excused", last - first, totals.counts);
     assert!(totals.broken.is_empty(), "{} of {} seeds:\n{}", totals.broken.len(), last - first, totals.broken.join("\n"));
     if last - first >= SEEDS {
+        assert!(excused as u64 * 20 < last - first, "{excused} nodes were excused");
         for (what, count) in &totals.counts {
             assert!(*count > 0, "in {} seeds there was nothing of: {what}", last - first);
         }
