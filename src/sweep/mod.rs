@@ -1,7 +1,7 @@
 //! Finding what the hooks missed: nodes that were left behind, and instances that wait although nobody will come.
 //!
 //! Hooks do not run for every removal (detach, standby, forced deletion, a hook that timed out). [`names`] brings the nodes of a route's
-//! server page by page, [`judge`] asks Auto Scaling about their instances, [`finding`] says what came of each, and [`waiting`] looks for
+//! server page by page, `judge` asks Auto Scaling about their instances, [`finding`] says what came of each, and [`waiting`] looks for
 //! instances at a hook of ours that no message is about.
 //!
 //! Absence proves nothing: an instance that was detached is not listed either, and lives on. So a node is taken off only where the
