@@ -142,7 +142,7 @@ pub fn configuration(data: &[u8]) {
     assert_eq!(settings.routes.len(), config.routes.len());
     let place =
         Place { region: Region::new("eu-central-1").expect("it is one"), account: AccountId::new("123456789012").expect("it is one") };
-    let extras = Extras { check: true, dead_letters: true };
+    let extras = Extras { check: true, dead_letters: true, sweep: true };
     let policies = policy::worker(&config, &place, Some(&DeadLetterQueue::None), extras).expect("all is known");
     for document in policies.iter().map(|policy| &policy.document) {
         for statement in document.statements() {

@@ -22,7 +22,7 @@ pub struct PolicyArgs {
     pub config: ConfigArgs,
 
     /// For the instances' roles instead: each may write its key once
-    #[arg(long, conflicts_with_all = ["with_check", "with_dead_letters"])]
+    #[arg(long, conflicts_with_all = ["with_check", "with_dead_letters", "with_sweep"])]
     pub instance: bool,
 
     /// Also what `enrolld check` asks and the daemon does not
@@ -32,6 +32,10 @@ pub struct PolicyArgs {
     /// Also what `enrolld dead-letters` does and the daemon does not
     #[arg(long)]
     pub with_dead_letters: bool,
+
+    /// Also what `enrolld sweep` asks and the daemon does not
+    #[arg(long)]
+    pub with_sweep: bool,
 
     /// The dead-letter queue, where only the queue's redrive policy names it; "none" where there is none
     #[arg(long, value_name = "ARN")]
@@ -113,7 +117,7 @@ fn place(config: &Config, args: &PolicyArgs) -> Result<Place, PlaceError> {
 }
 
 fn worker(config: &Config, place: &Place, args: &PolicyArgs) -> Result<Vec<Printed>, CommandError> {
-    let extras = Extras { check: args.with_check, dead_letters: args.with_dead_letters };
+    let extras = Extras { check: args.with_check, dead_letters: args.with_dead_letters, sweep: args.with_sweep };
     let policies = policy::worker(config, place, args.dead_letter_queue.as_ref(), extras).map_err(CommandError::failed)?;
     let printed = policies.into_iter().map(|policy| {
         let role = policy.role.as_ref().map(|role| role.as_str().to_owned());

@@ -70,6 +70,7 @@ Examples:
 pub async fn run(args: SweepArgs) -> Result<ExitCode, CommandError> {
     let stop = stop_on_signal("what has begun is ended first", "what was ordered goes on at the server").map_err(CommandError::failed)?;
     let config = args.config.load()?;
+    process::keep_memory_private();
     let settings = config.core_settings();
     let Some(at) = settings.routes.iter().position(|route| route.name == args.route) else {
         let names: Vec<&str> = settings.routes.iter().map(|route| route.name.as_str()).collect();

@@ -162,11 +162,11 @@ fn the_extras_are_there_only_when_asked_for() {
     let actions =
         |policy: &Document| -> Vec<&'static str> { policy.statements().iter().flat_map(|statement| &statement.action).copied().collect() };
     let plain = actions(&with(Extras::default()));
-    let check = with(Extras { check: true, dead_letters: false });
+    let check = with(Extras { check: true, ..Extras::default() });
     for action in ["autoscaling:DescribeAutoScalingGroups", "ssm:DescribeParameters", "ssm:DescribeDocument"] {
         assert!(!plain.contains(&action) && actions(&check).contains(&action), "{action}");
     }
-    let letters = with(Extras { check: false, dead_letters: true });
+    let letters = with(Extras { dead_letters: true, ..Extras::default() });
     assert_eq!(statement(&letters, "SendBack")["Resource"], json!(["arn:aws:sqs:eu-central-1:123456789012:enrolld"]));
     assert!(!sids(&with(Extras::default())).contains(&"SendBack"));
 }

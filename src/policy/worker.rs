@@ -14,6 +14,8 @@ pub struct Extras {
     pub check: bool,
     /// What `enrolld dead-letters` does and the daemon does not.
     pub dead_letters: bool,
+    /// What `enrolld sweep` asks and the daemon does not.
+    pub sweep: bool,
 }
 
 /// A policy, and whom it is for.
@@ -121,7 +123,7 @@ fn of_place(place: &Place, routes: &[&Route], suffix: &str, extras: Extras) -> V
     let here = |statement: Statement| statement.only_if("StringEquals", "aws:RequestedRegion", vec![place.region.to_string()]);
     let mut look =
         vec!["autoscaling:DescribeAutoScalingInstances", "autoscaling:DescribeLifecycleHooks", "autoscaling:DescribeScalingActivities"];
-    if extras.check {
+    if extras.check || extras.sweep {
         look.push("autoscaling:DescribeAutoScalingGroups");
     }
     let groups = unique(routes.iter().flat_map(|route| &route.groups).map(|glob| place.groups(glob)));

@@ -28,6 +28,7 @@ status_poll_max = "200ms"
 }
 
 const OWNED: &str = r#"parameter = "/enrolld/{instance_id}/public-key", owner_role = "arn:aws:iam::123456789012:role/enrolld-node""#;
+const CERTIFICATES: &str = "certificate_parameter = \"/enrolld/{instance_id}/certificate\"";
 const ANYBODYS: &str = r#"parameter = "/enrolld/{instance_id}/public-key", require_owner = false"#;
 
 /// Everything that can happen to a fleet, in a few seconds: a launch through a maintenance of the server, with heartbeats meanwhile;
@@ -82,9 +83,9 @@ async fn anybodys_parameters_and_a_dead_letter_queue_that_is_configured() {
 }
 
 #[tokio::test]
-async fn a_puppet_server_with_certificate_requests() {
+async fn a_puppet_server_with_certificate_requests_whose_certificates_are_delivered() {
     let top = format!("dead_letter_queue_url = \"{{endpoint}}/123456789012/{LETTERS}\"");
-    let bench = Bench::start("puppet", Bench::silent(), &top, &route("puppet", OWNED, "")).await;
+    let bench = Bench::start("puppet", Bench::silent(), &top, &route("puppet", OWNED, CERTIFICATES)).await;
     let publish = |bench: &Bench, instance: &str| {
         let parameter = NewParameter {
             name: format!("/enrolld/{instance}/public-key"),
@@ -181,6 +182,24 @@ async fn what_redriving_needs_more_is_printed_with_it_and_is_all_used() {
     // On the dead-letter queue and the queue: each of the statements that the option adds.
     for action in ["sqs:ReceiveMessage", "sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:SendMessage"] {
         assert!(called.contains(action), "{action} is printed, and never called");
+    }
+}
+
+#[tokio::test]
+async fn what_a_sweep_asks_for_more_is_printed_with_it_and_is_all_asked() {
+    let top = format!("dead_letter_queue_url = \"{{endpoint}}/123456789012/{LETTERS}\"");
+    let bench = Bench::start("sweep", AgentOptions::default(), &top, &route("chef", OWNED, "")).await;
+    let (daemon, with_sweep) = (bench.printed(&[]).await, bench.printed(&["--with-sweep"]).await);
+    bench.confine(&with_sweep);
+    let names = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("policy-sweep.txt");
+    std::fs::write(&names, "i-00000000000000001\n").expect("the folder is there to be written to");
+    let output = bench.run(&["sweep", "--route", "web", "--nodes", names.to_str().expect("the path is text")]).await;
+    assert!(output.status.success(), "{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    bench.nothing_was_denied();
+    let called = bench.called();
+    assert!(called.is_subset(&with_sweep), "{called:?}");
+    for action in with_sweep.difference(&daemon) {
+        assert!(called.contains(action), "{action} is printed for sweep, which never calls it");
     }
 }
 

@@ -31,7 +31,7 @@ def is_meant(finding):
     return finding.issue == "CREDENTIALS_EXPOSURE" and finding.location.get("actions") == ["sts:assumerole"]
 
 
-@pytest.mark.parametrize("arguments", [[], ["--with-check", "--with-dead-letters"], ["--instance"]], ids=lambda given: " ".join(given) or "daemon")
+@pytest.mark.parametrize("arguments", [[], ["--with-check", "--with-dead-letters", "--with-sweep"], ["--instance"]], ids=lambda given: " ".join(given) or "daemon")
 @pytest.mark.parametrize("configuration", CONFIGURATIONS, ids=lambda path: path.stem)
 def test_the_linter_finds_nothing(configuration, arguments):
     for document in printed(configuration, *arguments):
