@@ -277,7 +277,11 @@ impl Core {
         let Some(action) = self.actions.get_mut(&id) else { return };
         let (anothers, contested) = (failure.leaves_anothers(), failure.is_security());
         let reason = Reason::new(failure.code, failure.detail);
-        if contested && let Some(subject) = action.subject() {
+        // Taking it off again may meet the same; somebody is woken once.
+        if contested
+            && order == Order::Associate
+            && let Some(subject) = action.subject()
+        {
             self.observe(Observation::Security { subject, reason: reason.clone() });
         }
         let Some(action) = self.actions.get_mut(&id) else { return };
