@@ -369,6 +369,8 @@ fn what_the_file_holds_is_never_shown_unescaped() {
         let said = refusal(text);
         assert!(!said.contains(char::is_control), "{said:?}");
     }
+    let said = read(&GOOD.replace("{instance_id}", "{\t}")).unwrap_err().to_string();
+    assert!(said.contains("\\t") && !said.contains('\t'), "{said:?}");
     assert!(refusal(&format!("{0} = 1\n{0} = 2", "x".repeat(100_000))).len() < 1000);
 }
 

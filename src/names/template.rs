@@ -40,7 +40,7 @@ pub struct TemplateValues<'a> {
 /// Why a template cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
-    /// A placeholder that nothing fills.
+    /// A placeholder that nothing fills, escaped and cut.
     #[error("{{{0}}} is not a placeholder; use {{instance_id}}, {{group}}, {{account}} or {{region}}")]
     UnknownPlaceholder(String),
     /// A brace without its partner.
@@ -71,7 +71,7 @@ impl Template {
                 "group" => Part::Group,
                 "account" => Part::Account,
                 "region" => Part::Region,
-                other => return Err(TemplateError::UnknownPlaceholder(other.chars().take(80).collect())),
+                other => return Err(TemplateError::UnknownPlaceholder(other.chars().take(80).flat_map(char::escape_debug).collect())),
             });
             rest = &inside[close + 1..];
         }
