@@ -86,14 +86,15 @@ pub(super) enum Association {
     Done,
 }
 
-/// Whether an association that failed where one may have stood before was given its second chance: the node is taken off and
-/// associated once more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Whether an association that failed was given its second chance: the node is taken off and associated once more.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum SecondChance {
     Unused,
     /// The node is to be taken off, once it is seen to wait still: another worker may have put it in service meanwhile.
     TakeOff,
     Taken,
+    /// It failed again, with this, and the launch is given up, once it is seen to wait still.
+    GiveUp(Box<Failure>),
 }
 
 /// What is still to be done once it is decided how an action ends.
@@ -188,8 +189,9 @@ pub(super) struct Action {
     pub association_before: Association,
     /// An order for its node is on its way to the server: no other is sent before that one is answered.
     pub ordering: bool,
-    /// The second chance of a redelivered action was taken: disassociated and associated once more.
     pub second_chance: SecondChance,
+    /// Orders to associate it that may have been carried out, since it was taken up or last taken off.
+    pub orders: u32,
     /// An order to take the node off for its second chance was sent, and it has not been associated since.
     pub taken_off: bool,
     /// An unknown status token was answered by giving the order again.
@@ -238,6 +240,7 @@ impl Action {
             association_before: Association::None,
             ordering: false,
             second_chance: SecondChance::Unused,
+            orders: 0,
             taken_off: false,
             reordered: false,
             ordered_at: 0,

@@ -298,6 +298,7 @@ impl Core {
             && action.stage == Stage::Associate
         {
             action.association = action.association_before;
+            action.orders = action.orders.saturating_sub(1);
         }
     }
 

@@ -194,8 +194,10 @@ impl Core {
         if action.stage == Stage::Associate {
             action.association_before = action.association;
             action.association = action.association.max(Association::Maybe);
+            action.orders += 1;
         } else if action.ending.is_none() {
             action.taken_off = true;
+            action.orders = 0;
         }
     }
 

@@ -8,11 +8,16 @@ use super::observation::{Observation, Reason};
 use super::settings::KeySource;
 use super::time::ms;
 use super::{ActionId, Core, Flight, Timer};
+use crate::event::Place;
 use crate::facts::{Certificate, CommandId, CommandOutput, Health, KeyAnswer, Registration, RegistrationStatus, StatusToken};
 use crate::retry::{Class, Failure};
 
 /// An association that lately took less than this is asked after at once, in milliseconds.
 const AT_ONCE_MS: f64 = 20.0;
+/// What completing an action takes once its association is seen to have succeeded, in milliseconds: a call, once tried again.
+const COMPLETES_MS: u64 = 5_000;
+/// Another worker's association is waited for at most so long, in milliseconds, however long this server's take.
+const TYPICAL_MOST_MS: u64 = 60_000;
 
 impl Core {
     /// Asks for the node's key material.
@@ -271,39 +276,60 @@ impl Core {
     }
 
     /// The registrar said that an order will not succeed. What a repeated association of the same node is answered with is
-    /// documented nowhere; so where an earlier run may have associated it, the node is taken off and associated once more before
-    /// the failure is believed. Where the registrar says that what stands there is another's, it is neither taken off nor tried again.
+    /// documented nowhere, so a failure may only mean that the node is there: from an earlier run, from the warm pool, by an order of
+    /// ours whose answer was lost, or by another worker with the same message, of which nobody here knows. Before it is believed the
+    /// node is taken off and associated once more. Where the registrar says that what stands there is another's, it is neither taken
+    /// off nor tried again.
     fn order_failed(&mut self, id: ActionId, order: Order, failure: Failure) {
         let Some(action) = self.actions.get_mut(&id) else { return };
         let (anothers, contested) = (failure.leaves_anothers(), failure.is_security());
-        let reason = Reason::new(failure.code, failure.detail);
         // Taking it off again may meet the same; somebody is woken once.
         if contested
             && order == Order::Associate
             && let Some(subject) = action.subject()
         {
-            self.observe(Observation::Security { subject, reason: reason.clone() });
+            self.observe(Observation::Security { subject, reason: Reason::new(failure.code.clone(), failure.detail.clone()) });
         }
         let Some(action) = self.actions.get_mut(&id) else { return };
         match order {
-            Order::Associate => {
-                // By an earlier run, from the warm pool, or by an order of ours whose answer was lost.
-                let repeated = action.association_before > Association::None && !anothers && !contested;
+            Order::Associate if anothers || contested => {
                 if anothers {
                     action.association = Association::None;
                 }
-                if repeated && action.second_chance == SecondChance::Unused {
-                    action.second_chance = SecondChance::TakeOff;
-                    return self.begin_verify(id);
-                }
-                self.fail(id, reason);
+                self.fail(id, Reason::new(failure.code, failure.detail));
+            }
+            Order::Associate => {
+                // After the second chance a failure is believed, unless an answer was lost on the way: then it may be our own doing again.
+                let believed = action.second_chance == SecondChance::Taken && action.orders <= 1;
+                action.cause = Some(Box::new(failure.clone()));
+                action.second_chance = if believed { SecondChance::GiveUp(Box::new(failure)) } else { SecondChance::TakeOff };
+                self.look_before_second_chance(id);
             }
             Order::Disassociate if action.ending.is_none() => {
                 action.second_chance = SecondChance::Taken;
                 self.begin_associate(id);
             }
-            Order::Disassociate => self.disassociation_failed(id, reason, true),
+            Order::Disassociate => self.disassociation_failed(id, Reason::new(failure.code, failure.detail), true),
         }
+    }
+
+    /// Looks at the instance again before its node is taken off, or its launch given up. If another worker associated it just now,
+    /// that one sees so at its next look at the status, and then has one call to make: after that the instance waits no longer, and
+    /// nothing is left to do here. Waiting for a whole visibility time-out would be surer, since what another worker holds has then
+    /// come to an end or come back, but a node that is merely bad would keep its group waiting for minutes.
+    fn look_before_second_chance(&mut self, id: ActionId) {
+        let Some(action) = self.actions.get(&id) else { return };
+        let Some(route_id) = action.route else { return };
+        // What comes out of the warm pool was associated when it went in: no other worker need have had a hand in it.
+        let pooled = action.claim.as_ref().is_some_and(|claim| claim.origin == Some(Place::WarmPool));
+        if pooled && !action.taken_off {
+            return self.begin_verify(id);
+        }
+        let route = self.settings.route(route_id);
+        let associates = self.typical_ms.get(&route.server).map_or(0, |typical| *typical as u64).min(TYPICAL_MOST_MS);
+        let pause = associates + ms(route.status_poll.max) + COMPLETES_MS;
+        self.set_stage(id, Stage::LookAgain);
+        self.wake_stage_at(id, self.now.mono_ms + pause);
     }
 
     /// The server or the way to it refused an order: its gate closes, and one probe waits for all.

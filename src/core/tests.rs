@@ -5,6 +5,7 @@ mod broken;
 mod certificates;
 mod chaos;
 mod outages;
+mod repeated;
 mod scopes;
 
 use std::time::Duration;
@@ -145,26 +146,6 @@ fn a_launch_whose_time_is_over_is_abandoned_with_the_last_trouble_as_its_reason(
     assert_eq!(bench.count("Disassociate"), 0, "a server that refused it has nothing to take off");
     assert_eq!(bench.letters[0].attributes[0].1, "deadline");
     assert!(bench.letters[0].attributes[1].1.contains("UNDER_MAINTENANCE"), "{:?}", bench.letters[0]);
-}
-
-#[test]
-fn a_status_of_failed_is_final_and_on_a_redelivery_it_is_tried_once_more_from_the_start() {
-    let mut bench = Bench::new(settings());
-    bench.in_progress = true;
-    bench.statuses = vec![RegistrationStatus::Failed("no reason".into())];
-    bench.launch(1);
-    bench.run_for(20_000);
-    // The node is taken off after ABANDON, with a status of its own.
-    assert_eq!(bench.completions, [(1, ActionResult::Abandon)]);
-    assert_eq!(bench.count("Associate"), 1);
-
-    let mut bench = Bench::new(settings());
-    bench.in_progress = true;
-    bench.statuses = vec![RegistrationStatus::Success, RegistrationStatus::Success, RegistrationStatus::Failed("exists".into())];
-    bench.launch_received(1, 2);
-    bench.run_for(20_000);
-    assert_eq!(bench.order_of(&["Associate", "Disassociate"]), ["Associate", "Disassociate", "Associate"]);
-    assert_eq!(bench.outcomes(), [Outcome::Enrolled]);
 }
 
 #[test]

@@ -258,6 +258,10 @@ impl Core {
         if self.turns.get(&place).and_then(|turn| turn.front()) != Some(&id) {
             return self.set_stage(id, Stage::Turn);
         }
+        if let SecondChance::GiveUp(failure) = &action.second_chance {
+            let reason = Reason::new(failure.code.clone(), failure.detail.clone());
+            return self.fail(id, reason);
+        }
         match claim.transition {
             Transition::Launching if action.second_chance == SecondChance::TakeOff => self.begin_disassociate(id),
             Transition::Launching if action.key.is_some() => self.begin_associate(id),

@@ -10,7 +10,7 @@ use crate::core::call::{Answer, Call, CallId, DeadLetter, RouteId, ScopeId, Serv
 use crate::core::observation::{Observation, Outcome};
 use crate::core::settings::{DeleteKey, KeySource, OnFailure, Route, Settings, Unmatched};
 use crate::core::{Core, Flight, Moment, Timer, samples};
-use crate::event::{LifecycleAction, Transition};
+use crate::event::{LifecycleAction, Place, Transition};
 use crate::facts::{
     ActionReply, ActionResult, Certificate, CommandId, CommandOutput, Health, HookFacts, InstanceSeen, KeyAnswer, KeyMaterial,
     LifecycleState, QueueFacts, ReceivedMessage, Registration, RegistrationStatus, StatusToken, Whereabouts,
@@ -19,6 +19,8 @@ use crate::names::{AccountId, GroupName, HookName, InstanceId, LifecycleActionTo
 use crate::retry::{Class, Failure, Schedule};
 
 const WALL_MS: u64 = 1_700_000_000_000;
+/// The status token of an order that fails since the node is there already.
+const EXISTS: &str = "exists";
 
 pub(super) fn settings() -> Settings {
     let seconds = Duration::from_secs;
@@ -65,6 +67,14 @@ struct Stored {
     visible_at: u64,
     receives: u32,
     handle: u64,
+}
+
+/// What a server answers where a node is there already that it is to associate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Repeated {
+    Success,
+    Failed,
+    Validation,
 }
 
 /// The worker under test, and what it is tested against.
@@ -114,6 +124,7 @@ pub(super) struct Bench {
     pub beats: Vec<(u32, u64)>,
     /// A node whose orders are refused, and with what.
     pub refused_node: Option<(u32, Failure)>,
+    pub repeated: Repeated,
     /// How many commands fail on their instances yet.
     pub failing_commands: u32,
     /// A route whose server times out, after ten seconds.
@@ -172,6 +183,7 @@ impl Bench {
             nodes: BTreeSet::new(),
             beats: Vec::new(),
             refused_node: None,
+            repeated: Repeated::Success,
             failing_commands: 0,
             away: None,
             certificate: None,
@@ -202,11 +214,15 @@ impl Bench {
             Transition::Launching => "autoscaling:EC2_INSTANCE_LAUNCHING",
             Transition::Terminating => "autoscaling:EC2_INSTANCE_TERMINATING",
         };
-        let body = serde_json::json!({
+        let mut body = serde_json::json!({
             "Service": "AWS Auto Scaling", "AccountId": claim.account.as_str(), "Time": time.to_string(),
             "AutoScalingGroupName": claim.group.as_str(), "EC2InstanceId": claim.instance.as_str(),
             "LifecycleHookName": claim.hook.as_str(), "LifecycleActionToken": claim.token.as_str(), "LifecycleTransition": transition,
         });
+        if claim.origin == Some(Place::WarmPool) {
+            body["Origin"] = "WarmPool".into();
+            body["Destination"] = "AutoScalingGroup".into();
+        }
         self.send(&body.to_string())
     }
 
@@ -241,6 +257,14 @@ impl Bench {
         let mut claim = samples::claim(Transition::Launching, n);
         self.closed_tokens.insert(claim.token.clone());
         claim.token = LifecycleActionToken::new(&format!("{n:08x}-0000-4000-9000-{time:012x}")).unwrap();
+        self.states.insert(claim.instance.clone(), LifecycleState::PendingWait);
+        self.send_claim(&claim, 0);
+    }
+
+    /// A launch out of the warm pool.
+    pub fn launch_from_pool(&mut self, n: u32) {
+        let mut claim = samples::claim(Transition::Launching, n);
+        claim.origin = Some(Place::WarmPool);
         self.states.insert(claim.instance.clone(), LifecycleState::PendingWait);
         self.send_claim(&claim, 0);
     }
@@ -506,6 +530,16 @@ impl Bench {
                 if let Some((_, failure)) = self.refused_node.as_ref().filter(|(refused, _)| *refused == n) {
                     return Answer::Registration(Err(failure.clone()));
                 }
+                let is_repeated = matches!(call, Call::Associate { .. }) && self.nodes.contains(&n);
+                match self.repeated {
+                    Repeated::Failed if is_repeated => {
+                        return Answer::Registration(Ok(Registration::InProgress(StatusToken(EXISTS.into()))));
+                    }
+                    Repeated::Validation if is_repeated => {
+                        return Answer::Registration(Err(Failure::new(Class::Final, "ValidationException", "it is there already")));
+                    }
+                    _ => {}
+                }
                 if self.server.is_ok() {
                     let _ = if matches!(call, Call::Associate { .. }) { self.nodes.insert(n) } else { self.nodes.remove(&n) };
                 }
@@ -514,6 +548,9 @@ impl Bench {
                     (Some(certificate), false) => Registration::Signed(Certificate(certificate.as_str().into())),
                     (None, false) => Registration::Done,
                 }))
+            }
+            Call::AssociationStatus { token, .. } if &*token.0 == EXISTS => {
+                Answer::Status(Ok(RegistrationStatus::Failed("no reason".into())))
             }
             Call::AssociationStatus { .. } => Answer::Status(Ok(self.statuses.pop().unwrap_or(RegistrationStatus::Success))),
             Call::CheckHealth { .. } => Answer::Health(match &self.server {

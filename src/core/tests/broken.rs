@@ -6,6 +6,18 @@ use crate::core::observation::Outcome;
 use crate::facts::{ActionResult, KeyAnswer, LifecycleState, RegistrationStatus, Whereabouts};
 use crate::retry::{Class, Failure};
 
+/// What a bad node's orders end with: the association fails, the second chance takes the node off, and it fails again.
+pub(super) fn failed_twice() -> Vec<RegistrationStatus> {
+    let failed = || RegistrationStatus::Failed("no reason".into());
+    vec![failed(), RegistrationStatus::Success, failed()]
+}
+
+fn run_until_called(bench: &mut Bench, operation: &str, times: usize) {
+    while bench.count(operation) < times {
+        bench.run_for(100);
+    }
+}
+
 #[test]
 fn a_dead_letter_whose_queue_is_taken_away_meanwhile_is_not_waited_for_without_end() {
     let mut bench = Bench::new(settings());
@@ -142,13 +154,13 @@ fn three_actions_of_one_instance_in_a_row_each_end() {
 fn a_failed_launch_that_somebody_else_put_in_service_keeps_its_node() {
     let mut bench = Bench::new(settings());
     bench.in_progress = true;
-    bench.statuses = vec![RegistrationStatus::Failed("no reason".into())];
+    bench.statuses = failed_twice();
     bench.launch(1);
     bench.slow.insert("CompleteLifecycleAction", 5_000);
-    bench.run_for(4_000);
+    run_until_called(&mut bench, "CompleteLifecycleAction", 1);
     bench.set_state(1, Some(LifecycleState::Living));
     bench.run_for(60_000);
-    assert_eq!(bench.count("Disassociate"), 0, "it lives");
+    assert_eq!(bench.count("Disassociate"), 1, "that of the second chance: it lives");
     assert_eq!(bench.outcomes(), [Outcome::Continued]);
     assert_eq!(bench.letters.len(), 1, "and its failure is recorded");
 }
@@ -158,14 +170,14 @@ fn a_failed_launch_whose_instance_vanished_is_taken_off_on_proof_only() {
     for (whereabouts, taken_off) in [(Whereabouts::Terminated, 1), (Whereabouts::Detached, 0), (Whereabouts::Unproven, 0)] {
         let mut bench = Bench::new(settings());
         bench.in_progress = true;
-        bench.statuses = vec![RegistrationStatus::Success, RegistrationStatus::Failed("no reason".into())];
+        bench.statuses = failed_twice();
         bench.whereabouts = whereabouts;
         bench.launch(1);
         bench.slow.insert("CompleteLifecycleAction", 5_000);
-        bench.run_for(4_000);
+        run_until_called(&mut bench, "CompleteLifecycleAction", 1);
         bench.set_state(1, None);
         bench.run_for(180_000);
-        assert_eq!(bench.count("Disassociate"), taken_off, "{whereabouts:?}");
+        assert_eq!(bench.count("Disassociate"), 1 + taken_off, "{whereabouts:?}: once for the second chance");
         assert_eq!(bench.outcomes().len(), 1);
         assert_eq!(bench.letters.len(), 1, "{whereabouts:?}");
         let owed = bench.letters[0].attributes.iter().any(|(name, _)| *name == "EnrolldOwed");
@@ -207,11 +219,12 @@ fn a_disassociation_never_overtakes_the_association_that_is_still_on_its_way() {
 fn an_abandoned_launch_that_is_given_back_says_why_it_was_abandoned() {
     let mut bench = Bench::new(settings());
     bench.in_progress = true;
-    bench.statuses = vec![RegistrationStatus::Failed("no reason".into())];
+    bench.statuses = failed_twice();
     bench.launch(1);
+    run_until_called(&mut bench, "Associate", 2);
     bench.run_for(500);
     bench.server = Err(not_ready());
-    bench.run_for(5_000);
+    bench.run_for(15_000);
     assert_eq!(bench.completions, [(1, ActionResult::Abandon)]);
     bench.shut_down();
     bench.run_for(25_000);
