@@ -106,6 +106,11 @@ impl Judge<'_> {
             }
             match (action.transition, continued) {
                 (Kind::Terminating, false) => broken.push(format!("{named} was abandoned")),
+                (Kind::Launching, false) => {
+                    if let Some(why) = self.was_sound(action, closed) {
+                        broken.push(format!("{named} was abandoned without cause: {why}"));
+                    }
+                }
                 (Kind::Launching, true) if on_failure(action) == OnFailure::Abandon => {
                     let own = self.own_key(&action.instance);
                     if !was_associated(
@@ -220,7 +225,7 @@ impl Judge<'_> {
                 let says = |name: &str, what: &str| letter.attributes.get(name).is_some_and(|text| text == what);
                 (says("EnrolldReason", "taken_off") || says("EnrolldOutcome", "continued")) && letter.body.contains(id.as_str())
             });
-            if lives && abandons && !servers[SERVERS[route]].nodes.contains_key(id) && self.was_taken_off_between_workers(id) {
+            if lives && abandons && !servers[SERVERS[route]].nodes.contains_key(id) && !told && self.was_cut_off(id) {
                 self.excused += 1;
                 continue;
             }
@@ -231,16 +236,49 @@ impl Judge<'_> {
         self.broken.append(&mut broken);
     }
 
-    /// Whether a node was taken off while its launch waited, and the worker that did so came to an end before it could put it back or
-    /// say so; another worker, with the same message, put the instance in service meanwhile. Three things must meet for it: a message
-    /// on two workers, a server that calls an association failed that stands, and a run that was cut off.
-    fn was_taken_off_between_workers(&self, node: &str) -> bool {
+    /// Whether this and nothing else became of a node: one run associated it and put its instance in service; another run, with the
+    /// same message, took it off meanwhile for a second chance, and came to its end, or had to let go of the message, before it
+    /// could order it to be associated again. Nobody knows of the second run then: the registrar cannot be asked, and what a third
+    /// run finds is an instance in service.
+    fn was_cut_off(&self, node: &str) -> bool {
+        let log: Vec<&LogEntry> = self.details.associations.iter().filter(|entry| entry.node == node).collect();
+        let last = log.iter().rev().find(|entry| matches!(entry.what, Happened::Associated | Happened::Disassociated));
+        let Some(off) = last.filter(|entry| entry.what == Happened::Disassociated) else { return false };
+        let Some(ordered) = log.iter().position(|entry| entry.what == Happened::DisassociateAccepted && entry.token == off.token) else {
+            return false;
+        };
+        let at = log[ordered].at_ms;
+        let again = log[ordered..].iter().any(|entry| entry.what == Happened::AssociateAccepted && entry.caller == off.caller);
+        let let_go = self
+            .fleet
+            .let_go
+            .iter()
+            .any(|end| *end.run.arn == *off.caller && end.at >= at && end.instance.as_ref().is_none_or(|instance| instance == node));
+        let anothers = log.iter().any(|entry| entry.what == Happened::Associated && entry.caller != off.caller);
+        self.waits_for_launch(node, at) && !again && let_go && anothers
+    }
+
+    /// Why a launch should not have been abandoned; none where there was cause.
+    fn was_sound(&self, action: &ActionState, closed: u64) -> Option<String> {
         let plan = &self.fleet.plan;
-        let mut of_node = self.details.associations.iter().filter(|entry| entry.node == node);
-        let taken_off = of_node.any(|entry| entry.what == Happened::DisassociateAccepted && self.waits_for_launch(node, entry.at_ms));
-        let route = self.details.instances.get(node).map_or(0, |one| route_of(&one.group));
-        let cut_off = plan.has_crashes() || plan.odds.panics > 0.0;
-        plan.workers > 1 && cut_off && taken_off && self.may_deny_success(SERVERS[route])
+        let route = route_of(&action.group);
+        let server = &plan.fixture.servers[route].options;
+        let good = self.own_key(&action.instance).is_some() && !self.fleet.rewritten.contains(&action.instance);
+        // A server that fails at random, or that does not know its tokens for long, fails twice sometimes.
+        if !good || server.failures > 0.0 || server.token_known_ms < SEEN_MS {
+            return None;
+        }
+        let timeout = u64::try_from(plan.settings.routes[route].timeout.as_millis()).unwrap();
+        let in_time = closed < action.began_ms + timeout;
+        let codes = self.fleet.failures.get(&action.token).map_or(&[][..], Vec::as_slice);
+        let cause = codes.iter().any(|code| match code.as_str() {
+            "deadline" => !in_time,
+            "internal_error" => plan.odds.panics > 0.0,
+            _ => false,
+        });
+        // Who died with the answer to its ABANDON said nothing.
+        let silent = codes.is_empty() && !in_time;
+        (!cause && !silent).then(|| format!("{codes:?}, {} s after it began", (closed - action.began_ms) / 1000))
     }
 
     /// While a server is down, it is asked once in each interval by each worker, however many wait.

@@ -12,7 +12,9 @@ use enrolld::facts::{
     ActionReply, CommandId, CommandOutput, Health, HookFacts, InstanceSeen, KeyAnswer, KeyMaterial, LifecycleState, QueueFacts,
     ReceivedMessage, Registration, RegistrationStatus, StatusToken, Whereabouts,
 };
+use enrolld::key_material::OwnerRole;
 use enrolld::key_material::check::{Engine, check};
+use enrolld::key_material::history::{self, Version};
 use enrolld::names::{AccountId, GroupName, HookName, InstanceId, MessageId, ReceiptHandle, Region};
 use enrolld::retry::Failure;
 use enrolld::simulator::model::autoscaling::wire as autoscaling;
@@ -32,6 +34,8 @@ pub const QUEUE: &str = "enrolld-lifecycle";
 pub const DEAD_LETTERS: &str = "enrolld-dead-letters";
 pub const ACCOUNT: &str = "123456789012";
 pub const REGION: &str = "eu-central-1";
+/// The role of the instances.
+const NODE_ROLE: &str = "enrolld-node";
 const DOCUMENT: &str = "AWS-RunShellScript";
 
 /// A time in which something of the services is out of order, in Unix milliseconds.
@@ -81,6 +85,10 @@ pub struct Services {
     pub servers: Vec<&'static str>,
     pub max_receive_count: Option<u32>,
     pub dead_letter_queue: bool,
+    /// Routes whose parameters must be written by the instance itself, and hold one key only.
+    pub owned: Vec<bool>,
+    /// Who gives the registrars their orders: the run of a worker whose call is carried out.
+    pub orderer: Caller,
     /// Bodies by message id.
     pub bodies: HashMap<String, Arc<str>>,
     pub bodies_in_order: Vec<Arc<str>>,
@@ -98,6 +106,8 @@ impl Services {
         let endpoint = Settings::default().endpoint;
         Self {
             root: world.root(),
+            orderer: world.root(),
+            owned: Vec::new(),
             world,
             outages: Outages::default(),
             poison: Poison::default(),
@@ -162,6 +172,15 @@ impl Services {
                 let lifecycle_action_result = result.as_str().into();
                 let request = autoscaling::CompleteLifecycleAction { action: named(order), lifecycle_action_result };
                 Answer::Action(reply(self.world.complete_lifecycle_action(now, &self.root, &request)))
+            }
+            Call::FetchKeys { route, wanted } if self.owned.get(usize::from(route.0)) == Some(&true) => {
+                let answers = wanted.iter().map(|one| self.fetch_owned(now, one)).collect();
+                // One alone is the call: what it fails with is the call's failure.
+                Answer::Keys(if wanted.len() == 1 {
+                    Vec::into_iter(answers).collect::<Result<Vec<_>, _>>().map(|one| one.into_iter().map(Ok).collect())
+                } else {
+                    Ok(answers)
+                })
             }
             Call::FetchKeys { wanted, .. } => Answer::Keys(self.fetch_keys(now, wanted)),
             Call::SendCommand { instances, .. } => Answer::CommandSent(self.send_command(now, instances)),
@@ -389,6 +408,35 @@ impl Services {
         Ok(wanted.iter().map(found).collect())
     }
 
+    fn fetch_owned(&mut self, now: u64, wanted: &KeyWanted) -> Result<KeyAnswer, Failure> {
+        let name = wanted.parameter.as_ref().unwrap().as_str().to_owned();
+        let request = ssm::GetParameterHistory { name, with_decryption: true, ..ssm::GetParameterHistory::default() };
+        let page = match self.world.get_parameter_history(now, &self.root, &request) {
+            Ok(page) => page,
+            Err(error) if error.code == "ParameterNotFound" => return Ok(KeyAnswer::Absent),
+            Err(error) => return Err(of_ssm(&error)),
+        };
+        let version = |entry: ssm::HistoryEntry| Version {
+            number: entry.version.cast_signed(),
+            user: entry.last_modified_user,
+            value: Some(Zeroizing::new(entry.value)),
+        };
+        let owner = OwnerRole::new(NODE_ROLE).unwrap();
+        Ok(history::choose(&Engine::Chef, &owner, wanted, page.parameters.into_iter().map(version).collect()))
+    }
+
+    /// An instance writes another key than the one it published, if that one is there.
+    pub fn rewrite_key(&mut self, now: u64, instance: &str, key: String) -> bool {
+        let name = format!("/enrolld/{instance}/public-key");
+        let there = ssm::GetParameters { names: vec![name.clone()], with_decryption: false };
+        if self.world.get_parameters(now, &self.root, &there).is_ok_and(|found| found.parameters.is_empty()) {
+            return false;
+        }
+        let itself = Caller::instance(ACCOUNT, NODE_ROLE, instance);
+        let request = ssm::PutParameter { name, value: key, overwrite: true, ..ssm::PutParameter::default() };
+        self.world.put_parameter(now, &itself, &request).is_ok()
+    }
+
     fn send_command(&mut self, now: u64, instances: &[InstanceId]) -> Result<CommandId, Failure> {
         if self.spoiled(instances) {
             return Err(of_ssm(&ApiError::client("AccessDeniedException", "not authorized to perform: ssm:SendCommand on one of these")));
@@ -428,7 +476,7 @@ impl Services {
             node_name: Some(order.node.as_str().into()),
             engine_attributes: vec![attribute("CHEF_NODE_PUBLIC_KEY", key.pem()), attribute("CHEF_ORGANIZATION", "default")],
         };
-        registration(self.world.associate_node(now, &self.root, &request))
+        registration(self.world.associate_node(now, &self.orderer, &request))
     }
 
     fn disassociate(&mut self, now: u64, route: usize, order: &NodeOrder) -> Result<Registration, Failure> {
@@ -437,7 +485,7 @@ impl Services {
             node_name: Some(order.node.as_str().into()),
             engine_attributes: vec![attribute("CHEF_ORGANIZATION", "default")],
         };
-        registration(self.world.disassociate_node(now, &self.root, &request))
+        registration(self.world.disassociate_node(now, &self.orderer, &request))
     }
 
     fn status(&mut self, now: u64, route: usize, token: &StatusToken) -> Result<RegistrationStatus, Failure> {

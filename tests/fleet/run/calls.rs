@@ -1,10 +1,11 @@
 //! The calls of the workers: begun, processed, answered, or none of it.
 
 use enrolld::core::call::{Answer, Call};
+use enrolld::simulator::model::caller::Caller;
 
 use super::{Event, Fate, Fleet, Key, Kill, Knock, Underway};
 use crate::plan::Dice;
-use crate::services::{self, QUEUE};
+use crate::services::{self, ACCOUNT, QUEUE};
 
 impl Fleet {
     pub(super) fn begin(&mut self, key: Key, call: Call) {
@@ -91,6 +92,9 @@ impl Fleet {
 
     pub(super) fn process(&mut self, key: Key) {
         let Some(underway) = self.underway.get_mut(&key) else { return };
+        if matches!(underway.call, Call::Associate { .. } | Call::Disassociate { .. }) {
+            self.services.orderer = orderer(key.worker, key.run);
+        }
         let mut answer = self.services.perform(self.now, &underway.call);
         match underway.fate {
             Fate::AnswerLost => answer = services::cut_off(&underway.call, "connection"),
@@ -129,6 +133,11 @@ impl Fleet {
             self.process(key);
         }
     }
+}
+
+/// As whom a run of a worker speaks to the registrars.
+pub fn orderer(worker: usize, run: u32) -> Caller {
+    Caller::instance(ACCOUNT, "enrolld", &format!("worker-{worker}-run-{run}"))
 }
 
 /// A call in a few words.
