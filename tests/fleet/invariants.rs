@@ -237,25 +237,25 @@ impl Judge<'_> {
     }
 
     /// Whether this and nothing else became of a node: one run associated it and put its instance in service; another run, with the
-    /// same message, took it off meanwhile for a second chance, and came to its end, or had to let go of the message, before it
-    /// could order it to be associated again. Nobody knows of the second run then: the registrar cannot be asked, and what a third
-    /// run finds is an instance in service.
+    /// same message, took it off meanwhile for a second chance, and came to its end, or had to let go of the message, before it had
+    /// associated it again or could say that it had not. Nobody knows of that run then: the registrar cannot be asked, and what a
+    /// third run finds is an instance in service.
     fn was_cut_off(&self, node: &str) -> bool {
         let log: Vec<&LogEntry> = self.details.associations.iter().filter(|entry| entry.node == node).collect();
         let last = log.iter().rev().find(|entry| matches!(entry.what, Happened::Associated | Happened::Disassociated));
         let Some(off) = last.filter(|entry| entry.what == Happened::Disassociated) else { return false };
-        let Some(ordered) = log.iter().position(|entry| entry.what == Happened::DisassociateAccepted && entry.token == off.token) else {
-            return false;
-        };
-        let at = log[ordered].at_ms;
-        let again = log[ordered..].iter().any(|entry| entry.what == Happened::AssociateAccepted && entry.caller == off.caller);
-        let let_go = self
-            .fleet
-            .let_go
-            .iter()
-            .any(|end| *end.run.arn == *off.caller && end.at >= at && end.instance.as_ref().is_none_or(|instance| instance == node));
+        let ordered = log.iter().find(|entry| entry.what == Happened::DisassociateAccepted && entry.token == off.token);
         let anothers = log.iter().any(|entry| entry.what == Happened::Associated && entry.caller != off.caller);
-        self.waits_for_launch(node, at) && !again && let_go && anothers
+        let between = |at: u64| self.waits_for_launch(node, at) && self.let_go(&off.caller, node, at, u64::MAX);
+        anothers && ordered.is_some_and(|entry| between(entry.at_ms))
+    }
+
+    /// Whether a run that spoke to the registrars as `caller` ended, or let go of a node's launch, in a span of time.
+    fn let_go(&self, caller: &str, node: &str, from: u64, until: u64) -> bool {
+        self.fleet.let_go.iter().any(|end| {
+            let of_node = end.instance.as_ref().is_none_or(|instance| instance == node);
+            of_node && *end.run.arn == *caller && (from..=until).contains(&end.at)
+        })
     }
 
     /// Why a launch should not have been abandoned; none where there was cause.
@@ -271,14 +271,28 @@ impl Judge<'_> {
         let timeout = u64::try_from(plan.settings.routes[route].timeout.as_millis()).unwrap();
         let in_time = closed < action.began_ms + timeout;
         let codes = self.fleet.failures.get(&action.token).map_or(&[][..], Vec::as_slice);
-        let cause = codes.iter().any(|code| match code.as_str() {
-            "deadline" => !in_time,
-            "internal_error" => plan.odds.panics > 0.0,
-            _ => false,
-        });
         // Who died with the answer to its ABANDON said nothing.
-        let silent = codes.is_empty() && !in_time;
-        (!cause && !silent).then(|| format!("{codes:?}, {} s after it began", (closed - action.began_ms) / 1000))
+        let deadline = !in_time && (codes.is_empty() || codes.iter().any(|code| code == "deadline"));
+        // Of an internal error's last run, the reason may be that of what came after.
+        let internal = self.fleet.panicked.contains(&action.instance);
+        (!deadline && !internal && !self.was_contended(&action.instance, closed))
+            .then(|| format!("{codes:?}, {} s after it began", (closed - action.began_ms) / 1000))
+    }
+
+    /// Whether this and nothing else made a launch fail twice: after a run had taken the node off for its second chance, another run,
+    /// with the same message, got its own order in first, so that the server refused the one after it; and that other run came to its
+    /// end, or had to let go of the message, before it could complete. Who is refused cannot know whose order it was.
+    fn was_contended(&self, node: &str, closed: u64) -> bool {
+        let mut log = self.details.associations.iter().filter(|entry| entry.node == node && entry.at_ms <= closed);
+        let refuses = self.details.instances.get(node).is_some_and(|one| self.may_deny_success(SERVERS[route_of(&one.group)]));
+        let Some(off) = log.find(|entry| entry.what == Happened::DisassociateAccepted && self.waits_for_launch(node, entry.at_ms)) else {
+            return false;
+        };
+        refuses
+            && log.any(|entry| {
+                let anothers = entry.what == Happened::AssociateAccepted && entry.caller != off.caller;
+                anothers && self.let_go(&entry.caller, node, entry.at_ms, closed)
+            })
     }
 
     /// While a server is down, it is asked once in each interval by each worker, however many wait.

@@ -140,6 +140,8 @@ pub struct Fleet {
     /// Those that rewrote their key.
     pub rewritten: HashSet<String>,
     pub let_go: Vec<LetGo>,
+    /// Those whose calls have panicked.
+    pub panicked: HashSet<String>,
     /// Why launches failed, by their tokens, as the workers say.
     pub failures: HashMap<String, Vec<String>>,
     pub fates: BTreeMap<Fate, u64>,
@@ -207,6 +209,7 @@ impl Fleet {
             launched: Vec::new(),
             rewritten: HashSet::new(),
             let_go: Vec::new(),
+            panicked: HashSet::new(),
             failures: HashMap::new(),
             fates: BTreeMap::new(),
             outcomes: BTreeMap::new(),
