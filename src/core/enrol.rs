@@ -322,12 +322,19 @@ impl Core {
         let Some(route_id) = action.route else { return };
         // What comes out of the warm pool was associated when it went in: no other worker need have had a hand in it.
         let pooled = action.claim.as_ref().is_some_and(|claim| claim.origin == Some(Place::WarmPool));
-        if pooled && !action.taken_off {
-            return self.begin_verify(id);
-        }
         let route = self.settings.route(route_id);
         let associates = self.typical_ms.get(&route.server).map_or(0, |typical| *typical as u64).min(TYPICAL_MOST_MS);
-        let pause = associates + ms(route.status_poll.max) + COMPLETES_MS;
+        let at_once = pooled && !action.taken_off;
+        let pause = if at_once { 0 } else { associates + ms(route.status_poll.max) + COMPLETES_MS };
+        if let (SecondChance::TakeOff, Some(subject), Some(failure)) =
+            (&action.second_chance, action.subject(), action.cause.as_deref().cloned())
+        {
+            let (step, attempt, delay) = (subject.step, subject.attempt, std::time::Duration::from_millis(pause));
+            self.observe(Observation::Retrying { subject, step, attempt, failure, delay });
+        }
+        if at_once {
+            return self.begin_verify(id);
+        }
         self.set_stage(id, Stage::LookAgain);
         self.wake_stage_at(id, self.now.mono_ms + pause);
     }

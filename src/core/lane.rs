@@ -144,11 +144,8 @@ impl Lane {
 
     /// Makes ready what has become due.
     pub fn wake(&mut self, now: u64) {
-        while let Some(entry) = self.delayed.first_entry() {
-            if entry.key().0 > now {
-                break;
-            }
-            let ticket = entry.remove();
+        while self.delayed.first_key_value().is_some_and(|((at, _), _)| *at <= now) {
+            let Some((_, ticket)) = self.delayed.pop_first() else { return };
             self.push(now, ticket);
         }
     }

@@ -271,8 +271,9 @@ impl Judge<'_> {
         let timeout = u64::try_from(plan.settings.routes[route].timeout.as_millis()).unwrap();
         let in_time = closed < action.began_ms + timeout;
         let codes = self.fleet.failures.get(&action.token).map_or(&[][..], Vec::as_slice);
-        // Who died with the answer to its ABANDON said nothing.
-        let deadline = !in_time && (codes.is_empty() || codes.iter().any(|code| code == "deadline"));
+        // Who died with the answer to its ABANDON said nothing, and who came after may have said something else.
+        let refused = codes.iter().any(|code| ["registrar_failed", "unknown_status_token"].contains(&code.as_str()));
+        let deadline = !in_time && (!refused || codes.iter().any(|code| code == "deadline"));
         // Of an internal error's last run, the reason may be that of what came after.
         let internal = self.fleet.panicked.contains(&action.instance);
         (!deadline && !internal && !self.was_contended(&action.instance, closed))

@@ -18,7 +18,7 @@ pub const QUEUE: &str = "enrolld-lifecycle";
 pub const DEAD_LETTERS: &str = "enrolld-dead-letters";
 /// What every service says to credentials that expired.
 pub const EXPIRED: &str = "ExpiredTokenException";
-const ACCOUNT: &str = "123456789012";
+pub const ACCOUNT: &str = "123456789012";
 const SECOND: u64 = 1_000;
 
 /// Something that happens to the fleet from outside.

@@ -13,12 +13,13 @@ use enrolld::observe::{Health, Observer, ObserverSettings};
 use enrolld::simulator::model::World;
 use enrolld::simulator::model::agent::Material;
 use enrolld::simulator::model::autoscaling::{LifecycleState, Place};
+use enrolld::simulator::model::caller::{Caller, Principal};
 use enrolld::simulator::model::opsworks_cm::wire::ServerStatus;
 use enrolld::simulator::model::state::State;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::plan::{BEGIN, Deed, GROUPS, Plan, QUEUE, SERVERS};
+use crate::plan::{ACCOUNT, BEGIN, Deed, GROUPS, Plan, QUEUE, SERVERS};
 use crate::stage::{Stage, StageClock, Tracing};
 use crate::wire::Wire;
 
@@ -43,12 +44,22 @@ pub struct Outcome {
     pub shutdowns: usize,
     /// Why launches were abandoned, by their tokens, as the workers say.
     pub reasons: BTreeMap<String, String>,
+    pub let_go: Vec<LetGo>,
     /// What was seen to be wrong on the way.
     pub wrong: Vec<String>,
     /// Everything that was asked, answered and said, and when, as one number, where that was wanted.
     pub trace: u64,
     /// How long it took in the fleet's own time, in milliseconds.
     pub took_ms: u64,
+}
+
+/// That a worker, or what it did for one instance, came to an end without a result.
+pub struct LetGo {
+    pub at: u64,
+    /// The ARN that it spoke to the services as.
+    pub run: String,
+    /// None where the whole worker ended.
+    pub instance: Option<String>,
 }
 
 /// Runs the fleet of a plan; the same plan gives the same outcome.
@@ -76,16 +87,19 @@ struct Run<'a> {
     leaving: Vec<Leaving>,
     started: u64,
     reasons: Arc<Mutex<BTreeMap<String, String>>>,
+    let_go: Arc<Mutex<Vec<LetGo>>>,
     outcome: Outcome,
 }
 
 struct Running {
+    run: String,
     task: JoinHandle<Ended>,
     stop: mpsc::Sender<()>,
 }
 
 /// A worker that was told to stop.
 struct Leaving {
+    run: String,
     task: JoinHandle<Ended>,
     until: u64,
     twice: bool,
@@ -101,6 +115,7 @@ impl<'a> Run<'a> {
             crashes: 0,
             shutdowns: 0,
             reasons: BTreeMap::new(),
+            let_go: Vec::new(),
             wrong: Vec::new(),
             trace: 0,
             took_ms: 0,
@@ -115,6 +130,7 @@ impl<'a> Run<'a> {
             leaving: Vec::new(),
             started: 0,
             reasons: Arc::default(),
+            let_go: Arc::default(),
             outcome,
         }
     }
@@ -168,11 +184,18 @@ impl<'a> Run<'a> {
             world.state(true)
         });
         let reasons = std::mem::take(&mut *self.reasons.lock().expect("a panic ends the run"));
-        Outcome { state, reasons, trace: self.stage.trace(), took_ms: self.stage.now() - BEGIN, ..self.outcome }
+        let let_go = std::mem::take(&mut *self.let_go.lock().expect("a panic ends the run"));
+        Outcome { state, reasons, let_go, trace: self.stage.trace(), took_ms: self.stage.now() - BEGIN, ..self.outcome }
     }
 
     fn complain(&mut self, what: String) {
         self.outcome.wrong.push(what);
+    }
+
+    /// A worker is no more.
+    fn has_ended(&self, run: String) {
+        let ended = LetGo { at: self.stage.now(), run, instance: None };
+        self.let_go.lock().expect("a panic ends the run").push(ended);
     }
 
     fn start_workers(&mut self, now: u64) {
@@ -194,14 +217,28 @@ impl<'a> Run<'a> {
             let sleep = aws_smithy_async::rt::sleep::SharedAsyncSleep::new(wire.clone());
             sdk.http_client(wire.clone()).sleep_impl(sleep).time_source(wire)
         };
-        let aws = Aws::fixed_with(&rooms::aws_settings(config), "http://127.0.0.1:4599", "simulated", surround).expect("there is a region");
+        // Each run speaks as a session of its own, so that the registrars' log says whose order each was.
+        let access_key_id = format!("AKIARUN{}", self.started);
+        let run = Caller::instance(ACCOUNT, "enrolld", &format!("worker-{worker}-run-{}", self.started)).arn.to_string();
+        let principal = Principal { access_key_id: access_key_id.clone(), arn: run.clone(), account: None, denied: Vec::new() };
+        self.stage.world(|world, _| world.set_principal(principal));
+        let aws =
+            Aws::fixed_with(&rooms::aws_settings(config), "http://127.0.0.1:4599", &access_key_id, surround).expect("there is a region");
         let settings = config.core_settings();
         let services = rooms::services(config, &settings, &aws).expect("the rooms can be made");
         let names =
             ObserverSettings { worker: config.worker.clone(), routes: rooms::route_names(config, &settings), audit: AuditTarget::Off };
         let (heard, reasons) = (Arc::clone(&stage), Arc::clone(&self.reasons));
+        let (let_go, teller) = (Arc::clone(&self.let_go), run.clone());
         let observer = Observer::new(names).expect("there is no audit trail to open").tapped(move |observation| {
             heard.note(|| format!("worker {worker} says {observation:?}"));
+            if let Observation::Ended(record) = observation
+                && matches!(record.outcome, Ending::Released | Ending::LeaseLost)
+                && let Some(subject) = &record.subject
+            {
+                let instance = Some(subject.action.instance.to_string());
+                let_go.lock().expect("a panic ends the run").push(LetGo { at: heard.now(), run: teller.clone(), instance });
+            }
             if let Observation::Ended(record) = observation
                 && record.outcome == Ending::Abandoned
                 && let (Some(subject), Some(reason)) = (&record.subject, &record.reason)
@@ -213,7 +250,7 @@ impl<'a> Run<'a> {
         let clock = Arc::new(StageClock::new(&stage, self.plan.off_ms[worker]));
         let worker = Worker::in_time(settings, services, observer, Arc::new(Health::new()), self.plan.seed ^ (self.started << 32), clock);
         let (stop, told) = mpsc::channel(2);
-        Running { task: tokio::spawn(worker.run(told)), stop }
+        Running { run, task: tokio::spawn(worker.run(told)), stop }
     }
 
     async fn carry_out(&mut self, now: u64, deed: &Deed) {
@@ -279,6 +316,7 @@ impl<'a> Run<'a> {
             if let Ok(ended) = running.task.await {
                 self.complain(format!("worker {worker} ended by itself: {ended:?}"));
             }
+            self.has_ended(running.run);
             self.outcome.crashes += 1;
             self.starts.push((self.stage.now() + down_ms, worker));
         }
@@ -291,7 +329,7 @@ impl<'a> Run<'a> {
                 let _ = running.stop.try_send(());
             }
             let until = now + if twice { 1 } else { self.plan.grace_ms + SLACK_MS };
-            self.leaving.push(Leaving { task: running.task, until, twice });
+            self.leaving.push(Leaving { run: running.run, task: running.task, until, twice });
             self.outcome.shutdowns += 1;
         }
     }
@@ -301,6 +339,7 @@ impl<'a> Run<'a> {
         let (due, later): (Vec<_>, Vec<_>) = self.leaving.drain(..).partition(|leaving| leaving.until <= now);
         self.leaving = later;
         for leaving in due {
+            self.has_ended(leaving.run);
             if !leaving.task.is_finished() {
                 self.complain("a worker did not stop in time".into());
                 leaving.task.abort();
