@@ -63,6 +63,9 @@ impl Core {
             let mut sent = false;
             for at in 0..others.len() {
                 let key = others[(at + self.turn) % others.len()];
+                if self.lanes.get(&key).is_none_or(|lane| lane.ready.is_empty()) {
+                    continue;
+                }
                 sent |= self.has_slot(false) && self.within_share(key) && self.send_one(key);
             }
             if !sent {
