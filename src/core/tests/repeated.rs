@@ -86,14 +86,15 @@ fn a_launch_out_of_the_warm_pool_does_not_wait_for_a_worker_that_there_need_not_
 
 #[test]
 fn a_node_that_is_refused_each_time_is_abandoned_within_a_minute_of_its_launch() {
-    let validation = |bench: &mut Bench| {
-        bench.refused_node = Some((1, Failure::new(Class::Final, "ValidationException", "the key is bad")));
-    };
-    let failed = |bench: &mut Bench| {
-        bench.in_progress = true;
-        bench.statuses = vec![RegistrationStatus::Failed("no reason".into()); 4];
-    };
-    let refusals: [(&str, &dyn Fn(&mut Bench)); 2] = [("ValidationException", &validation), ("registrar_failed", &failed)];
+    let refusals: [(&str, fn(&mut Bench)); 2] = [
+        ("ValidationException", |bench| {
+            bench.refused_node = Some((1, Failure::new(Class::Final, "ValidationException", "the key is bad")));
+        }),
+        ("registrar_failed", |bench| {
+            bench.in_progress = true;
+            bench.statuses = vec![RegistrationStatus::Failed("no reason".into()); 4];
+        }),
+    ];
     for (code, refuse) in refusals {
         for receives in [1, 2] {
             let mut bench = Bench::new(settings());

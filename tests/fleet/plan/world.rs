@@ -48,9 +48,9 @@ pub fn settings(dice: &mut Dice) -> Settings {
             let batch = if dice.chance(0.8) { 10 } else { 1 };
             KeySource::Parameter { name: Template::new("/enrolld/{instance_id}/public-key").unwrap(), batch }
         },
-        key_poll: seconds(dice.pick(&[2, 5, 15])),
+        key_poll: seconds(dice.pick(&[5, 15])),
         key_rate: 20.0,
-        status_poll: Schedule::doubling(seconds(1), seconds(5)),
+        status_poll: Schedule::doubling(seconds(1), seconds(10)),
         timeout: seconds(60 * dice.pick(&[5, 10, 20])),
         on_failure: if dice.chance(0.85) { OnFailure::Abandon } else { OnFailure::Continue },
         certificate: None,
