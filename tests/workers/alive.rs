@@ -1,5 +1,6 @@
 //! The line that a worker writes each minute, as the deployments' metric filters read it.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
@@ -64,8 +65,42 @@ fn plan() -> Plan {
     }
 }
 
+/// A metric of the service's template: the fields that a line must have, and what is counted of it.
+struct Filter {
+    wanted: Vec<(String, String)>,
+    value: String,
+}
+
+/// The metric filters of the template, by the names of their metrics.
+fn filters() -> BTreeMap<String, Filter> {
+    let template = include_str!("../../deploy/cloudformation/daemon-ecs.yaml");
+    let filter = |rest: &str| {
+        let (pattern, rest) = rest.split_once('\'').expect("the pattern ends");
+        let terms = pattern.trim_matches(['{', '}', ' ']).split(" && ");
+        let wanted = terms.map(|term| {
+            let (field, value) = term.split_once(" = ").expect("a field and its value");
+            (field.strip_prefix("$.").expect("a field").to_owned(), value.trim_matches('"').to_owned())
+        });
+        let after = |word: &str| rest.split_once(word).and_then(|(_, rest)| rest.split([',', ' ']).next()).expect("it is there").to_owned();
+        (after("MetricName: "), Filter { wanted: wanted.collect(), value: after("MetricValue: ") })
+    };
+    template.split("FilterPattern: '").skip(1).map(filter).collect()
+}
+
+impl Filter {
+    /// What it makes of each line, as CloudWatch would.
+    fn values(&self, lines: &[Value]) -> Vec<u64> {
+        let fits = |line: &&Value| self.wanted.iter().all(|(field, value)| line[field] == value.as_str());
+        let value = |line: &Value| match self.value.strip_prefix("$.") {
+            Some(field) => line[field].as_u64().expect("a number in each line"),
+            None => self.value.trim_matches('"').parse().expect("a number"),
+        };
+        lines.iter().filter(fits).map(value).collect()
+    }
+}
+
 #[test]
-fn a_worker_says_each_minute_that_it_is_alive_and_what_is_open_held_and_abandoned() {
+fn a_worker_says_each_minute_what_is_open_held_and_abandoned_and_the_metric_filters_read_it() {
     let paper = Paper::default();
     let writer = paper.clone();
     let log = tracing_subscriber::fmt().json().flatten_event(true).with_writer(move || writer.clone()).finish();
@@ -86,6 +121,9 @@ fn a_worker_says_each_minute_that_it_is_alive_and_what_is_open_held_and_abandone
     let ended = actions.iter().filter(|action| action.result.as_deref() == Some("ABANDON")).count();
     assert!(ended > 0, "{:?}", outcome.reasons);
     assert_eq!(abandoned.iter().sum::<u64>(), ended as u64, "each is counted once: {abandoned:?}");
-    let told = lines.iter().filter(|line| line["event"] == "ended" && line["result"] == "abandoned").count();
-    assert_eq!(told, ended, "and has a line of its own");
+
+    let metrics: BTreeMap<String, Vec<u64>> = filters().into_iter().map(|(name, filter)| (name, filter.values(&lines))).collect();
+    assert_eq!(metrics["Alive"], vec![1; alive.len()]);
+    assert_eq!((&metrics["Open"], &metrics["Held"]), (&open, &held));
+    assert_eq!(metrics["Abandoned"], vec![1; ended], "each has a line of its own");
 }
