@@ -35,7 +35,7 @@ variable "group_name_prefix" {
 variable "hook_names" {
   description = "With eventbridge, only these hooks. A group's other hooks are somebody else's, and enrolld would complete them."
   type        = list(string)
-  default     = ["enrol-on-launch", "leave-on-terminate"]
+  default     = ["enrol-on-launch", "leave-on-terminate", "enrolld-launch", "enrolld-terminate"]
 }
 
 variable "other_topic_arns" {
