@@ -12,13 +12,30 @@ import image
 import processes
 from conftest import ACCOUNT, CREDENTIALS, NODE_ROLE, REGION, SERVER, client
 from processes import eventually
-from templates import FOLDER, ROOT, container, daemon_stack, environment
+from templates import FOLDER, NETWORK, REGISTRARS, ROLE, ROOT, container, daemon_stack, environment, read
 
 WAYS = ["HookTarget", "SNS", "EventBridge"]
 DETAIL_TYPES = {
     "autoscaling:EC2_INSTANCE_LAUNCHING": "EC2 Instance-launch Lifecycle Action",
     "autoscaling:EC2_INSTANCE_TERMINATING": "EC2 Instance-terminate Lifecycle Action",
 }
+
+
+# What ministack does not know.
+UNKNOWN = {"AWS::ApplicationAutoScaling::ScalableTarget", "AWS::ApplicationAutoScaling::ScalingPolicy", "AWS::EC2::SecurityGroupEgress"}
+
+
+def deployed_stack(cloudformation, name, body, given):
+    """A stack once it is made."""
+    parameters = [{"ParameterKey": key, "ParameterValue": str(value)} for key, value in given.items()]
+    cloudformation.create_stack(StackName=name, TemplateBody=body, Parameters=parameters, Capabilities=["CAPABILITY_NAMED_IAM"])
+
+    def stack():
+        found = cloudformation.describe_stacks(StackName=name)["Stacks"][0]
+        assert "ROLLBACK" not in found["StackStatus"] and "FAILED" not in found["StackStatus"], found
+        return found if found["StackStatus"] == "CREATE_COMPLETE" else None
+
+    return eventually(stack, f"the stack {name} is made")
 
 
 class Deployed:
@@ -29,19 +46,7 @@ class Deployed:
         self.sqs, self.sns, self.events = (client(service, url) for service in ("sqs", "sns", "events"))
         cloudformation = client("cloudformation", url)
         given = {"QueueName": self.name, "Notification": way, "GroupNamePrefix": "web-"}
-        cloudformation.create_stack(
-            StackName=self.name,
-            TemplateBody=(FOLDER / "queue.yaml").read_text(),
-            Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in given.items()],
-            Capabilities=["CAPABILITY_IAM"],
-        )
-
-        def stack():
-            found = cloudformation.describe_stacks(StackName=self.name)["Stacks"][0]
-            assert "ROLLBACK" not in found["StackStatus"] and "FAILED" not in found["StackStatus"], found
-            return found if found["StackStatus"] == "CREATE_COMPLETE" else None
-
-        outputs = eventually(stack, f"the stack {self.name} is made")["Outputs"]
+        outputs = deployed_stack(cloudformation, self.name, (FOLDER / "queue.yaml").read_text(), given)["Outputs"]
         self.outputs = {output["OutputKey"]: output["OutputValue"] for output in outputs}
         self.exports = {output["ExportName"]: output["OutputValue"] for output in outputs if "ExportName" in output}
 
@@ -108,9 +113,17 @@ def daemon(folder, deployed, fleet):
     assert running.returncode == 0, (folder / "daemon.log").read_text()
 
 
-@pytest.fixture(scope="module", params=WAYS)
-def deployed(request, cloud):
-    return Deployed(cloud, request.param)
+@pytest.fixture(scope="module")
+def stacks():
+    """Those that are made already, by their ways."""
+    return {}
+
+
+@pytest.fixture(params=WAYS)
+def deployed(request, cloud, stacks):
+    if request.param not in stacks:
+        stacks[request.param] = Deployed(cloud, request.param)
+    return stacks[request.param]
 
 
 def test_an_event_on_each_way_reaches_the_daemon_and_ends_in_service(deployed, fleet, tmp_path):
@@ -148,13 +161,12 @@ def test_the_queue_is_as_the_daemon_wants_it(deployed):
     assert senders == by_way[deployed.way], "and nobody else may send"
     for statement in statements:
         assert statement["Effect"] == "Deny" or list(statement["Condition"]) == ["ArnEquals"]
+    assert bool([rule for rule in deployed.events.list_rules()["Rules"] if deployed.name in rule["Name"]]) == (deployed.way == "EventBridge")
     assert ("NotificationRoleArn" in deployed.outputs) == (deployed.way != "EventBridge")
 
 
-def test_the_rule_takes_what_auto_scaling_emits_for_these_hooks_and_groups_alone(cloud, deployed):
-    if deployed.way != "EventBridge":
-        assert not [rule for rule in deployed.events.list_rules()["Rules"] if deployed.name in rule["Name"]]
-        return
+@pytest.mark.parametrize("deployed", ["EventBridge"], indirect=True)
+def test_the_rule_takes_what_auto_scaling_emits_for_these_hooks_and_groups_alone(deployed):
     rule = deployed.rule()
     event = json.loads((ROOT / "tests/events/eventbridge-launch.json").read_text())
 
@@ -168,3 +180,27 @@ def test_the_rule_takes_what_auto_scaling_emits_for_these_hooks_and_groups_alone
     (target,) = deployed.events.list_targets_by_rule(Rule=rule["Name"])["Targets"]
     assert (target["Arn"], target["DeadLetterConfig"]["Arn"]) == (deployed.outputs["QueueArn"], deployed.outputs["DeadLetterQueueArn"])
     assert rule["EventPattern"] and ACCOUNT in target["Arn"] and REGION in target["Arn"]
+
+
+@pytest.mark.parametrize("deployed", ["HookTarget"], indirect=True)
+@pytest.mark.parametrize("registrar", REGISTRARS)
+def test_the_services_template_is_taken_but_for_what_the_emulator_does_not_know(registrar, cloud, deployed):
+    template = read("daemon-ecs.yaml")
+    template["Resources"] = {name: one for name, one in template["Resources"].items() if one["Type"] not in UNKNOWN}
+    given = {"QueueStack": deployed.name, "Registrar": registrar, "Image": "enrolld", "InstanceRoleArn": ROLE, **NETWORK, **REGISTRARS[registrar]}
+    name = f"enrolld-{registrar}"
+    made = deployed_stack(client("cloudformation", cloud), name, json.dumps(template), given)
+    assert {output["OutputKey"] for output in made["Outputs"]} == {"TaskRoleArn", "LogGroupName", "ClusterName", "ServiceName"}
+    filters = client("logs", cloud).describe_metric_filters(logGroupName=f"/enrolld/{name}")["metricFilters"]
+    assert {one["metricTransformations"][0]["metricName"] for one in filters} == {"Alive", "Open", "Held", "Abandoned"}
+    body = json.loads(client("cloudwatch", cloud).get_dashboard(DashboardName=name)["DashboardBody"])
+    assert [widget["type"] for widget in body["widgets"]].count("metric") == 5
+    assert "${" not in json.dumps(body) and deployed.name in json.dumps(body)
+
+
+def test_the_groups_template_is_taken(cloud, deployed):
+    for engine in ("chef", "puppet"):
+        given = {"QueueStack": deployed.name, "Notification": deployed.way, "Engine": engine, "SubnetIds": NETWORK["SubnetIds"]}
+        name = f"{deployed.name}-{engine}"
+        more = {"SecurityGroupIds": "sg-0123456789abcdef0", "GroupName": name, "InstanceRoleName": name}
+        deployed_stack(client("cloudformation", cloud), name, (FOLDER / "group-example.yaml").read_text(), given | more)
