@@ -124,6 +124,8 @@ class Stack:
                     return self.substitute(argument)
                 case "Fn::Join":
                     return argument[0].join(str(one) for one in self.resolve(argument[1]))
+                case "Fn::Split":
+                    return self.resolve(argument[1]).split(argument[0])
                 case "Fn::Select":
                     return self.resolve(argument[1])[int(argument[0])]
                 case "Fn::If":

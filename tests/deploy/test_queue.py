@@ -204,3 +204,22 @@ def test_the_groups_template_is_taken(cloud, deployed):
         name = f"{deployed.name}-{engine}"
         more = {"SecurityGroupIds": "sg-0123456789abcdef0", "GroupName": name, "InstanceRoleName": name}
         deployed_stack(client("cloudformation", cloud), name, (FOLDER / "group-example.yaml").read_text(), given | more)
+
+
+def test_the_template_for_another_account_is_taken_and_its_topic_reaches_the_queue(cloud):
+    """The one account of the emulator is both. The queue's own template is told of the topic, and its owner subscribes it, as the guide has it."""
+    topic = f"arn:aws:sns:{REGION}:{ACCOUNT}:enrolld"
+    cloudformation = client("cloudformation", cloud)
+    queue = deployed_stack(cloudformation, "here", (FOLDER / "queue.yaml").read_text(), {"QueueName": "here", "OtherTopicArns": topic})
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in queue["Outputs"]}
+    given = {"QueueArn": outputs["QueueArn"], "DaemonRoleArn": ROLE, "ExternalId": "0d0c4f2e", "RoleName": "assumed"}
+    there = deployed_stack(cloudformation, "there", (FOLDER / "other-account.yaml").read_text(), given)
+    assert topic in [output["OutputValue"] for output in there["Outputs"]]
+    sqs, sns = client("sqs", cloud), client("sns", cloud)
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=outputs["QueueArn"], Attributes={"RawMessageDelivery": "true"})
+    sns.publish(TopicArn=topic, Message="as it was sent")
+    received = eventually(lambda: sqs.receive_message(QueueUrl=outputs["QueueUrl"]).get("Messages"), "the message comes")
+    assert received[0]["Body"] == "as it was sent"
+    policy = json.loads(sqs.get_queue_attributes(QueueUrl=outputs["QueueUrl"], AttributeNames=["Policy"])["Attributes"]["Policy"])
+    (allowed,) = [statement for statement in policy["Statement"] if statement["Effect"] == "Allow"]
+    assert allowed["Condition"] == {"ArnEquals": {"aws:SourceArn": [topic]}}
