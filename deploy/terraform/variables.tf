@@ -78,7 +78,7 @@ variable "daemon" {
     The daemon as a service on Fargate; null where it runs elsewhere.
 
     image              The image that deploy/container/Dockerfile makes, by its digest where you can.
-    configuration      enrolld.toml, as text. It must say log_format = "json", which is what the metrics are read from.
+    configuration      enrolld.toml, as text. It must say log_format = "json", and log no less than info: the metrics are read from that.
     policy             What `enrolld policy --config enrolld.toml` prints for it, as text: all that the daemon may do.
     secrets            What ECS writes beside enrolld.toml into /etc/enrolld before the daemon starts: file name to the ARN of a secret of Secrets
                        Manager, or to ARN:KEY:: for a key of a secret that is a JSON object.
