@@ -17,10 +17,11 @@ BINARY = os.environ["ENROLLD_BIN"]
 THEIRS = re.compile(r"registrar = \{ kind = \"chef-server\".*\}")
 OURS = 'registrar = { kind = "opsworks-cm", server = "prod-chef", engine = "chef" }'
 
-# The first release of the CLI asks an older name of SQS, unless an endpoint stands on the command line.
+# The first release of the CLI asks an older name of SQS, unless an endpoint stands on the command line; and of SSM the simulator knows only parameters and
+# commands.
 CLI = """#!/bin/sh
 case $1 in
-sqs) exec %(real)s --endpoint-url "$AWS_ENDPOINT_URL" "$@" ;;
+sqs | ssm) exec %(real)s --endpoint-url "$AWS_ENDPOINT_URL" "$@" ;;
 *) exec %(real)s "$@" ;;
 esac
 """
