@@ -36,7 +36,7 @@ def ministack(folder: Path):
         "BIND_HOST": "127.0.0.1",
         "MINISTACK_ACCOUNT_ID": ACCOUNT,
         "MINISTACK_REGION": REGION,
-        "SERVICES": "sqs,sns,events,iam,sts,cloudformation,cloudwatch,monitoring,s3,ssm,secretsmanager,autoscaling,ec2,ecs,logs",
+        "SERVICES": "sqs,sns,events,iam,sts,cloudformation,cloudwatch,monitoring,s3,ssm,secretsmanager,autoscaling,ec2,ecs,ecr,logs",
     }
     url = f"http://127.0.0.1:{port}"
     with processes.process("ministack", [str(TOOLS / "ministack")], folder, environment, f"{url}/_ministack/health"):
