@@ -141,11 +141,11 @@ def test_an_event_on_each_way_reaches_the_daemon_and_ends_in_service(deployed, f
         launch = fleet.launch()
         instance = launch["EC2InstanceId"]
         deployed.send(launch)
-        eventually(lambda: fleet.shows(instance, "InService"), f"{instance} is in service")
+        eventually(lambda: fleet.shows(instance, "InService"), f"{instance} is in service", 60)
         assert instance in fleet.nodes()
         deployed.send(fleet.terminate(instance))
-        eventually(lambda: instance not in fleet.nodes(), f"{instance} is taken off")
-        eventually(lambda: deployed.messages() == 0, "no message is left")
+        eventually(lambda: instance not in fleet.nodes(), f"{instance} is taken off", 60)
+        eventually(lambda: deployed.messages() == 0, "no message is left", 60)
     assert deployed.messages("DeadLetterQueueUrl") == 0
     lines = [json.loads(line) for line in (tmp_path / "daemon.log").read_text().splitlines()]
     assert [line["result"] for line in lines if line.get("event") == "ended"] == ["enrolled", "left"]
