@@ -9,6 +9,7 @@
 //! sleep; then nothing can happen any more at the present time, and the stage moves it to whatever comes next. So the same seed has
 //! the same calls at the same times.
 
+mod alive;
 mod invariants;
 mod plan;
 mod run;
