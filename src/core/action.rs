@@ -107,7 +107,10 @@ pub(super) struct Ending {
     pub clean: bool,
     /// The same for the certificate's.
     pub clean_certificate: bool,
+    /// Whether a dead letter is still to be written.
     pub letter: bool,
+    /// It could not be written before the completion in time, and comes after it.
+    pub letter_is_late: bool,
     /// The node should be taken off and could not be: the dead letter says so.
     pub owed: bool,
 }
@@ -123,6 +126,7 @@ impl Ending {
             clean: false,
             clean_certificate: false,
             letter: false,
+            letter_is_late: false,
             owed: false,
         }
     }
@@ -201,6 +205,8 @@ pub(super) struct Action {
     /// The last thing that went wrong, for the reason at the deadline.
     pub cause: Option<Box<Failure>>,
     pub ending: Option<Box<Ending>>,
+    /// Its result was recorded: only its messages are still to be deleted.
+    pub recorded: bool,
     pub steps: Vec<StepRecord>,
     pub step_since: u64,
 }
@@ -244,6 +250,7 @@ impl Action {
             held: false,
             cause: None,
             ending: None,
+            recorded: false,
             steps: Vec::new(),
             step_since: now.mono_ms,
         }
@@ -252,6 +259,11 @@ impl Action {
     /// Whether it is a launch.
     pub fn is_launch(&self) -> bool {
         self.claim.as_ref().is_some_and(|claim| claim.transition == Transition::Launching)
+    }
+
+    /// Whether it is decided how it ends, and its lifecycle action is still to be completed.
+    pub fn is_to_complete(&self) -> bool {
+        self.ending.as_ref().is_some_and(|ending| ending.complete.is_some())
     }
 
     /// When the instance began to wait, in Unix milliseconds, as its event says. One that lies ahead of us is a clock that is wrong:

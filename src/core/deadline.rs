@@ -23,6 +23,7 @@ impl Core {
                     self.disassociation_failed(id, reason, false);
                 }
                 Stage::CleanUp => self.cleaned_up(id),
+                Stage::DeadLetter if action.is_to_complete() => self.dead_letter_is_late(id),
                 _ => {}
             };
         }

@@ -277,7 +277,12 @@ pub enum Observation {
         /// The group whose hook was made.
         group: Option<GroupName>,
     },
-    /// Something ended.
+    /// A dead letter was written.
+    LetterWritten {
+        /// The reason's short word.
+        code: String,
+    },
+    /// Something ended: its result stands. It comes once, before the message is deleted.
     Ended(Box<Record>),
     /// The worker stops receiving; so many actions are in hand.
     ShuttingDown {

@@ -5,6 +5,7 @@ mod broken;
 mod certificates;
 mod chaos;
 mod outages;
+mod records;
 mod scopes;
 
 use std::time::Duration;

@@ -131,11 +131,12 @@ impl Worker {
                 abort.abort();
             }
         }
-        for (id, call) in outbox.calls {
-            self.start(id, call);
-        }
+        // A result is on record before the call is begun that deletes its message.
         for observation in &outbox.observations {
             self.observer.observe(wall_ms, observation);
+        }
+        for (id, call) in outbox.calls {
+            self.start(id, call);
         }
         let gauges = self.core.gauges();
         self.health.queue_answers(gauges.queue_answers);

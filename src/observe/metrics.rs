@@ -16,7 +16,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
-use crate::core::observation::{Gauges, Outcome, Record, Step};
+use crate::core::observation::{Gauges, Record, Step};
 
 /// From a quick enrolment to the longest a hook may last: seconds.
 const LONG: [f64; 14] = [0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 7200.0];
@@ -178,6 +178,10 @@ impl Metrics {
         self.security.get_or_create(&CodeLabel { code: self.word(code) }).inc();
     }
 
+    pub(super) fn letter_written(&self, code: &str) {
+        self.dead_letters.get_or_create(&CodeLabel { code: self.word(code) }).inc();
+    }
+
     pub(super) fn audit_failed(&self) {
         self.audit_failures.inc();
     }
@@ -200,11 +204,6 @@ impl Metrics {
         }
         if let Some(queued) = record.queued {
             self.queue_lag.observe(queued.as_secs_f64());
-        }
-        let to_dead_letters = record.steps.iter().any(|step| step.step == Step::DeadLetter) && record.outcome.is_final();
-        if to_dead_letters || record.outcome == Outcome::DeadLettered {
-            let code = record.reason.as_ref().map_or("none", |reason| &reason.code);
-            self.dead_letters.get_or_create(&CodeLabel { code: self.word(code) }).inc();
         }
     }
 

@@ -120,7 +120,6 @@ macro_rules! ended {
             complete_ms = took(Step::Complete),
             clean_up_ms = took(Step::CleanUp),
             dead_letter_ms = took(Step::DeadLetter),
-            delete_ms = took(Step::Delete),
             "{}",
             sentence(record.outcome)
         );
@@ -215,6 +214,10 @@ impl Observer {
                 event = "queue_known",
                 "the queue answers, but it has no dead-letter queue: what nobody can handle stays in it"
             ),
+            Observation::LetterWritten { code } => {
+                self.metrics.letter_written(code);
+                tracing::debug!(event = "dead_letter", code = &*printable(code), "a dead letter was written");
+            }
             Observation::TestNotification { group } => {
                 let group = group.as_ref().map(|group| printable(group.as_str()));
                 tracing::info!(event = "test_notification", group = group.as_deref(), "a hook was made, and its test notification came");

@@ -572,6 +572,12 @@ impl Bench {
         ended.map(|record| (record.outcome, record.reason.as_ref().map_or_else(String::new, |reason| reason.code.clone()))).collect()
     }
 
+    /// How the action ended, by each letter.
+    pub fn letter_outcomes(&self) -> Vec<&str> {
+        let outcome = |letter: &'_ DeadLetter| letter.attributes.iter().position(|(name, _)| *name == "EnrolldOutcome");
+        self.letters.iter().filter_map(|letter| Some(letter.attributes[outcome(letter)?].1.as_str())).collect()
+    }
+
     pub fn now(&self) -> u64 {
         self.now
     }
