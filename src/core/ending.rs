@@ -312,6 +312,9 @@ impl Core {
             Some(ending) => (ending.outcome, ending.reason.clone()),
             None => (Outcome::Released, None),
         };
+        if outcome.is_final() {
+            self.broken_runs.forget(&action.message);
+        }
         let record = Record {
             subject: action.subject(),
             message: action.message.clone(),
@@ -346,17 +349,17 @@ impl Core {
         }
     }
 
-    /// Our own mistake: a call or a step panicked. The message is given back with a growing delay; after too many such runs, or on
+    /// Our own mistake: a call or a step panicked. The message is given back with a growing delay; after too many such runs here, or on
     /// the last receive that the queue allows, the action ends with a recorded result.
     pub(super) fn internal_error(&mut self, id: ActionId, detail: &str) {
-        let Some(action) = self.actions.get_mut(&id) else { return };
-        let runs = action.receive_count;
+        let Some(action) = self.actions.get(&id) else { return };
+        let runs = self.broken_runs.add(&action.message);
         let last = runs >= self.settings.max_deliveries || self.is_last_receive(id);
         let Some(action) = self.actions.get_mut(&id) else { return };
         let reason = Reason::new("internal_error", detail.chars().take(300).collect::<String>());
         // Nobody sends heartbeats meanwhile: at half the hook's time-out the next would have been due.
         let longest = action.hook.map_or(600_000, |times| (times.heartbeat_ms / 4).min(600_000));
-        let delay = jittered((5_000_u64 << runs.min(7)).min(longest), &mut self.rng);
+        let delay = jittered((5_000_u64 << (runs - 1).min(7)).min(longest), &mut self.rng);
         match &mut action.ending {
             // Its result stands; its messages are deleted whatever else goes wrong.
             _ if action.stage == Stage::Delete => {}
@@ -366,7 +369,8 @@ impl Core {
                 self.ask_at(id, LaneKey::DeadLetter, self.now.mono_ms + delay);
             }
             None if last => self.fail(id, reason),
-            Some(ending) if last && !ending.letter => {
+            // Once: where even that ends in an error, the message is given back until its last receive.
+            Some(ending) if last && !ending.letter && !ending.owed => {
                 ending.disassociate = false;
                 ending.clean = false;
                 ending.clean_certificate = false;

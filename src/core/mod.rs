@@ -23,6 +23,7 @@ mod lane;
 mod leases;
 pub mod observation;
 mod pace;
+mod runs;
 #[cfg(test)]
 pub(crate) mod samples;
 pub mod settings;
@@ -41,6 +42,7 @@ use gate::Gate;
 use lane::{Lane, LaneKey, Ticket, Who};
 use observation::{Gauges, Observation, Step};
 use pace::Pace;
+use runs::BrokenRuns;
 use settings::Settings;
 pub use time::Moment;
 use time::{Timers, ms};
@@ -141,6 +143,8 @@ pub struct Core {
     /// When each route's launches were abandoned for a fault of the route.
     abandons: HashMap<RouteId, VecDeque<u64>>,
     flights: HashMap<CallId, Flight>,
+    /// How many runs of each message ended in an internal error.
+    broken_runs: BrokenRuns,
     queue: Queue,
     timers: Timers<Timer>,
     shutdown: Option<shutdown::Shutdown>,
@@ -172,6 +176,7 @@ impl Core {
             typical_ms: HashMap::new(),
             abandons: HashMap::new(),
             flights: HashMap::new(),
+            broken_runs: BrokenRuns::default(),
             queue: Queue { wanted_polls: 1, ..Queue::default() },
             timers: Timers::default(),
             shutdown: None,
