@@ -7,6 +7,7 @@ mod chaos;
 mod outages;
 mod records;
 mod scopes;
+mod unseen;
 
 use std::time::Duration;
 

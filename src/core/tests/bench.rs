@@ -125,6 +125,12 @@ pub(super) struct Bench {
     /// Which parameters were deleted.
     pub deleted: Vec<String>,
     groups: HashMap<InstanceId, GroupName>,
+    /// Whether Auto Scaling ends an action (a launch by ABANDON) when its heartbeat time-out is over.
+    pub hooks_time_out: bool,
+    /// The actions that it ended so, by instance.
+    pub timed_out: Vec<u32>,
+    /// Open actions, and when each began or was last kept open.
+    kept_at: BTreeMap<LifecycleActionToken, (InstanceId, u64)>,
     /// Breaks calls at random while there is one, with this chance.
     pub chaos: Option<(fastrand::Rng, f64)>,
 }
@@ -178,6 +184,9 @@ impl Bench {
             written: Vec::new(),
             deleted: Vec::new(),
             groups: HashMap::new(),
+            hooks_time_out: false,
+            timed_out: Vec::new(),
+            kept_at: BTreeMap::new(),
             chaos: None,
         }
     }
@@ -197,6 +206,7 @@ impl Bench {
     }
 
     fn send_claim_of(&mut self, claim: &LifecycleAction, wall_ms: u64) -> u64 {
+        self.kept_at.entry(claim.token.clone()).or_insert_with(|| (claim.instance.clone(), self.now));
         let time = jiff::Timestamp::from_millisecond(i64::try_from(wall_ms).unwrap()).unwrap();
         let transition = match claim.transition {
             Transition::Launching => "autoscaling:EC2_INSTANCE_LAUNCHING",
@@ -375,9 +385,24 @@ impl Bench {
         (stored.handle.to_string() == receive).then_some((key, stored))
     }
 
+    /// Ends what was not kept open, as Auto Scaling does.
+    fn time_out_hooks(&mut self) {
+        let timeout = u64::from(self.heartbeat_timeout_s) * 1000;
+        let over: Vec<_> = self.kept_at.iter().filter(|(_, (_, at))| self.now > at + timeout).map(|(token, _)| token.clone()).collect();
+        for token in over {
+            let Some((instance, _)) = self.kept_at.remove(&token) else { continue };
+            self.timed_out.push(number(&instance));
+            self.states.insert(instance, LifecycleState::TerminatingProceed);
+            self.closed_tokens.insert(token);
+        }
+    }
+
     /// What a call brings, with whatever is to go wrong with it.
     fn answer(&mut self, call: Call) -> Answer {
         let operation = call.operation();
+        if self.hooks_time_out {
+            self.time_out_hooks();
+        }
         if take_one(&mut self.panicking, operation) {
             return Answer::Panicked("out of luck".into());
         }
@@ -477,10 +502,16 @@ impl Bench {
             Call::FindWhereabouts { instances, .. } => Answer::Whereabouts(Ok(instances.iter().map(|_| self.whereabouts).collect())),
             Call::Heartbeat { order, .. } => {
                 self.beats.push((number(&order.instance), now));
+                if let Some((_, at)) = self.kept_at.get_mut(&order.token) {
+                    *at = now;
+                }
                 Answer::Action(Ok(if self.closed_tokens.contains(&order.token) { ActionReply::Closed } else { ActionReply::Accepted }))
             }
             Call::Complete { order, .. } if self.closed_tokens.contains(&order.token) => Answer::Action(Ok(ActionReply::Closed)),
-            Call::Complete { order, result, .. } => self.complete(&order.instance, result),
+            Call::Complete { order, result, .. } => {
+                self.kept_at.remove(&order.token);
+                self.complete(&order.instance, result)
+            }
             Call::FetchKeys { wanted, .. } => {
                 let poisoned = |n: u32| self.poisoned_key == Some(n);
                 if wanted.iter().any(|wanted| poisoned(number(&wanted.instance))) {
