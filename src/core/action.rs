@@ -35,6 +35,8 @@ pub(super) enum Stage {
     Disassociate,
     /// The registrar took the order; waiting for how it went.
     Status(Order, StatusToken),
+    /// Failed in this step as many of its route did before it, and held until one of them does not.
+    Parked(Step),
     /// Writing the certificate that the server signed under its parameter.
     Deliver,
     /// Completing the lifecycle action.
@@ -55,6 +57,7 @@ impl Stage {
         match self {
             Self::Verify | Self::Hooks | Self::LookAgain | Self::Whereabouts => Step::Verify,
             Self::Turn => Step::Queue,
+            Self::Parked(step) => *step,
             Self::Key | Self::Output(_) => Step::Key,
             Self::Associate => Step::Associate,
             Self::Disassociate => Step::Disassociate,
@@ -202,6 +205,8 @@ pub(super) struct Action {
     pub ordered_at: u64,
     /// Held past its deadline, since the fault is the route's.
     pub held: bool,
+    /// Held though it failed for good, since all of its route do: what fails again stays so.
+    pub parked: bool,
     /// The last thing that went wrong, for the reason at the deadline.
     pub cause: Option<Box<Failure>>,
     pub ending: Option<Box<Ending>>,
@@ -248,6 +253,7 @@ impl Action {
             reordered: false,
             ordered_at: 0,
             held: false,
+            parked: false,
             cause: None,
             ending: None,
             recorded: false,

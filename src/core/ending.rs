@@ -34,8 +34,8 @@ impl Core {
     /// Decides how an action ends, and begins to end it.
     pub(super) fn end(&mut self, id: ActionId, ending: Ending) {
         let now = self.now.mono_ms;
+        self.unhold(id);
         let Some(action) = self.actions.get_mut(&id) else { return };
-        self.held -= u32::from(std::mem::take(&mut action.held));
         let timeout = action.route.map(|route| ms(self.settings.route(route).timeout));
         // A failed launch has its own time for being taken off again; a termination's is its budget.
         let deadline = match timeout {
@@ -50,11 +50,17 @@ impl Core {
     /// The registrar reported success for this node and this key: the launch goes into service.
     pub(super) fn end_enrolled(&mut self, id: ActionId) {
         let clean = self.cleans_after_success(id);
+        if let Some(route) = self.route_of(id) {
+            self.route_works(route);
+        }
         self.end(id, Ending { complete: Some(ActionResult::Continue), clean, ..Ending::new(Outcome::Enrolled) });
     }
 
-    /// An action failed for good.
+    /// An action failed for good. A launch whose route's others all failed alike is held.
     pub(super) fn fail(&mut self, id: ActionId, reason: Reason) {
+        if self.park_rather_than_abandon(id, &reason) {
+            return;
+        }
         let Some(action) = self.actions.get(&id) else { return };
         let Some(route) = action.route else { return self.end(id, super::admission::undeliverable(&reason.code, reason.detail)) };
         if !action.is_launch() {
@@ -276,6 +282,7 @@ impl Core {
         self.pass_turn(id);
         self.stop_heartbeats(id);
         self.set_deadline(id, None);
+        self.unhold(id);
         let Some(mut action) = self.actions.remove(&id) else { return };
         self.timers.set(Timer::Stage(id), &mut action.wake_at, None);
         if action.renewing
@@ -283,7 +290,6 @@ impl Core {
         {
             gate.renewing = gate.renewing.saturating_sub(1);
         }
-        self.held -= u32::from(action.held);
         if let Some(step) = action.steps.last() {
             self.by_step[step.step as usize] -= 1;
         }

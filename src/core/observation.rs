@@ -300,8 +300,8 @@ pub struct Gauges {
     pub messages: u32,
     /// Calls in flight, long polls aside.
     pub calls: u32,
-    /// Launches held for a fault of their route.
-    pub held: u32,
+    /// Launches held for a fault of their route, by [`RouteId`].
+    pub held: Vec<u32>,
     /// Whether the queue answered the last time it was asked.
     pub queue_answers: bool,
 }

@@ -7,6 +7,7 @@ mod chaos;
 mod outages;
 mod records;
 mod scopes;
+mod storms;
 mod unseen;
 
 use std::time::Duration;

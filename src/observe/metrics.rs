@@ -16,7 +16,8 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
-use crate::core::observation::{Gauges, Record, Step};
+use super::held::{Held, HeldPage};
+use crate::core::observation::{Gauges, Reason, Record, Step};
 
 /// From a quick enrolment to the longest a hook may last: seconds.
 const LONG: [f64; 14] = [0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 7200.0];
@@ -77,7 +78,7 @@ pub struct Metrics {
     step_seconds: Family<StepLabel, Histogram, fn() -> Histogram>,
     open: Family<StepLabel, Gauge>,
     messages: Gauge,
-    launches_held: Gauge,
+    launches_held: Family<RouteLabel, Gauge>,
     calls: Family<CallLabels, Counter>,
     call_seconds: Family<OperationLabel, Histogram, fn() -> Histogram>,
     calls_in_flight: Gauge,
@@ -89,6 +90,7 @@ pub struct Metrics {
     server_held: Family<RouteLabel, Gauge>,
     security: Family<CodeLabel, Counter>,
     audit_failures: Counter,
+    held: Held,
     words: Mutex<HashSet<String>>,
 }
 
@@ -111,7 +113,7 @@ impl Metrics {
             step_seconds: Family::new_with_constructor(long),
             open: Family::default(),
             messages: Gauge::default(),
-            launches_held: Gauge::default(),
+            launches_held: Family::default(),
             calls: Family::default(),
             call_seconds: Family::new_with_constructor(short),
             calls_in_flight: Gauge::default(),
@@ -123,6 +125,7 @@ impl Metrics {
             server_held: Family::default(),
             security: Family::default(),
             audit_failures: Counter::default(),
+            held: Held::default(),
             words: Mutex::default(),
         };
         metrics.register();
@@ -136,7 +139,7 @@ impl Metrics {
         r.register("step_seconds", "Time in each step, all its attempts together", self.step_seconds.clone());
         r.register("actions_open", "Actions in hand, by the step they are in", self.open.clone());
         r.register("messages_held", "Messages in hand, duplicates included", self.messages.clone());
-        r.register("launches_held", "Launches held at their deadline for a fault of their route", self.launches_held.clone());
+        r.register("launches_held", "Launches held rather than abandoned for a fault of their route, by route", self.launches_held.clone());
         r.register("calls", "API calls that were answered or failed, by operation and outcome", self.calls.clone());
         r.register("call_seconds", "Time of an API call", self.call_seconds.clone());
         r.register("calls_in_flight", "API calls under way, long polls aside", self.calls_in_flight.clone());
@@ -207,12 +210,26 @@ impl Metrics {
         }
     }
 
+    /// Which launches are held, and why.
+    #[must_use]
+    pub fn held(&self) -> HeldPage {
+        self.held.page()
+    }
+
+    pub(super) fn held_because(&self, route: &str, reason: &Reason) {
+        self.held.because(route, reason);
+    }
+
+    pub(super) fn launches_held(&self, route: &str, launches: u32) {
+        self.held.count(route, launches);
+        self.launches_held.get_or_create(&RouteLabel { route: route.into() }).set(i64::from(launches));
+    }
+
     pub(super) fn gauges(&self, gauges: &Gauges) {
         for (step, open) in Step::ALL.iter().zip(gauges.by_step) {
             self.open.get_or_create(&StepLabel { step: step.as_str() }).set(i64::from(open));
         }
         self.messages.set(i64::from(gauges.messages));
-        self.launches_held.set(i64::from(gauges.held));
         self.calls_in_flight.set(i64::from(gauges.calls));
     }
 
@@ -243,14 +260,15 @@ mod tests {
         let metrics = Metrics::new();
         metrics.received(3);
         metrics.call_done("ReceiveMessage", "ok", Duration::from_millis(7));
-        metrics.gauges(&Gauges { messages: 2, held: 1, calls: 4, ..Gauges::default() });
+        metrics.gauges(&Gauges { messages: 2, calls: 4, ..Gauges::default() });
         metrics.server_held("web", true);
+        metrics.launches_held("web", 1);
         let page = metrics.text();
         for line in [
             "enrolld_received_total 3",
             "enrolld_calls_total{operation=\"ReceiveMessage\",outcome=\"ok\"} 1",
             "enrolld_messages_held 2",
-            "enrolld_launches_held 1",
+            "enrolld_launches_held{route=\"web\"} 1",
             "enrolld_calls_in_flight 4",
             "enrolld_actions_open{step=\"verify\"} 0",
             "enrolld_server_held{route=\"web\"} 1",

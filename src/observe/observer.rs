@@ -143,6 +143,7 @@ impl Observer {
         };
         for route in &observer.routes {
             observer.metrics.server_held(&route.name, false);
+            observer.metrics.launches_held(&route.name, 0);
         }
         Ok(observer)
     }
@@ -181,6 +182,9 @@ impl Observer {
             Observation::Retrying { .. } => self.retrying(observation),
             Observation::ServerHeld { .. } | Observation::ServerReady { .. } => self.server(observation),
             Observation::LaunchHeld { subject, reason } => {
+                if let Some(route) = subject.route.and_then(|route| self.name(route)) {
+                    self.metrics.held_because(route, reason);
+                }
                 let (code, detail) = (printable(&reason.code), printable(&reason.detail));
                 about!(
                     error,
@@ -235,6 +239,9 @@ impl Observer {
 
     /// How much is in hand now.
     pub fn gauges(&self, gauges: &Gauges) {
+        for (route, held) in self.routes.iter().zip(&gauges.held) {
+            self.metrics.launches_held(&route.name, *held);
+        }
         self.metrics.gauges(gauges);
     }
 
@@ -246,7 +253,7 @@ impl Observer {
             event = "alive",
             open = gauges.by_step.iter().sum::<u32>(),
             messages = gauges.messages,
-            held = gauges.held,
+            held = gauges.held.iter().sum::<u32>(),
             calls = gauges.calls,
             queue_answers = gauges.queue_answers,
             enrolled = since(&self.since_alive.enrolled),

@@ -103,7 +103,7 @@ impl OpsWorksCm {
                 // The service gives no reason; how the server is may be one.
                 let state = match self.server_health().await {
                     Ok(Health::Ready) => "HEALTHY".to_owned(),
-                    Ok(Health::NotReady(state)) => state,
+                    Ok(Health::NotReady(state) | Health::Dead(state)) => state,
                     Err(failure) => format!("not to be learnt ({})", failure.code),
                 };
                 RegistrationStatus::Failed(format!("the server reported FAILED, without a reason; it is {state}"))
@@ -130,6 +130,7 @@ impl OpsWorksCm {
                 match self.server_health().await {
                     Ok(Health::Ready) => Ok(Registration::Done),
                     Ok(Health::NotReady(state)) => Err(Failure::new(Class::NotReady, failure.code, format!("the server is {state}"))),
+                    Ok(Health::Dead(state)) => Err(Failure::new(Class::RouteFault, failure.code, format!("the server is {state}"))),
                     Err(_) => Err(failure),
                 }
             }
@@ -144,6 +145,10 @@ impl OpsWorksCm {
         let server = server.ok_or_else(|| Failure::new(Class::RouteFault, "no_server", "DescribeServers lists no such server"))?;
         Ok(match server.status {
             Some(ServerStatus::Healthy) => Health::Ready,
+            // No maintenance ends in these: somebody has to mend the server, or to name another.
+            Some(dead @ (ServerStatus::Failed | ServerStatus::Terminated | ServerStatus::Deleting)) => {
+                Health::Dead(dead.as_str().to_owned())
+            }
             Some(other) => Health::NotReady(detail(other.as_str())),
             None => Health::NotReady("no status".into()),
         })

@@ -477,7 +477,10 @@ impl Fleet {
         let idle = |worker: &Worker| {
             worker.core.as_ref().is_some_and(|core| {
                 let gauges = core.gauges();
-                gauges.messages == 0 && gauges.calls == 0 && gauges.held == 0 && gauges.by_step.iter().all(|count| *count == 0)
+                gauges.messages == 0
+                    && gauges.calls == 0
+                    && gauges.held.iter().all(|held| *held == 0)
+                    && gauges.by_step.iter().all(|count| *count == 0)
             })
         };
         script_is_over

@@ -113,7 +113,7 @@ fn no_series_names_an_instance_or_a_group() {
 #[test]
 fn the_alive_line_counts_what_happened_since_the_last() {
     let observer = observer(AuditTarget::Off);
-    let gauges = Gauges { by_step: [1, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0], held: 5, ..Gauges::default() };
+    let gauges = Gauges { by_step: [1, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0], held: vec![5], ..Gauges::default() };
     let lines = lines(|| {
         observer.observe(NOW_MS, &Observation::Ended(Box::new(record(Outcome::Abandoned))));
         observer.alive(&gauges);
