@@ -6,7 +6,7 @@ use aws_sdk_opsworkscm::Client;
 use aws_sdk_opsworkscm::types::{EngineAttribute, NodeAssociationStatus, ServerStatus};
 
 use super::{Registrar, Reply, without_key};
-use crate::aws::{detail, from_sdk, shared_class};
+use crate::aws::{detail, from_sdk, further, shared_class};
 use crate::core::call::NodeOrder;
 use crate::facts::{Certificate, Health, KeyMaterial, ListMark, NodeList, Registration, RegistrationStatus, StatusToken};
 use crate::retry::{Class, Failure};
@@ -101,7 +101,7 @@ impl OpsWorksCm {
             },
             Some(NodeAssociationStatus::Failed) => {
                 // The service gives no reason; how the server is may be one.
-                let state = match self.server_health().await {
+                let state = match further("CheckHealth", self.server_health()).await {
                     Ok(Health::Ready) => "HEALTHY".to_owned(),
                     Ok(Health::NotReady(state) | Health::Dead(state)) => state,
                     Err(failure) => format!("not to be learnt ({})", failure.code),
@@ -127,7 +127,7 @@ impl OpsWorksCm {
             // one missing node must not be taken for a fault that stops everybody's.
             Err(error) if error.as_service_error().is_some_and(|error| error.is_resource_not_found_exception()) => {
                 let failure = from_sdk(&error, classify);
-                match self.server_health().await {
+                match further("CheckHealth", self.server_health()).await {
                     Ok(Health::Ready) => Ok(Registration::Done),
                     Ok(Health::NotReady(state)) => Err(Failure::new(Class::NotReady, failure.code, format!("the server is {state}"))),
                     Ok(Health::Dead(state)) => Err(Failure::new(Class::RouteFault, failure.code, format!("the server is {state}"))),

@@ -10,6 +10,7 @@
 //! the same calls at the same times.
 
 mod invariants;
+mod outage;
 mod plan;
 mod run;
 mod stage;
