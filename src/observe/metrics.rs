@@ -9,16 +9,19 @@ use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Metric, Registry};
 
 use super::held::{Held, HeldPage};
 use crate::core::observation::{Gauges, Reason, Record, Step};
 
+/// What the name of each begins with.
+const PREFIX: &str = "enrolld";
 /// From a quick enrolment to the longest a hook may last: seconds.
 const LONG: [f64; 14] = [0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 7200.0];
 /// One call: seconds.
@@ -73,6 +76,7 @@ struct CodeLabel {
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    described: Vec<(String, String)>,
     actions: Family<ActionLabels, Counter>,
     action_seconds: Family<TransitionLabel, Histogram, fn() -> Histogram>,
     step_seconds: Family<StepLabel, Histogram, fn() -> Histogram>,
@@ -107,7 +111,8 @@ impl Metrics {
         let long: fn() -> Histogram = || Histogram::new(LONG);
         let short: fn() -> Histogram = || Histogram::new(SHORT);
         let mut metrics = Self {
-            registry: Registry::with_prefix("enrolld"),
+            registry: Registry::with_prefix(PREFIX),
+            described: Vec::new(),
             actions: Family::default(),
             action_seconds: Family::new_with_constructor(long),
             step_seconds: Family::new_with_constructor(long),
@@ -133,25 +138,42 @@ impl Metrics {
     }
 
     fn register(&mut self) {
-        let r = &mut self.registry;
-        r.register("actions", "Lifecycle actions and other messages that ended, by transition and outcome", self.actions.clone());
-        r.register("action_seconds", "From when a message was taken up to its end", self.action_seconds.clone());
-        r.register("step_seconds", "Time in each step, all its attempts together", self.step_seconds.clone());
-        r.register("actions_open", "Actions in hand, by the step they are in", self.open.clone());
-        r.register("messages_held", "Messages in hand, duplicates included", self.messages.clone());
-        r.register("launches_held", "Launches held rather than abandoned for a fault of their route, by route", self.launches_held.clone());
-        r.register("calls", "API calls that were answered or failed, by operation and outcome", self.calls.clone());
-        r.register("call_seconds", "Time of an API call", self.call_seconds.clone());
-        r.register("calls_in_flight", "API calls under way, long polls aside", self.calls_in_flight.clone());
-        r.register("queue_lag_seconds", "From when a message was sent to when it was taken up", self.queue_lag.clone());
-        r.register("received", "Messages received, redeliveries included", self.received.clone());
-        r.register("duplicates", "Messages that repeated one in hand", self.duplicates.clone());
-        r.register("dead_letters", "Messages written to the dead-letter queue, by reason", self.dead_letters.clone());
-        r.register("retries", "Calls for an action that failed and are made again", self.retries.clone());
-        r.register("server_held", "1 while a route's server takes no orders", self.server_held.clone());
-        r.register("security_events", "Events that somebody should look at", self.security.clone());
-        r.register("audit_failures", "Audit lines that could not be written", self.audit_failures.clone());
-        r.register("build", "The version that runs", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
+        self.add("actions", "Lifecycle actions and other messages that ended, by transition and outcome", self.actions.clone());
+        self.add("action_seconds", "From when a message was taken up to its end", self.action_seconds.clone());
+        self.add("step_seconds", "Time in each step, all its attempts together", self.step_seconds.clone());
+        self.add("actions_open", "Actions in hand, by the step they are in", self.open.clone());
+        self.add("messages_held", "Messages in hand, duplicates included", self.messages.clone());
+        self.add("launches_held", "Launches held rather than abandoned for a fault of their route, by route", self.launches_held.clone());
+        self.add("calls", "API calls that were answered or failed, by operation and outcome", self.calls.clone());
+        self.add("call_seconds", "Time of an API call", self.call_seconds.clone());
+        self.add("calls_in_flight", "API calls under way, long polls aside", self.calls_in_flight.clone());
+        self.add("queue_lag_seconds", "From when a message was sent to when it was taken up", self.queue_lag.clone());
+        self.add("received", "Messages received, redeliveries included", self.received.clone());
+        self.add("duplicates", "Messages that repeated one in hand", self.duplicates.clone());
+        self.add("dead_letters", "Messages written to the dead-letter queue, by reason", self.dead_letters.clone());
+        self.add("retries", "Calls for an action that failed and are made again", self.retries.clone());
+        self.add("server_held", "1 while a route's server takes no orders", self.server_held.clone());
+        self.add("security_events", "Events that somebody should look at", self.security.clone());
+        self.add("audit_failures", "Audit lines that could not be written", self.audit_failures.clone());
+        self.add("build", "The version that runs", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
+    }
+
+    fn add(&mut self, name: &str, help: &str, metric: impl Metric) {
+        // As OpenMetrics has it: what is sampled bears the suffix, what is declared does not.
+        let kind = metric.metric_type();
+        let suffix = match kind {
+            MetricType::Counter => "_total",
+            MetricType::Info => "_info",
+            _ => "",
+        };
+        self.described.push((format!("{PREFIX}_{name}{suffix}"), kind.as_str().to_owned()));
+        self.registry.register(name, help, metric);
+    }
+
+    /// Each metric that there is, as it is sampled, with its type; also those of which there is no series yet.
+    #[must_use]
+    pub fn described(&self) -> &[(String, String)] {
+        &self.described
     }
 
     /// All of them in the text form of OpenMetrics.
