@@ -259,6 +259,8 @@ pub enum Health {
     Ready,
     /// It does not now; its own word for why, such as `UNDER_MAINTENANCE`.
     NotReady(String),
+    /// It will not until somebody mends it; its own word for why, such as `FAILED`.
+    Dead(String),
 }
 
 /// Where a list of nodes goes on.

@@ -1,5 +1,6 @@
 //! What the documentation shows is taken by the reader of configurations, so that it cannot be true of last week only.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
@@ -49,5 +50,26 @@ fn every_page_that_the_documentation_links_is_there() {
                 assert!(root.join(link).exists(), "{page} links {link}, which is not there");
             }
         }
+    }
+}
+
+#[test]
+fn every_metric_stands_in_its_page_and_the_page_names_no_other() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("docs/metrics.md")).expect("the page is there");
+    let rows = page.lines().filter(|line| line.starts_with("| `enrolld_"));
+    let documented: BTreeMap<String, String> = rows
+        .map(|row| {
+            let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+            assert!(cells.len() == 6 && cells[4].len() > 10, "{row}");
+            (cells[1].trim_matches('`').to_owned(), cells[2].to_owned())
+        })
+        .collect();
+    let exposed: BTreeMap<String, String> = enrolld::observe::Metrics::new().described().iter().cloned().collect();
+    assert!(exposed.len() > 10, "{exposed:?}");
+    assert_eq!(documented, exposed, "docs/metrics.md against what the worker exposes");
+    // What the alerts ask for is there, too.
+    for word in page.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).filter(|word| word.starts_with("enrolld_")) {
+        assert!(exposed.contains_key(word), "docs/metrics.md names {word}, which is not exposed");
     }
 }

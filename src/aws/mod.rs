@@ -6,10 +6,12 @@
 mod endpoints;
 mod failure;
 mod fixed;
+mod further;
 mod http;
 
 pub use endpoints::{EndpointError, check_endpoint};
 pub use failure::{Classify, detail, from_sdk, from_service, shared_class};
+pub use further::{FurtherCall, counting, further};
 
 use std::time::Duration;
 

@@ -2,6 +2,7 @@
 
 mod fleet;
 mod groups;
+mod held;
 mod hooks;
 mod keys;
 mod queue;
@@ -21,7 +22,8 @@ use crate::config::{self, Config, Problems};
 /// Say what is wrong with a configuration, here and in AWS
 ///
 /// Reads the file and says everything that is wrong with it at once, each with file, line, column, key and what would be right. Then asks AWS
-/// whether what the file names is there and fit for it, a line each. Nothing is changed in AWS: a right to write is tried only in a form that
+/// whether what the file names is there and fit for it, a line each; and the worker that listens where the file says, if one does, which launches it
+/// holds for a fault of their route. Nothing is changed in AWS: a right to write is tried only in a form that
 /// cannot succeed, and what cannot be tried in such a form is said to be not tested.
 ///
 /// Exits with 0 when nothing failed, with 1 when something did, and with 2 when the file itself cannot be used.
@@ -82,6 +84,9 @@ pub async fn run(args: CheckArgs) -> Result<ExitCode, CommandError> {
         report.not_tested("AWS", "it is asked once the files can be used");
     } else {
         ask(&config, &mut report).await;
+    }
+    if !args.offline {
+        held::check(&config, &mut report).await;
     }
     match args.output {
         Output::Text => println!("{report}"),

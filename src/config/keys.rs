@@ -83,7 +83,7 @@ pub const TOP: &[Key] = &[
         "max_deliveries",
         NUMBER,
         "10",
-        "Runs of one message that may end in an internal error before it is ended with a recorded result, 1 to 980.",
+        "Runs of one message that may end in an internal error of this worker before it is ended with a recorded result, 1 to 980. What else gives a message back (a crash, a shutdown) does not count. Each worker counts its own; across all of them the queue's `maxReceiveCount` is the limit.",
     ),
     usual(
         "patience",
@@ -116,7 +116,12 @@ pub const TOP: &[Key] = &[
         "The first wait after a fault of the route (no such server, access denied), which a person must mend.",
     ),
     usual("route_fault_max", SPAN, "5m", "The longest such wait."),
-    usual("listen", "address:port or `off`", "127.0.0.1:9464", "Where `/livez`, `/readyz` and `/metrics` are served."),
+    usual(
+        "listen",
+        "address:port or `off`",
+        "127.0.0.1:9464",
+        "Where `/livez`, `/readyz`, `/metrics` and `/held` are served. `enrolld check` asks there which launches are held.",
+    ),
     usual("log", TEXT, "info", "What is logged: a level, or a filter such as `info,enrolld=debug`."),
     usual("log_format", "`auto`, `human` or `json`", "auto", "`auto` is human on a terminal and JSON elsewhere."),
     usual(
@@ -195,7 +200,7 @@ pub const ROUTE: &[Key] = &[
         "max_abandons",
         NUMBER,
         "5",
-        "Launches abandoned for a fault of the route within `abandon_window`, per worker, before further ones are held until the fault is mended.",
+        "Launches abandoned for a fault of the route within `abandon_window`, per worker, before further ones are held until the fault is mended; also launches that fail for one and the same reason, one after the other.",
     ),
     usual("abandon_window", SPAN, "10m", "The window of `max_abandons`."),
     usual(

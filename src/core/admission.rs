@@ -258,6 +258,7 @@ impl Core {
         let ahead = turn.front().copied();
         turn.push_back(id);
         self.set_deadline(id, Some(deadline));
+        self.keep_open_unseen(id);
         self.begin_verify(id);
         if let Some(ahead) = ahead {
             self.nudge(ahead);

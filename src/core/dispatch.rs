@@ -139,6 +139,9 @@ impl Core {
         let scarce = self.calls_in_flight() as usize * 2 >= self.settings.max_calls;
         let most = self.batch_of(key);
         let Some(lane) = self.lanes.get(&key) else { return false };
+        if lane.on_trial && lane.in_flight > 0 {
+            return false;
+        }
         if lane.ready.is_empty() || lane.blocked_until > now || self.pace_at(key) > now {
             return false;
         }

@@ -393,6 +393,7 @@ impl Core {
         let failure = match answer {
             Ok(Health::Ready) => return,
             Ok(Health::NotReady(state)) => Failure::new(Class::NotReady, "not_ready", format!("the server says it is {state}")),
+            Ok(Health::Dead(state)) => Failure::new(Class::RouteFault, "dead_server", format!("the server says it is {state}")),
             // We may not be allowed to ask; then the trial itself tells.
             Err(failure) if matches!(failure.class, Class::RouteFault | Class::Final) => return,
             Err(failure) => Failure { class: Class::NotReady, ..failure },

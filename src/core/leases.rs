@@ -105,7 +105,8 @@ impl Core {
     pub(super) fn release(&mut self, id: ActionId, delay: Duration) {
         let Some(action) = self.actions.get(&id) else { return };
         let left = action.ending.as_ref().is_some_and(|ending| ending.outcome == Outcome::LeftInQueue);
-        if matches!(action.stage, Stage::DeadLetter | Stage::Delete) && !left {
+        // Before the completion the next run can still find out all that there is to write.
+        if (action.stage == Stage::Delete || (action.stage == Stage::DeadLetter && !action.is_to_complete())) && !left {
             return;
         }
         if !left && self.is_last_receive(id) && self.dead_letter_url().is_some() {

@@ -27,7 +27,7 @@ pub struct Settings {
     pub grace: Duration,
     /// The longest a call can take, all its parts included; after that it has failed.
     pub call_timeout: Duration,
-    /// How many runs of one message may end in an internal error before it is ended with a recorded result.
+    /// How many runs of one message may end in an internal error of this worker before it is ended with a recorded result.
     pub max_deliveries: u32,
     /// How long a claim that cannot be true as it stands is looked at again before it is dead-lettered.
     pub patience: Duration,

@@ -5,8 +5,11 @@ mod broken;
 mod certificates;
 mod chaos;
 mod outages;
+mod records;
 mod repeated;
 mod scopes;
+mod storms;
+mod unseen;
 
 use std::time::Duration;
 

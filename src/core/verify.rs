@@ -41,7 +41,9 @@ impl Core {
             return;
         }
         action.verified_at = None;
-        if matches!(action.stage, Stage::Key | Stage::Output(_)) || (action.stage == Stage::Associate && !action.ordering) {
+        if matches!(action.stage, Stage::Key | Stage::Output(_) | Stage::Parked(_))
+            || (action.stage == Stage::Associate && !action.ordering)
+        {
             self.begin_verify(id);
         }
     }

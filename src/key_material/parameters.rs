@@ -10,7 +10,7 @@ use super::check::{self, Engine};
 use super::errors::classify;
 use super::history::{self, Version};
 use super::owner::OwnerRole;
-use crate::aws::from_sdk;
+use crate::aws::{from_sdk, further};
 use crate::core::call::{BatchAnswer, KeyWanted};
 use crate::facts::{Certificate, KeyAnswer};
 use crate::names::ParameterName;
@@ -58,11 +58,16 @@ pub(super) async fn fetch_owned(client: &Client, engine: &Engine, owner: &OwnerR
     let mut next_token = None;
     for _ in 0..MOST_PAGES {
         let request = client.get_parameter_history().name(name.as_str()).with_decryption(true).max_results(PAGE);
-        let output = match request.set_next_token(next_token).send().await {
-            Ok(output) => output,
-            Err(error) if error.as_service_error().is_some_and(|error| error.is_parameter_not_found()) => return Ok(KeyAnswer::Absent),
-            Err(error) => return Err(from_sdk(&error, classify)),
+        let first = next_token.is_none();
+        let asked = async {
+            match request.set_next_token(next_token).send().await {
+                Ok(output) => Ok(Some(output)),
+                Err(error) if error.as_service_error().is_some_and(|error| error.is_parameter_not_found()) => Ok(None),
+                Err(error) => Err(from_sdk(&error, classify)),
+            }
         };
+        let answer = if first { asked.await? } else { further("GetParameterHistory", asked).await? };
+        let Some(output) = answer else { return Ok(KeyAnswer::Absent) };
         versions.extend(output.parameters.unwrap_or_default().into_iter().map(Version::from));
         next_token = output.next_token.filter(|token| !token.is_empty());
         if next_token.is_none() {

@@ -5,6 +5,7 @@
 
 pub mod audit;
 mod health;
+mod held;
 pub mod listener;
 pub mod logs;
 mod metrics;
@@ -13,6 +14,7 @@ mod sink;
 pub(crate) mod text;
 
 pub use health::Health;
+pub use held::{HeldPage, HeldRoute};
 pub use metrics::Metrics;
 pub use observer::{Observer, ObserverSettings, RouteNames};
 pub use sink::Sink;

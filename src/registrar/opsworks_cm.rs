@@ -6,7 +6,7 @@ use aws_sdk_opsworkscm::Client;
 use aws_sdk_opsworkscm::types::{EngineAttribute, NodeAssociationStatus, ServerStatus};
 
 use super::{Registrar, Reply, without_key};
-use crate::aws::{detail, from_sdk, shared_class};
+use crate::aws::{detail, from_sdk, further, shared_class};
 use crate::core::call::NodeOrder;
 use crate::facts::{Certificate, Health, KeyMaterial, ListMark, NodeList, Registration, RegistrationStatus, StatusToken};
 use crate::retry::{Class, Failure};
@@ -101,9 +101,9 @@ impl OpsWorksCm {
             },
             Some(NodeAssociationStatus::Failed) => {
                 // The service gives no reason; how the server is may be one.
-                let state = match self.server_health().await {
+                let state = match further("CheckHealth", self.server_health()).await {
                     Ok(Health::Ready) => "HEALTHY".to_owned(),
-                    Ok(Health::NotReady(state)) => state,
+                    Ok(Health::NotReady(state) | Health::Dead(state)) => state,
                     Err(failure) => format!("not to be learnt ({})", failure.code),
                 };
                 RegistrationStatus::Failed(format!("the server reported FAILED, without a reason; it is {state}"))
@@ -127,9 +127,10 @@ impl OpsWorksCm {
             // one missing node must not be taken for a fault that stops everybody's.
             Err(error) if error.as_service_error().is_some_and(|error| error.is_resource_not_found_exception()) => {
                 let failure = from_sdk(&error, classify);
-                match self.server_health().await {
+                match further("CheckHealth", self.server_health()).await {
                     Ok(Health::Ready) => Ok(Registration::Done),
                     Ok(Health::NotReady(state)) => Err(Failure::new(Class::NotReady, failure.code, format!("the server is {state}"))),
+                    Ok(Health::Dead(state)) => Err(Failure::new(Class::RouteFault, failure.code, format!("the server is {state}"))),
                     Err(_) => Err(failure),
                 }
             }
@@ -144,6 +145,10 @@ impl OpsWorksCm {
         let server = server.ok_or_else(|| Failure::new(Class::RouteFault, "no_server", "DescribeServers lists no such server"))?;
         Ok(match server.status {
             Some(ServerStatus::Healthy) => Health::Ready,
+            // No maintenance ends in these: somebody has to mend the server, or to name another.
+            Some(dead @ (ServerStatus::Failed | ServerStatus::Terminated | ServerStatus::Deleting)) => {
+                Health::Dead(dead.as_str().to_owned())
+            }
             Some(other) => Health::NotReady(detail(other.as_str())),
             None => Health::NotReady("no status".into()),
         })

@@ -280,7 +280,7 @@ impl PuppetCa {
         }
         match self.running().await {
             Ok(Health::NotReady(state)) => Failure::new(Class::NotReady, failure.code, format!("the server is {state}")),
-            Ok(Health::Ready) | Err(_) => failure,
+            Ok(Health::Ready | Health::Dead(_)) | Err(_) => failure,
         }
     }
 

@@ -166,6 +166,11 @@ impl Judge<'_> {
             if !fine && !buried {
                 broken.push(format!("a message was deleted too early: {body}"));
             }
+            let decoded = event::decode(body);
+            let of = if let Ok(Notification::Action(claim)) = &decoded { claim.token.as_str() } else { message.as_str() };
+            if !self.fleet.records.get(of).is_some_and(|records| records.iter().any(|(recorded, _)| recorded <= at)) {
+                broken.push(format!("a message was deleted without a record of its result: {body}"));
+            }
         }
         self.broken.append(&mut broken);
     }

@@ -147,6 +147,8 @@ pub struct Fleet {
     pub fates: BTreeMap<Fate, u64>,
     pub outcomes: BTreeMap<&'static str, u64>,
     pub reasons: BTreeMap<String, u64>,
+    /// The results that were recorded, by lifecycle action token, or by message where that was no action: when, and which.
+    pub records: HashMap<String, Vec<(u64, Outcome)>>,
     pub deeds: BTreeMap<&'static str, u64>,
     pub maintenance: Vec<(usize, u64, u64)>,
     pub knocks: Vec<Knock>,
@@ -214,6 +216,7 @@ impl Fleet {
             fates: BTreeMap::new(),
             outcomes: BTreeMap::new(),
             reasons: BTreeMap::new(),
+            records: HashMap::new(),
             deeds: BTreeMap::new(),
             maintenance: Vec::new(),
             knocks: Vec::new(),
@@ -457,6 +460,11 @@ impl Fleet {
     fn note(&mut self, number: usize, observation: Observation) {
         if let Observation::Ended(record) = &observation {
             *self.outcomes.entry(record.outcome.as_str()).or_default() += 1;
+            if record.outcome.is_final() {
+                let token = record.subject.as_ref().map(|subject| subject.action.token.as_str());
+                let of = token.unwrap_or(record.message.as_str()).to_owned();
+                self.records.entry(of).or_default().push((self.now, record.outcome));
+            }
             if let Some(reason) = &record.reason {
                 *self.reasons.entry(format!("{}: {}", record.outcome.as_str(), reason.code)).or_default() += 1;
             }
@@ -519,7 +527,10 @@ impl Fleet {
         let idle = |worker: &Worker| {
             worker.core.as_ref().is_some_and(|core| {
                 let gauges = core.gauges();
-                gauges.messages == 0 && gauges.calls == 0 && gauges.held == 0 && gauges.by_step.iter().all(|count| *count == 0)
+                gauges.messages == 0
+                    && gauges.calls == 0
+                    && gauges.held.iter().all(|held| *held == 0)
+                    && gauges.by_step.iter().all(|count| *count == 0)
             })
         };
         script_is_over

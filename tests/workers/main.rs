@@ -11,6 +11,7 @@
 
 mod alive;
 mod invariants;
+mod outage;
 mod plan;
 mod run;
 mod stage;

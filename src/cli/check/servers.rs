@@ -80,6 +80,13 @@ fn said(about: &str, health: Health, report: &mut Report) {
             format!("it is {state}, and takes no orders now"),
             "wait for its maintenance or backup to end, or mend it; until then launches wait for it",
         ),
+        Health::Dead(state) => {
+            report.fail(
+                about,
+                format!("it is {state}, and will take no orders"),
+                "mend it, or name another server; until then launches are held",
+            );
+        }
     }
 }
 

@@ -95,6 +95,8 @@ pub(super) struct Bench {
     pub completions: Vec<(u32, ActionResult)>,
     pub letters: Vec<DeadLetter>,
     pub server: Result<(), Failure>,
+    /// What the server says of its health, where that does not follow from `server`.
+    pub health: Option<Health>,
     pub keys: HashMap<u32, KeyAnswer>,
     pub poisoned_key: Option<u32>,
     pub whereabouts: Whereabouts,
@@ -136,6 +138,12 @@ pub(super) struct Bench {
     /// Which parameters were deleted.
     pub deleted: Vec<String>,
     groups: HashMap<InstanceId, GroupName>,
+    /// Whether Auto Scaling ends an action (a launch by ABANDON) when its heartbeat time-out is over.
+    pub hooks_time_out: bool,
+    /// The actions that it ended so, by instance.
+    pub timed_out: Vec<u32>,
+    /// Open actions, and when each began or was last kept open.
+    kept_at: BTreeMap<LifecycleActionToken, (InstanceId, u64)>,
     /// Breaks calls at random while there is one, with this chance.
     pub chaos: Option<(fastrand::Rng, f64)>,
 }
@@ -163,6 +171,7 @@ impl Bench {
             completions: Vec::new(),
             letters: Vec::new(),
             server: Ok(()),
+            health: None,
             keys: HashMap::new(),
             poisoned_key: None,
             whereabouts: Whereabouts::Unproven,
@@ -190,6 +199,9 @@ impl Bench {
             written: Vec::new(),
             deleted: Vec::new(),
             groups: HashMap::new(),
+            hooks_time_out: false,
+            timed_out: Vec::new(),
+            kept_at: BTreeMap::new(),
             chaos: None,
         }
     }
@@ -209,6 +221,7 @@ impl Bench {
     }
 
     fn send_claim_of(&mut self, claim: &LifecycleAction, wall_ms: u64) -> u64 {
+        self.kept_at.entry(claim.token.clone()).or_insert_with(|| (claim.instance.clone(), self.now));
         let time = jiff::Timestamp::from_millisecond(i64::try_from(wall_ms).unwrap()).unwrap();
         let transition = match claim.transition {
             Transition::Launching => "autoscaling:EC2_INSTANCE_LAUNCHING",
@@ -399,9 +412,24 @@ impl Bench {
         (stored.handle.to_string() == receive).then_some((key, stored))
     }
 
+    /// Ends what was not kept open, as Auto Scaling does.
+    fn time_out_hooks(&mut self) {
+        let timeout = u64::from(self.heartbeat_timeout_s) * 1000;
+        let over: Vec<_> = self.kept_at.iter().filter(|(_, (_, at))| self.now > at + timeout).map(|(token, _)| token.clone()).collect();
+        for token in over {
+            let Some((instance, _)) = self.kept_at.remove(&token) else { continue };
+            self.timed_out.push(number(&instance));
+            self.states.insert(instance, LifecycleState::TerminatingProceed);
+            self.closed_tokens.insert(token);
+        }
+    }
+
     /// What a call brings, with whatever is to go wrong with it.
     fn answer(&mut self, call: Call) -> Answer {
         let operation = call.operation();
+        if self.hooks_time_out {
+            self.time_out_hooks();
+        }
         if take_one(&mut self.panicking, operation) {
             return Answer::Panicked("out of luck".into());
         }
@@ -501,10 +529,16 @@ impl Bench {
             Call::FindWhereabouts { instances, .. } => Answer::Whereabouts(Ok(instances.iter().map(|_| self.whereabouts).collect())),
             Call::Heartbeat { order, .. } => {
                 self.beats.push((number(&order.instance), now));
+                if let Some((_, at)) = self.kept_at.get_mut(&order.token) {
+                    *at = now;
+                }
                 Answer::Action(Ok(if self.closed_tokens.contains(&order.token) { ActionReply::Closed } else { ActionReply::Accepted }))
             }
             Call::Complete { order, .. } if self.closed_tokens.contains(&order.token) => Answer::Action(Ok(ActionReply::Closed)),
-            Call::Complete { order, result, .. } => self.complete(&order.instance, result),
+            Call::Complete { order, result, .. } => {
+                self.kept_at.remove(&order.token);
+                self.complete(&order.instance, result)
+            }
             Call::FetchKeys { wanted, .. } => {
                 let poisoned = |n: u32| self.poisoned_key == Some(n);
                 if wanted.iter().any(|wanted| poisoned(number(&wanted.instance))) {
@@ -553,6 +587,7 @@ impl Bench {
                 Answer::Status(Ok(RegistrationStatus::Failed("no reason".into())))
             }
             Call::AssociationStatus { .. } => Answer::Status(Ok(self.statuses.pop().unwrap_or(RegistrationStatus::Success))),
+            Call::CheckHealth { .. } if self.health.is_some() => Answer::Health(Ok(self.health.clone().expect("there is one"))),
             Call::CheckHealth { .. } => Answer::Health(match &self.server {
                 Ok(()) => Ok(Health::Ready),
                 Err(failure) if failure.class == Class::NotReady => Ok(Health::NotReady("UNDER_MAINTENANCE".into())),
@@ -609,6 +644,12 @@ impl Bench {
         ended.map(|record| (record.outcome, record.reason.as_ref().map_or_else(String::new, |reason| reason.code.clone()))).collect()
     }
 
+    /// How the action ended, by each letter.
+    pub fn letter_outcomes(&self) -> Vec<&str> {
+        let outcome = |letter: &'_ DeadLetter| letter.attributes.iter().position(|(name, _)| *name == "EnrolldOutcome");
+        self.letters.iter().filter_map(|letter| Some(letter.attributes[outcome(letter)?].1.as_str())).collect()
+    }
+
     pub fn now(&self) -> u64 {
         self.now
     }
@@ -624,11 +665,12 @@ impl Bench {
         assert!(core.messages.is_empty(), "messages: {:?}", core.messages);
         assert!(core.message_ids.is_empty() && core.tokens.is_empty() && core.turns.is_empty());
         assert_eq!(core.by_step.iter().sum::<u32>(), 0, "{:?}", core.by_step);
-        assert_eq!(core.held, 0);
+        assert!(core.held.values().all(|held| *held == 0), "{:?}", core.held);
         assert!(core.gates.values().all(|gate| gate.renewing == 0));
         assert!(core.lanes.values().all(|lane| lane.in_flight == 0));
         assert!(core.flights.values().all(|flight| matches!(flight, Flight::Poll { .. } | Flight::Queue)), "{:?}", core.flights);
-        let timers = core.timers.armed().filter(|timer| !matches!(timer, Timer::Queue | Timer::Receive | Timer::Gate(_)));
+        let timers =
+            core.timers.armed().filter(|timer| !matches!(timer, Timer::Queue | Timer::Receive | Timer::Gate(_) | Timer::Parked(_)));
         assert_eq!(timers.collect::<Vec<_>>(), []);
     }
 
