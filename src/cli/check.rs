@@ -8,6 +8,7 @@ mod queue;
 mod report;
 mod scopes;
 mod servers;
+mod trust;
 
 use std::process::ExitCode;
 

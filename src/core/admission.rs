@@ -8,7 +8,7 @@ use super::action::{Action, Association, Ending, Message};
 use super::call::{Call, CallId, ScopeId};
 use super::lane::{LaneKey, Ticket, Who};
 use super::observation::{Observation, Outcome, Reason};
-use super::settings::{KeySource, Unmatched};
+use super::settings::{KeySource, Route, Unmatched};
 use super::time::ms;
 use super::{ActionId, Core, Flight, MessageKey, Timer};
 use crate::event::{self, LifecycleAction, Notification, Place};
@@ -20,6 +20,14 @@ use crate::retry::Failure;
 const QUEUE_REFRESH_MS: u64 = 600_000;
 /// A receive brings at most ten messages (SQS).
 const RECEIVE_MAX: u8 = 10;
+/// The longest body that is taken for a notification. A real one has about 1 KiB and the hook's metadata, which have at most 4,000
+/// characters, escaped twice at the worst; SQS takes 1 MiB, and whoever may send could have us hold that for as long as a claim is
+/// looked into.
+const LONGEST_BODY: usize = 64 * 1024;
+/// How many bytes of bodies are held for each action that may be open, and at the least in all: beyond it nothing is received until
+/// some have gone, as beyond `max_open`.
+const BODY_BYTES_EACH: usize = 4 * 1024;
+const BODY_BYTES_LEAST: usize = 16 * 1024 * 1024;
 
 impl Core {
     /// Asks what the queue is, unless it is being asked.
@@ -60,6 +68,9 @@ impl Core {
     /// is received before the queue has said whose it is, since events are held against that.
     pub(super) fn start_receives(&mut self) {
         if self.shutdown.is_some() || self.queue.facts.is_none() || self.queue.receive_at.is_some() {
+            return;
+        }
+        if self.body_bytes >= (self.settings.max_open * BODY_BYTES_EACH).max(BODY_BYTES_LEAST) {
             return;
         }
         // Whoever cannot keep what is in hand takes no more: else the leases of all run out in turn, and nothing is ever done.
@@ -129,6 +140,7 @@ impl Core {
         let id = ActionId(self.new_id());
         let body = Arc::clone(&received.body);
         self.message_ids.insert(received.id.clone(), key);
+        self.body_bytes += body.len();
         self.messages.insert(
             key,
             Message {
@@ -145,18 +157,22 @@ impl Core {
         );
         self.lease_from(key, began);
 
-        let decoded = catch_unwind(|| event::decode(&body));
+        let decoded = (body.len() <= LONGEST_BODY).then(|| catch_unwind(|| event::decode(&body)));
         let (claim, ending) = match decoded {
-            Ok(Ok(Notification::Action(claim))) => match self.tokens.get(&claim.token) {
+            None => {
+                let detail = format!("it has {} bytes; a notification has at most {LONGEST_BODY}", body.len());
+                (None, Some(undeliverable("too_long", detail)))
+            }
+            Some(Ok(Ok(Notification::Action(claim)))) => match self.tokens.get(&claim.token) {
                 Some(&first) if self.claims_the_same(first, &claim) => return self.join(first, key),
                 _ => (Some(Arc::new(claim)), None),
             },
-            Ok(Ok(Notification::Test { group })) => {
+            Some(Ok(Ok(Notification::Test { group }))) => {
                 self.observe(Observation::TestNotification { group });
                 (None, Some(Ending::new(Outcome::Test)))
             }
-            Ok(Err(error)) => (None, Some(undeliverable(error.code(), error.to_string()))),
-            Err(_) => (None, Some(undeliverable("decoder_panicked", "the decoder panicked at this body; please report it".to_owned()))),
+            Some(Ok(Err(error))) => (None, Some(undeliverable(error.code(), error.to_string()))),
+            Some(Err(_)) => (None, Some(undeliverable("decoder_panicked", "the decoder panicked at this body; please report it".to_owned()))),
         };
         let mut action = Action::new(claim, received.id, key, received.receive_count, self.now);
         action.queued = received.sent_ms.map(|sent| Duration::from_millis(self.now.wall_ms.saturating_sub(sent)));
@@ -187,7 +203,10 @@ impl Core {
             });
         };
         let route = self.settings.route(route_id);
-        let region = claim.region.as_ref().unwrap_or(&facts.region);
+        if let Some(ending) = self.refuse_elsewhere(&claim, route, facts) {
+            return Some(ending);
+        }
+        let region = claim.region.as_ref().or(route.region.as_ref()).unwrap_or(&facts.region);
         let values = TemplateValues { instance: &claim.instance, group: &claim.group, account: &claim.account, region };
         action.route = Some(route_id);
         action.scope = route.scope;
@@ -220,6 +239,20 @@ impl Core {
         let region = claim.region.as_ref()?;
         let ours = if settings.regions.is_empty() { *region == facts.region } else { settings.regions.contains(region) };
         (!ours).then(|| undeliverable("wrong_region", format!("the event is of region {region}; list it under `regions` if that is right")))
+    }
+
+    /// Names are made of the account and the region that an event claims, and the route's Auto Scaling is asked whether it is true: so
+    /// they must be those that it is asked in. A route without a role asks in the queue's account, where that one's events are taken.
+    fn refuse_elsewhere(&self, claim: &LifecycleAction, route: &Route, facts: &QueueFacts) -> Option<Ending> {
+        let taken = &self.settings.accounts;
+        let own = || Some(&facts.account).filter(|own| taken.is_empty() || taken.contains(own));
+        let asked = (route.account.as_ref().or_else(own), route.region.as_ref());
+        if asked.0.is_some_and(|asked| claim.account != *asked) {
+            let detail = format!("the event is of account {}, and the route {} asks another", claim.account, route.name);
+            return Some(undeliverable("wrong_account", detail));
+        }
+        let region = claim.region.as_ref().zip(asked.1).filter(|(claimed, asked)| claimed != asked)?.0;
+        Some(undeliverable("wrong_region", format!("the event is of region {region}, and the route {} asks another", route.name)))
     }
 
     /// Whether an action in hand came of the same claim. Who shares only its token, by a mistake or a forgery, must not share its end.
