@@ -242,7 +242,11 @@ async fn what_only_the_check_would_read_may_be_denied() {
 /// The role that the configuration names, with who may assume it.
 fn trusting(principal: &Value) -> NewRole {
     let statement = serde_json::json!({ "Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole" });
-    NewRole { name: "web-instances".into(), path: "/".into(), trust: serde_json::json!({ "Version": "2012-10-17", "Statement": [statement] }) }
+    NewRole {
+        name: "web-instances".into(),
+        path: "/".into(),
+        trust: serde_json::json!({ "Version": "2012-10-17", "Statement": [statement] }),
+    }
 }
 
 #[tokio::test]

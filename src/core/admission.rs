@@ -70,14 +70,18 @@ impl Core {
         if self.shutdown.is_some() || self.queue.facts.is_none() || self.queue.receive_at.is_some() {
             return;
         }
-        if self.body_bytes >= (self.settings.max_open * BODY_BYTES_EACH).max(BODY_BYTES_LEAST) {
-            return;
-        }
+        let most_bytes = (self.settings.max_open * BODY_BYTES_EACH).max(BODY_BYTES_LEAST);
+        // What polls bring is read before it is seen how much it is: half-way to the bound, there is one of them at a time.
+        let wanted_polls = match self.body_bytes {
+            bytes if bytes >= most_bytes => 0,
+            bytes if bytes >= most_bytes / 2 => 1,
+            _ => self.queue.wanted_polls,
+        };
         // Whoever cannot keep what is in hand takes no more: else the leases of all run out in turn, and nothing is ever done.
         if self.lanes.get(&LaneKey::Extend).is_some_and(|lane| lane.ready.len() > usize::from(RECEIVE_MAX)) {
             return;
         }
-        while self.queue.polls < self.queue.wanted_polls {
+        while self.queue.polls < wanted_polls {
             let expected = usize::from(RECEIVE_MAX) * (self.queue.polls as usize);
             let room = self.settings.max_open.saturating_sub(self.messages.len() + expected);
             if room == 0 {
@@ -172,7 +176,9 @@ impl Core {
                 (None, Some(Ending::new(Outcome::Test)))
             }
             Some(Ok(Err(error))) => (None, Some(undeliverable(error.code(), error.to_string()))),
-            Some(Err(_)) => (None, Some(undeliverable("decoder_panicked", "the decoder panicked at this body; please report it".to_owned()))),
+            Some(Err(_)) => {
+                (None, Some(undeliverable("decoder_panicked", "the decoder panicked at this body; please report it".to_owned())))
+            }
         };
         let mut action = Action::new(claim, received.id, key, received.receive_count, self.now);
         action.queued = received.sent_ms.map(|sent| Duration::from_millis(self.now.wall_ms.saturating_sub(sent)));

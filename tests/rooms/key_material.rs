@@ -108,7 +108,8 @@ async fn one_command_is_sent_to_several_instances_and_each_has_its_own_output() 
     ])
     .await;
     let instances: Vec<_> = (1..=50).map(|n| instance(&format!("i-{n:08x}"))).collect();
-    let Answer::CommandSent(Ok(command)) = server.services.perform(Call::SendCommand { route: COMMAND, instances: instances.clone() }).await
+    let Answer::CommandSent(Ok(command)) =
+        server.services.perform(Call::SendCommand { route: COMMAND, instances: instances.clone() }).await
     else {
         panic!()
     };

@@ -182,7 +182,9 @@ fn unauthenticated(service: Service) -> ApiError {
 
 fn unknown(service: Service, name: &str) -> Box<Reply> {
     let error = match service {
-        Service::AutoScaling | Service::Sts | Service::Iam => ApiError::client("InvalidAction", format!("Could not find the operation: {name}")),
+        Service::AutoScaling | Service::Sts | Service::Iam => {
+            ApiError::client("InvalidAction", format!("Could not find the operation: {name}"))
+        }
         _ => ApiError::new(400, "UnknownOperationException", Some(format!("There is no operation {name} here."))),
     };
     Box::new(reply::failure(service, &error))

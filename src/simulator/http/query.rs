@@ -7,7 +7,7 @@ use super::reply::request_id;
 use super::xml::Xml;
 use crate::simulator::model::World;
 use crate::simulator::model::autoscaling::wire;
-use crate::simulator::model::caller::{Caller, Principal};
+use crate::simulator::model::caller::{Caller, Principal, denial};
 use crate::simulator::model::error::{Answer, ApiError};
 use crate::simulator::model::iam;
 use crate::simulator::model::iso;
@@ -159,6 +159,9 @@ fn sts(world: &mut World, now: u64, caller: &Caller, operation: Operation, form:
     let (Some(account), Some((_, name))) = (account, role.split_once(":role/")) else {
         return Err(ApiError::client("ValidationError", format!("{role} is invalid")));
     };
+    if !world.may_assume(name.rsplit('/').next().unwrap_or(name), form.get("ExternalId")) {
+        return Err(denial(caller, operation, Some(role)));
+    }
     let key = format!("ASIA{:016X}", fastrand::u64(..));
     // A session's ARN has the role's name without its path.
     let arn = format!("arn:aws:sts::{account}:assumed-role/{}/{session}", name.rsplit('/').next().unwrap_or(name));

@@ -48,14 +48,25 @@ impl World {
         self.roles.0.insert(role.name.clone(), role);
     }
 
+    /// Whether a role can be assumed with that external id: one that is there may ask for it in the condition of its trust policy
+    /// (`StringEquals` on `sts:ExternalId`); nothing else of the policy is weighed. A role that is not there can.
+    #[must_use]
+    pub fn may_assume(&self, name: &str, external_id: Option<&str>) -> bool {
+        let Some(role) = self.roles.0.get(name) else { return true };
+        let statements = role.trust["Statement"].as_array().map_or(&[][..], Vec::as_slice);
+        statements.iter().any(|statement| {
+            let wanted = &statement["Condition"]["StringEquals"]["sts:ExternalId"];
+            wanted.is_null() || external_id.is_some_and(|id| wanted == id)
+        })
+    }
+
     /// GetRole.
     ///
     /// # Errors
     /// `NoSuchEntity` where there is no such role in the account.
     pub fn get_role(&self, caller: &Caller, name: &str) -> Answer<Role> {
         let found = self.roles.0.get(name).filter(|_| *caller.account == *self.cx.settings.account);
-        let role =
-            found.ok_or_else(|| ApiError::new(404, "NoSuchEntity", Some(format!("The role with name {name} cannot be found."))))?;
+        let role = found.ok_or_else(|| ApiError::new(404, "NoSuchEntity", Some(format!("The role with name {name} cannot be found."))))?;
         Ok(Role {
             name: role.name.clone(),
             path: role.path.clone(),
