@@ -165,7 +165,7 @@ impl Core {
         let (claim, ending) = match decoded {
             None => {
                 let detail = format!("it has {} bytes; a notification has at most {LONGEST_BODY}", body.len());
-                (None, Some(undeliverable("too_long", detail)))
+                (None, Some(undeliverable("oversized_body", detail)))
             }
             Some(Ok(Ok(Notification::Action(claim)))) => match self.tokens.get(&claim.token) {
                 Some(&first) if self.claims_the_same(first, &claim) => return self.join(first, key),

@@ -94,7 +94,7 @@ fn a_body_that_no_notification_can_have_is_dead_lettered_at_once() {
     bench.set_state(1, Some(LifecycleState::PendingWait));
     bench.forge(1, 1, |body| body["Padding"] = "x".repeat(70_000).into());
     bench.run_for(1_000);
-    assert_eq!(bench.letters[0].attributes[0], ("EnrolldReason", "too_long".to_owned()));
+    assert_eq!(bench.letters[0].attributes[0], ("EnrolldReason", "oversized_body".to_owned()));
     assert_eq!(bench.count("DescribeAutoScalingInstances"), 0);
     // The longest metadata that there can be is far shorter.
     bench.forge(1, 2, |body| body["NotificationMetadata"] = "\u{1f511}".repeat(4_000).into());
