@@ -20,12 +20,9 @@ use crate::retry::Failure;
 const QUEUE_REFRESH_MS: u64 = 600_000;
 /// A receive brings at most ten messages (SQS).
 const RECEIVE_MAX: u8 = 10;
-/// The longest body that is taken for a notification. A real one has about 1 KiB and the hook's metadata, which have at most 4,000
-/// characters, escaped twice at the worst; SQS takes 1 MiB, and whoever may send could have us hold that for as long as a claim is
-/// looked into.
-const LONGEST_BODY: usize = 64 * 1024;
 /// How many bytes of bodies are held for each action that may be open, and at the least in all: beyond it nothing is received until
-/// some have gone, as beyond `max_open`.
+/// some have gone, as beyond `max_open`. A real notification has about 1 KiB; SQS takes 1 MiB, and whoever may send could have us
+/// hold that for as long as a claim is looked into.
 const BODY_BYTES_EACH: usize = 4 * 1024;
 const BODY_BYTES_LEAST: usize = 16 * 1024 * 1024;
 
@@ -161,24 +158,18 @@ impl Core {
         );
         self.lease_from(key, began);
 
-        let decoded = (body.len() <= LONGEST_BODY).then(|| catch_unwind(|| event::decode(&body)));
+        let decoded = catch_unwind(|| event::decode(&body));
         let (claim, ending) = match decoded {
-            None => {
-                let detail = format!("it has {} bytes; a notification has at most {LONGEST_BODY}", body.len());
-                (None, Some(undeliverable("oversized_body", detail)))
-            }
-            Some(Ok(Ok(Notification::Action(claim)))) => match self.tokens.get(&claim.token) {
+            Ok(Ok(Notification::Action(claim))) => match self.tokens.get(&claim.token) {
                 Some(&first) if self.claims_the_same(first, &claim) => return self.join(first, key),
                 _ => (Some(Arc::new(claim)), None),
             },
-            Some(Ok(Ok(Notification::Test { group }))) => {
+            Ok(Ok(Notification::Test { group })) => {
                 self.observe(Observation::TestNotification { group });
                 (None, Some(Ending::new(Outcome::Test)))
             }
-            Some(Ok(Err(error))) => (None, Some(undeliverable(error.code(), error.to_string()))),
-            Some(Err(_)) => {
-                (None, Some(undeliverable("decoder_panicked", "the decoder panicked at this body; please report it".to_owned())))
-            }
+            Ok(Err(error)) => (None, Some(undeliverable(error.code(), error.to_string()))),
+            Err(_) => (None, Some(undeliverable("decoder_panicked", "the decoder panicked at this body; please report it".to_owned()))),
         };
         let mut action = Action::new(claim, received.id, key, received.receive_count, self.now);
         action.queued = received.sent_ms.map(|sent| Duration::from_millis(self.now.wall_ms.saturating_sub(sent)));

@@ -89,20 +89,6 @@ fn a_name_is_made_of_the_account_and_region_that_the_route_asks_and_of_no_other_
 }
 
 #[test]
-fn a_body_that_no_notification_can_have_is_dead_lettered_at_once() {
-    let mut bench = Bench::new(settings());
-    bench.set_state(1, Some(LifecycleState::PendingWait));
-    bench.forge(1, 1, |body| body["Padding"] = "x".repeat(70_000).into());
-    bench.run_for(1_000);
-    assert_eq!(bench.letters[0].attributes[0], ("EnrolldReason", "oversized_body".to_owned()));
-    assert_eq!(bench.count("DescribeAutoScalingInstances"), 0);
-    // The longest metadata that there can be is far shorter.
-    bench.forge(1, 2, |body| body["NotificationMetadata"] = "\u{1f511}".repeat(4_000).into());
-    bench.run_for(2_000);
-    assert_eq!(bench.count("Associate"), 1);
-}
-
-#[test]
 fn the_bytes_in_hand_are_bounded_and_a_launch_behind_a_flood_of_huge_claims_is_served() {
     const MOST: usize = 16 * 1024 * 1024;
     let mut bench = Bench::new(Settings { max_open: 1_000, max_polls: 2, ..settings() });
