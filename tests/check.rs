@@ -7,6 +7,7 @@ use std::process::{Command, Output};
 use enrolld::simulator::model::autoscaling::{Delivery, Form};
 use enrolld::simulator::model::caller::Principal;
 use enrolld::simulator::model::fixture::{Fixture, NewParameter};
+use enrolld::simulator::model::iam::NewRole;
 use enrolld::simulator::model::opsworks_cm::wire::ServerStatus;
 use enrolld::simulator::{Options, Simulator};
 use serde_json::Value;
@@ -63,13 +64,15 @@ async fn run(endpoint: &str, name: &str, text: &str) -> Output {
 /// Checks a configuration of the standard fixture with something changed in it.
 async fn check_with(name: &str, more: &str, change: impl FnOnce(&mut Fixture)) -> Checked {
     let mut fixture = Fixture::standard();
+    fixture.roles = vec![trusting(&serde_json::json!({ "Service": "ec2.amazonaws.com" }))];
     change(&mut fixture);
     check_both(name, fixture, |endpoint| configuration(endpoint, more)).await
 }
 
 /// Checks a changed configuration of the standard fixture.
 async fn check_changed(name: &str, change: impl FnOnce(String) -> String) -> Checked {
-    check_both(name, Fixture::standard(), |endpoint| change(configuration(endpoint, ""))).await
+    let roles = vec![trusting(&serde_json::json!({ "Service": "ec2.amazonaws.com" }))];
+    check_both(name, Fixture { roles, ..Fixture::standard() }, |endpoint| change(configuration(endpoint, ""))).await
 }
 
 async fn check_both(name: &str, fixture: Fixture, text: impl FnOnce(&str) -> String) -> Checked {
@@ -234,6 +237,64 @@ async fn what_only_the_check_would_read_may_be_denied() {
     assert_eq!(checked.code, Some(0), "{:#}", checked.report);
     checked.must_have("not tested", "autoscaling:DescribeAutoScalingGroups is denied");
     checked.must_have("not tested", "ssm:DescribeParameters is denied");
+}
+
+/// The role that the configuration names, with who may assume it.
+fn trusting(principal: &Value) -> NewRole {
+    let statement = serde_json::json!({ "Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole" });
+    NewRole {
+        name: "web-instances".into(),
+        path: "/".into(),
+        trust: serde_json::json!({ "Version": "2012-10-17", "Statement": [statement] }),
+    }
+}
+
+#[tokio::test]
+async fn a_role_that_ec2_alone_can_assume_vouches_for_keys_and_any_other_is_warned_of() {
+    let ec2 = serde_json::json!({ "Service": "ec2.amazonaws.com" });
+    let checked = check("trust-ec2", |fixture| fixture.roles = vec![trusting(&ec2)]).await;
+    assert_eq!(checked.code, Some(0), "{:#}", checked.report);
+    checked.must_have("ok", "EC2 alone can assume arn:aws:iam::123456789012:role/web-instances");
+    for other in [
+        serde_json::json!({ "Service": ["ec2.amazonaws.com", "lambda.amazonaws.com"] }),
+        serde_json::json!({ "Service": "ec2.amazonaws.com", "AWS": "arn:aws:iam::123456789012:role/lambda.amazonaws.com" }),
+    ] {
+        let checked = check("trust-others", |fixture| fixture.roles = vec![trusting(&other)]).await;
+        assert_eq!(checked.code, Some(0), "{:#}", checked.report);
+        checked.must_have("WARN", "lambda.amazonaws.com");
+        checked.must_have("WARN", "passes for any instance");
+        assert!(!checked.has("ok", "EC2 alone"), "{:#}", checked.report);
+    }
+    let checked = check("trust-none", |fixture| fixture.roles.clear()).await;
+    assert_eq!(checked.code, Some(1), "{:#}", checked.report);
+    checked.must_have("FAIL", "there is no role");
+}
+
+#[tokio::test]
+async fn where_it_may_not_look_check_says_that_it_does_not_know_who_can_assume_the_role() {
+    let checked = check("trust-denied", |fixture| {
+        fixture.roles = vec![trusting(&serde_json::json!("*"))];
+        fixture.principals.push(Principal {
+            access_key_id: KEY.into(),
+            arn: "arn:aws:sts::123456789012:assumed-role/enrolld/worker".into(),
+            account: None,
+            denied: vec!["iam:*".into()],
+        });
+    })
+    .await;
+    assert_eq!(checked.code, Some(0), "{:#}", checked.report);
+    checked.must_have("not tested", "whether EC2 alone can assume arn:aws:iam::123456789012:role/web-instances");
+}
+
+#[tokio::test]
+async fn keys_that_anybody_may_write_are_warned_of_with_what_that_means() {
+    let checked = check_changed("anybody", |text| {
+        text.replace("owner_role = \"arn:aws:iam::123456789012:role/web-instances\"", "require_owner = false")
+    })
+    .await;
+    assert_eq!(checked.code, Some(0), "{:#}", checked.report);
+    checked.must_have("WARN", "whoever may write the parameter decides which key the node gets");
+    assert!(!checked.calls.to_string().contains("iam:GetRole"));
 }
 
 #[tokio::test]

@@ -73,3 +73,37 @@ fn every_metric_stands_in_its_page_and_the_page_names_no_other() {
         assert!(exposed.contains_key(word), "docs/metrics.md names {word}, which is not exposed");
     }
 }
+
+/// The names of tests in a row of SECURITY.md, each with its file: a name stands in the file that was named last.
+fn tests_named(row: &str) -> Vec<(&str, &str)> {
+    let (mut file, mut named) = ("", Vec::new());
+    for word in row.split('`').skip(1).step_by(2) {
+        if [".rs", ".py"].iter().any(|end| word.ends_with(end)) {
+            file = word;
+        } else if word.matches('_').count() >= 3 && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_') {
+            named.push((file, word));
+        }
+    }
+    named
+}
+
+#[test]
+fn each_threat_has_its_answer_and_its_tests_and_each_of_them_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("SECURITY.md")).expect("the page is there");
+    let threats = text.split("## Threats, answers, tests").nth(1).and_then(|rest| rest.split("\n## ").next()).expect("it has its threats");
+    let rows: Vec<&str> = threats.lines().filter(|line| line.starts_with("| ")).collect();
+    let rows: Vec<&str> = rows.into_iter().filter(|row| !row.starts_with("| threat") && !row.starts_with("| ---")).collect();
+    assert!(rows.len() >= 30, "only {} threats", rows.len());
+    for row in rows {
+        let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+        assert!(cells.len() == 3 && cells.iter().all(|cell| !cell.is_empty()), "threat, answer, tests: {row}");
+        let named = tests_named(cells[2]);
+        assert!(!named.is_empty(), "no test: {row}");
+        for (file, name) in named {
+            let source = fs::read_to_string(root.join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
+            let is_there = [format!("fn {name}("), format!("def {name}(")].iter().any(|head| source.contains(head));
+            assert!(is_there, "{file} has no test {name}");
+        }
+    }
+}

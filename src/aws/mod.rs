@@ -3,6 +3,7 @@
 //! Only the SDK's standard environment (`AWS_ENDPOINT_URL`, `AWS_ENDPOINT_URL_SQS`, profiles, roles) tells real AWS from
 //! anything that stands in for it.
 
+mod bounded;
 mod endpoints;
 mod failure;
 mod fixed;

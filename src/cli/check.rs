@@ -9,6 +9,7 @@ mod queue;
 mod report;
 mod scopes;
 mod servers;
+mod trust;
 
 use std::process::ExitCode;
 

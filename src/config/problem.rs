@@ -35,7 +35,8 @@ impl fmt::Display for Place {
 pub struct Problem {
     /// Where.
     pub place: Place,
-    /// Which key, such as `route.web.timeout`; empty where the file as a whole is wrong.
+    /// Which key, such as `route.web.timeout`; empty where the file as a whole is wrong. Escaped and cut, since a key in quotes may be
+    /// anything.
     pub key: String,
     /// What is wrong; values from the file are shown escaped and cut.
     pub wrong: String,
@@ -93,6 +94,15 @@ impl Refusal {
     pub(super) fn new(wrong: impl Into<String>, right: impl Into<String>) -> Self {
         Self { wrong: wrong.into(), right: right.into() }
     }
+}
+
+/// The longest that the file's own keys and the TOML reader's words are shown, in characters.
+const MAX_SAID: usize = 300;
+
+/// Text that may quote the file as it is: control characters are escaped, and what is too long is cut.
+pub(super) fn one_line(said: &str) -> String {
+    let escaped = |c: char| if c.is_control() { c.escape_default().collect() } else { c.to_string() };
+    said.chars().take(MAX_SAID).map(escaped).collect()
 }
 
 /// The known name that an unknown one was probably meant to be.

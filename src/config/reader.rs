@@ -8,7 +8,7 @@ use toml_span::value::{Table, ValueInner};
 use toml_span::{Span, Value};
 
 use super::keys::{Default, Key};
-use super::problem::{Place, Problem, Refusal, nearest};
+use super::problem::{Place, Problem, Refusal, nearest, one_line};
 use super::values::Given;
 use crate::names::shown;
 
@@ -36,7 +36,7 @@ impl<'a> Source<'a> {
     }
 
     pub(super) fn refuse(&self, place: Place, key: impl Into<String>, refusal: Refusal) {
-        let problem = Problem { place, key: key.into(), wrong: refusal.wrong, right: refusal.right };
+        let problem = Problem { place, key: one_line(&key.into()), wrong: refusal.wrong, right: refusal.right };
         self.problems.borrow_mut().push(problem);
     }
 

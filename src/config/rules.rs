@@ -102,6 +102,12 @@ impl RoleArn {
         &self.arn
     }
 
+    /// The role's name, without its path.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.arn.rsplit('/').next().unwrap_or_default()
+    }
+
     /// The role's account.
     #[must_use]
     pub fn account(&self) -> &AccountId {

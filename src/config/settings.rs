@@ -90,6 +90,8 @@ impl Config {
             name: route.name.clone(),
             groups: route.groups.iter().map(|glob| WildMatch::new(glob)).collect(),
             scope,
+            account: route.scope.role.as_ref().map(|role| role.account().clone()),
+            region: route.scope.region.clone().or_else(|| self.region.clone()),
             server: ServerId(small(server)),
             node_name: route.node_name.clone(),
             key: match &route.key {

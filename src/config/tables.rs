@@ -6,7 +6,7 @@ use toml_span::{ErrorKind, Span, Value};
 
 use super::keys;
 use super::overrides::{self, Sorted, variable_name};
-use super::problem::{Place, Problem, Refusal};
+use super::problem::{Place, Problem, Refusal, one_line};
 use super::reader::{Overrides, Section, Source};
 use super::route::Route;
 use super::route_tables::{ReadRoute, read_route};
@@ -24,8 +24,6 @@ pub(super) const HOUR: u64 = 3600;
 
 /// More routes than this are a mistake.
 const MAX_ROUTES: usize = 1000;
-/// The longest that the TOML reader's own words are shown, in characters.
-const MAX_SAID: usize = 300;
 
 /// Reads everything; the problems are all that there are.
 pub(super) fn read(text: &str, file: &str, environment: &Environment) -> Result<Config, Vec<Problem>> {
@@ -59,13 +57,8 @@ fn syntax(error: &toml_span::Error, source: &Source<'_>) -> Refusal {
         ErrorKind::UnquotedString => "write the text in quotes".to_owned(),
         _ => "write TOML here, such as key = \"value\"".to_owned(),
     };
+    // What the TOML reader says quotes the file as it is.
     Refusal::new(one_line(&error.to_string()), right)
-}
-
-/// What the TOML reader says quotes the file as it is: control characters are escaped, and what is too long is cut.
-fn one_line(said: &str) -> String {
-    let escaped = |c: char| if c.is_control() { c.escape_default().collect() } else { c.to_string() };
-    said.chars().take(MAX_SAID).map(escaped).collect()
 }
 
 fn read_top<'a>(

@@ -365,10 +365,15 @@ fn text_that_is_not_toml_is_refused_at_its_first_mistake() {
 
 #[test]
 fn what_the_file_holds_is_never_shown_unescaped() {
-    for text in ["a = \u{1e}", "\u{1b}[2J = 1", "a.\u{7} = 1", "[\u{0}]"] {
-        let said = refusal(text);
-        assert!(!said.contains(char::is_control), "{said:?}");
+    for text in ["a = \u{1e}", "\u{1b}[2J = 1", "a.\u{7} = 1", "[\u{0}]", "\"qu\\tue\" = 1", "[[route]]\nname = \"a\"\n\"k\\u0007\" = 1"] {
+        let problems = read(text).unwrap_err();
+        let said = problems.to_string();
+        assert_eq!(said.lines().count(), problems.iter().count(), "{said:?}");
+        assert!(said.lines().all(|line| !line.contains(char::is_control)), "{said:?}");
+        assert!(problems.iter().all(|problem| !problem.key.contains(char::is_control)), "{said:?}");
     }
+    let long = read(&format!("\"{}\" = 1", "ü".repeat(5000))).unwrap_err().to_string();
+    assert!(long.lines().all(|line| line.len() < 4096), "{} bytes", long.len());
     let said = read(&GOOD.replace("{instance_id}", "{\t}")).unwrap_err().to_string();
     assert!(said.contains("\\t") && !said.contains('\t'), "{said:?}");
     assert!(refusal(&format!("{0} = 1\n{0} = 2", "x".repeat(100_000))).len() < 1000);

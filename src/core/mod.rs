@@ -138,6 +138,8 @@ pub struct Core {
     turns: HashMap<(ScopeId, InstanceId), VecDeque<ActionId>>,
     messages: HashMap<MessageKey, Message>,
     message_ids: HashMap<MessageId, MessageKey>,
+    /// The bodies of all messages in hand, in bytes.
+    body_bytes: usize,
     hooks: HashMap<(ScopeId, GroupName), HookCache>,
     lanes: BTreeMap<LaneKey, Lane>,
     paces: HashMap<LaneKey, Pace>,
@@ -174,6 +176,7 @@ impl Core {
             turns: HashMap::new(),
             messages: HashMap::new(),
             message_ids: HashMap::new(),
+            body_bytes: 0,
             hooks: HashMap::new(),
             lanes: BTreeMap::new(),
             paces: HashMap::new(),

@@ -112,6 +112,10 @@ pub struct Route {
     pub groups: Vec<WildMatch>,
     /// Which account, region and role Auto Scaling and SSM are asked with.
     pub scope: ScopeId,
+    /// The account that the scope asks in, where a role names it.
+    pub account: Option<AccountId>,
+    /// The region that the scope asks in, where the configuration names it.
+    pub region: Option<Region>,
     /// Which server its registrar speaks to.
     pub server: ServerId,
     /// The node's name there.

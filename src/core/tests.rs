@@ -4,6 +4,7 @@ mod bench;
 mod broken;
 mod certificates;
 mod chaos;
+mod forged;
 mod outages;
 mod records;
 mod repeated;

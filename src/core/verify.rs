@@ -10,7 +10,7 @@ use super::time::ms;
 use super::verdict::{Verdict, judge};
 use super::{ActionId, Core, Timer};
 use crate::event::{Place, Transition};
-use crate::facts::{ActionResult, HookFacts, InstanceSeen, Whereabouts};
+use crate::facts::{ActionResult, HookFacts, InstanceSeen, LifecycleState, Whereabouts};
 use crate::names::GroupName;
 use crate::retry::{Failure, Schedule};
 
@@ -78,7 +78,8 @@ impl Core {
                     let reason = Reason::new("taken_off", detail);
                     return self.end(id, Ending { letter: true, ..Ending::because(Outcome::Stale, reason) });
                 }
-                let clean = self.cleans_after_success(id);
+                // A claim alone must not take the key of an instance that waits in the warm pool, or has yet to launch from it.
+                let clean = seen.is_some_and(|seen| seen.state == LifecycleState::Living) && self.cleans_after_success(id);
                 let reason = Reason::new("in_service", "the instance waits no longer, and lives");
                 self.end(id, Ending { clean, ..Ending::because(Outcome::Stale, reason) });
             }

@@ -210,7 +210,7 @@ fn commands(place: &Place, routes: &[&Route], sid: &impl Fn(&str) -> String) -> 
     statements
 }
 
-/// What `enrolld check` asks of SSM beside what the daemon does.
+/// What `enrolld check` asks of SSM and IAM beside what the daemon does.
 fn check(place: &Place, routes: &[&Route], sid: &impl Fn(&str) -> String) -> impl Iterator<Item = Statement> {
     let counted = routes.iter().any(|route| matches!(route.key, KeySource::Parameter { .. }));
     let documents = unique(routes.iter().filter_map(|route| match &route.key {
@@ -219,7 +219,12 @@ fn check(place: &Place, routes: &[&Route], sid: &impl Fn(&str) -> String) -> imp
     }));
     let count = counted.then(|| Statement::allow(sid("CheckParameters"), &["ssm:DescribeParameters"], vec!["*".to_owned()]));
     let look = (!documents.is_empty()).then(|| Statement::allow(sid("CheckDocuments"), &["ssm:DescribeDocument"], documents));
-    count.into_iter().chain(look)
+    let owners = unique(routes.iter().filter_map(|route| match &route.key {
+        KeySource::Parameter { owner: Owner::Role(role), .. } => Some(role.as_str().to_owned()),
+        _ => None,
+    }));
+    let trust = (!owners.is_empty()).then(|| Statement::allow(sid("CheckOwnerRoles"), &["iam:GetRole"], owners));
+    count.into_iter().chain(look).chain(trust)
 }
 
 fn note(route: &Route) -> Option<String> {

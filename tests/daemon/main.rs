@@ -6,6 +6,7 @@ mod odd_messages;
 
 mod bench;
 mod claims;
+mod flood;
 mod held;
 mod keys;
 mod odd;

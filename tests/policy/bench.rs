@@ -9,6 +9,7 @@ use enrolld::simulator::model::agent::{AgentOptions, Publish};
 use enrolld::simulator::model::autoscaling::{LifecycleState, Place};
 use enrolld::simulator::model::caller::Principal;
 use enrolld::simulator::model::fixture::Fixture;
+use enrolld::simulator::model::iam::NewRole;
 use enrolld::simulator::model::operation::Operation;
 use enrolld::simulator::model::opsworks_cm::wire::ServerStatus;
 use enrolld::simulator::model::ssm::wire::CreateDocument;
@@ -63,6 +64,19 @@ impl Bench {
         }
         fixture.groups[0].options.agent = agent;
         fixture.groups[0].options.replace_abandoned = false;
+        // The instances' role, and one in whose trust policy an external id stands.
+        let role = |name: &str, principal: Value, condition: Value| NewRole {
+            name: name.into(),
+            path: "/fleet/".into(),
+            trust: json!({ "Statement": [
+                { "Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole", "Condition": condition },
+            ] }),
+        };
+        let external = json!({ "StringEquals": { "sts:ExternalId": "x-7" } });
+        fixture.roles = vec![
+            role("enrolld-node", json!({ "Service": "ec2.amazonaws.com" }), json!({})),
+            role("asks", json!({ "AWS": "arn:aws:iam::123456789012:role/enrolld" }), external),
+        ];
         let simulator = Simulator::start(Options { fixture, ..Options::default() }).await.expect("the simulator starts");
         let request = CreateDocument { name: DOCUMENT.into(), content: script(), ..CreateDocument::default() };
         simulator.with(|world, now| world.create_document(now, &world.root(), &request).map(drop)).expect("it is a document");

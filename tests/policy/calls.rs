@@ -149,6 +149,23 @@ async fn a_route_with_a_role_asks_as_a_session_of_that_role_named_after_the_work
 }
 
 #[tokio::test]
+async fn a_role_whose_external_id_is_wrong_or_missing_is_not_assumed_and_nothing_is_asked_without_it() {
+    let top = format!("dead_letter_queue_url = \"{{endpoint}}/123456789012/{LETTERS}\"");
+    for (name, id) in [("wrong-id", "external_id = \"x-8\""), ("no-id", "")] {
+        let role = format!("role_arn = \"arn:aws:iam::123456789012:role/fleet/asks\"\n{id}");
+        let bench = Bench::start(name, AgentOptions::default(), &top, &route("chef", OWNED, &role)).await;
+        bench.confine(&bench.printed(&[]).await);
+        let worker = bench.worker();
+        bench.launch(GROUP, None);
+        bench.until("it is refused", |bench| bench.simulator.state(false).outcomes.get("sts:AssumeRole").is_some()).await;
+        worker.end().await;
+        let called = bench.called();
+        assert!(called.iter().all(|action| action.starts_with("sqs:") || action.starts_with("sts:")), "{called:?}");
+        assert!(!bench.simulator.state(false).outcomes["sts:AssumeRole"].contains_key("ok"));
+    }
+}
+
+#[tokio::test]
 async fn what_check_asks_for_more_is_printed_with_it_and_is_all_asked() {
     let top = format!("dead_letter_queue_url = \"{{endpoint}}/123456789012/{LETTERS}\"");
     for (name, key) in [("check-owned", OWNED.to_owned()), ("check-document", format!("document = \"{DOCUMENT}\""))] {

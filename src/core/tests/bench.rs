@@ -45,6 +45,8 @@ pub(super) fn settings() -> Settings {
             name: "web".into(),
             groups: vec![WildMatch::new("web*")],
             scope: ScopeId(0),
+            account: None,
+            region: None,
             server: ServerId(0),
             node_name: Template::new("{instance_id}").unwrap(),
             key: KeySource::Parameter { name: Template::new("/enrolld/{instance_id}/public-key").unwrap(), batch: 10 },
@@ -129,6 +131,8 @@ pub(super) struct Bench {
     pub repeated: Repeated,
     /// How many commands fail on their instances yet.
     pub failing_commands: u32,
+    /// Instances whose agent has not registered: a command to one of them fails as a whole.
+    pub unregistered: BTreeSet<u32>,
     /// A route whose server times out, after ten seconds.
     pub away: Option<RouteId>,
     /// What the server signs for each node.
@@ -194,6 +198,7 @@ impl Bench {
             refused_node: None,
             repeated: Repeated::Success,
             failing_commands: 0,
+            unregistered: BTreeSet::new(),
             away: None,
             certificate: None,
             written: Vec::new(),
@@ -280,6 +285,25 @@ impl Bench {
         claim.origin = Some(Place::WarmPool);
         self.states.insert(claim.instance.clone(), LifecycleState::PendingWait);
         self.send_claim(&claim, 0);
+    }
+
+    /// A message about a launch that somebody made up: with a token of no action, and whatever else is changed in it.
+    pub fn forge(&mut self, n: u32, number: u32, change: impl FnOnce(&mut serde_json::Value)) {
+        let claim = samples::claim(Transition::Launching, n);
+        let token = LifecycleActionToken::new(&format!("{n:08x}-bad0-4000-8000-{number:012x}")).unwrap();
+        let mut body = serde_json::json!({
+            "AccountId": claim.account.as_str(), "AutoScalingGroupName": claim.group.as_str(), "EC2InstanceId": claim.instance.as_str(),
+            "LifecycleHookName": claim.hook.as_str(), "LifecycleActionToken": token.as_str(),
+            "LifecycleTransition": "autoscaling:EC2_INSTANCE_LAUNCHING",
+        });
+        change(&mut body);
+        self.closed_tokens.insert(token);
+        self.send(&body.to_string());
+    }
+
+    /// The bodies of all messages in hand, in bytes.
+    pub fn bytes_in_hand(&self) -> usize {
+        self.core.messages.values().map(|message| message.body.len()).sum()
     }
 
     /// A launch that was received before.
@@ -593,6 +617,9 @@ impl Bench {
                 Err(failure) if failure.class == Class::NotReady => Ok(Health::NotReady("UNDER_MAINTENANCE".into())),
                 Err(failure) => Err(failure.clone()),
             }),
+            Call::SendCommand { instances, .. } if instances.iter().any(|id| self.unregistered.contains(&number(id))) => {
+                Answer::CommandSent(Err(Failure::new(Class::NotReady, "InvalidInstanceId", "")))
+            }
             Call::SendCommand { .. } => Answer::CommandSent(Ok(CommandId("command".into()))),
             Call::FetchOutput { .. } if self.failing_commands > 0 => {
                 self.failing_commands -= 1;

@@ -124,7 +124,7 @@ fn dispatch(world: &mut World, now: u64, caller: &Caller, call: &Call) -> Answer
 pub(super) fn identify(head: &Parts, body: Bytes) -> Result<Call, Box<Reply>> {
     let text = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
     if head.method != Method::POST {
-        let hint = b"This is enrolld's simulator of SQS, SSM, Auto Scaling, OpsWorks CM and STS; its state is at /_sim/state.\n";
+        let hint = b"This is enrolld's simulator of SQS, SSM, Auto Scaling, OpsWorks CM, STS and IAM; its state is at /_sim/state.\n";
         return Err(Box::new(reply::plain(404, "text/plain", hint.to_vec())));
     }
     let (service, name, input) = if let Some(target) = text("x-amz-target") {
@@ -145,6 +145,7 @@ pub(super) fn identify(head: &Parts, body: Bytes) -> Result<Call, Box<Reply>> {
         let service = match form.get("Version") {
             Some("2011-01-01") => Service::AutoScaling,
             Some("2011-06-15") => Service::Sts,
+            Some("2010-05-08") => Service::Iam,
             other => {
                 return Err(unknown(Service::AutoScaling, &format!("version {}", other.unwrap_or("(none)"))));
             }
@@ -175,13 +176,15 @@ fn unauthenticated(service: Service) -> ApiError {
             ..ApiError::new(403, "MissingAuthenticationTokenException", message())
         },
         Service::Ssm | Service::OpsworksCm => ApiError::new(400, "MissingAuthenticationTokenException", message()),
-        Service::AutoScaling | Service::Sts => ApiError::new(403, "MissingAuthenticationToken", message()),
+        Service::AutoScaling | Service::Sts | Service::Iam => ApiError::new(403, "MissingAuthenticationToken", message()),
     }
 }
 
 fn unknown(service: Service, name: &str) -> Box<Reply> {
     let error = match service {
-        Service::AutoScaling | Service::Sts => ApiError::client("InvalidAction", format!("Could not find the operation: {name}")),
+        Service::AutoScaling | Service::Sts | Service::Iam => {
+            ApiError::client("InvalidAction", format!("Could not find the operation: {name}"))
+        }
         _ => ApiError::new(400, "UnknownOperationException", Some(format!("There is no operation {name} here."))),
     };
     Box::new(reply::failure(service, &error))

@@ -40,6 +40,8 @@ pub fn settings(dice: &mut Dice) -> Settings {
         name: GROUPS[at].into(),
         groups: vec![WildMatch::new(GROUPS[at])],
         scope,
+        account: None,
+        region: None,
         server: ServerId(u16::try_from(at).unwrap()),
         node_name: Template::new("{instance_id}").unwrap(),
         key: if at == 1 && dice.chance(0.5) {
