@@ -7,6 +7,7 @@
 mod acl;
 mod api;
 mod key_store;
+mod kind;
 mod public_key;
 mod signing;
 
@@ -15,6 +16,8 @@ use std::time::Duration;
 use hyper::Method;
 use jiff::Timestamp;
 use serde_json::{Value, json};
+
+pub(super) use self::kind::KIND;
 
 use self::api::{Api, Said};
 use self::key_store::Stored;

@@ -10,19 +10,30 @@ use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use process::Ran;
 use wire::{Said, Told, misunderstood};
 
+use super::kind::{Allowed, Blueprint, Kind, Limits, Material, Unusable};
 use super::{Registrar, Reply, without_key};
 use crate::aws::detail;
+use crate::config::Refusal;
+use crate::config::keys::{Key, SPAN, TEXT, TEXTS, required, usual};
+use crate::config::reader::Section;
+use crate::config::values::{checked, duration, one_of};
 use crate::core::call::NodeOrder;
 use crate::facts::{Health, KeyMaterial, ListMark, NodeList, Registration, RegistrationStatus, StatusToken};
+use crate::names::shown;
 use crate::retry::{Class, Failure};
 
 /// `EX_TEMPFAIL` of `sysexits.h`: not now, but later.
 const NOT_NOW: i32 = 75;
+/// The shortest time-out of a run.
+const SHORTEST: Duration = Duration::from_secs(1);
+/// The longest one.
+const LONGEST: Duration = Duration::from_secs(15 * 60);
 
 /// Which program, and how it is run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +54,99 @@ pub struct CommandRegistrar {
     settings: CommandSettings,
     /// What it gets of the worker's environment, as that was at the start.
     environment: Vec<(OsString, OsString)>,
+}
+
+/// What a route's `registrar` may say of a program.
+pub(super) const KIND: Kind = Kind { name: "command", keys: KEYS, read };
+
+/// The keys of its table.
+const KEYS: &[Key] = &[
+    required("kind", "`command`", "The kind of server: whatever a program of one's own speaks to."),
+    required("program", TEXT, "The program: an absolute path. It is run for each order; docs/command-registrar.md is its contract."),
+    usual("args", TEXTS, "", "Its arguments, passed as they are: no shell reads them, and nothing is put into them."),
+    usual("timeout", SPAN, "30s", "How long one run may take, 1s to 15m. Then the program is killed with everything that it started."),
+    usual(
+        "env",
+        TEXTS,
+        "",
+        "Names of variables of the worker's own environment that the program gets, beside `PATH`. It gets no others, and AWS credentials \
+         only if they are named here.",
+    ),
+    usual("material", "`public-key` or `certificate-request`", "public-key", "What nodes publish for it."),
+];
+
+/// A program as it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Written {
+    command: CommandSettings,
+    material: Material,
+}
+
+fn read(table: &Section<'_, '_>, _: Allowed) -> Option<Box<dyn Blueprint>> {
+    let program = table.read("program", checked(absolute_path));
+    let args = table.read_each("args", argument);
+    let timeout = table.read("timeout", duration(SHORTEST..=LONGEST));
+    let env = table.read_each("env", variable_name);
+    let material = one_of(&[("public-key", Material::PublicKey), ("certificate-request", Material::CertificateRequest)]);
+    let material = table.read("material", material);
+    let command = CommandSettings { program: program?, args: args?, timeout: timeout?, env: env? };
+    Some(Box::new(Written { command, material: material? }))
+}
+
+impl Blueprint for Written {
+    fn about(&self) -> String {
+        format!("command {}", self.command.program.display())
+    }
+
+    /// Which server a program speaks to only it knows: the same program run alike speaks to the same.
+    fn identity(&self) -> String {
+        format!("{self:?}")
+    }
+
+    fn material(&self) -> Material {
+        self.material
+    }
+
+    fn order_timeout(&self) -> Option<Duration> {
+        Some(self.command.timeout)
+    }
+
+    fn build(&self, _: &Limits, _: &aws_config::SdkConfig) -> Result<Arc<dyn Registrar>, Unusable> {
+        Ok(Arc::new(CommandRegistrar::new(self.command.clone())))
+    }
+}
+
+/// An absolute path of a file.
+fn absolute_path(path: &str) -> Result<PathBuf, Refusal> {
+    if path.starts_with('/') && !path.ends_with('/') && !path.contains('\0') {
+        Ok(PathBuf::from(path))
+    } else {
+        Err(Refusal::new(
+            format!("{} is not the absolute path of a file", shown(path)),
+            "write it from the root on, such as /etc/enrolld/ca.pem",
+        ))
+    }
+}
+
+/// An argument of a program: what the system can pass.
+fn argument(text: &str) -> Result<String, Refusal> {
+    if text.contains('\0') {
+        return Err(Refusal::new(format!("{} holds a NUL character, which ends an argument", shown(text)), "leave it out"));
+    }
+    Ok(text.to_owned())
+}
+
+/// The name of an environment variable that may be passed on. `ENROLLD_` is what we tell the program ourselves.
+fn variable_name(name: &str) -> Result<String, Refusal> {
+    let good = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+        && !name.starts_with("ENROLLD_");
+    if good {
+        Ok(name.to_owned())
+    } else {
+        let wrong = format!("{} is not a variable that can be passed on", shown(name));
+        Err(Refusal::new(wrong, "write the name of one, such as HOME; names that begin with ENROLLD_ are set by the worker itself"))
+    }
 }
 
 /// What a program that could not be started means: that it is not there or not to be run is the configuration's fault, that

@@ -23,6 +23,7 @@ use rustls::{ClientConfig, RootCertStore};
 
 pub use files::{FileError, PrivateKey, read_certificates};
 
+use super::kind::Limits;
 use crate::names::ServerUrl;
 use crate::retry::{Class, Failure};
 
@@ -51,6 +52,20 @@ pub struct HttpSettings {
 impl HttpSettings {
     /// The longest answer where nothing else is set: 4 MiB. A node object with all that its operating system tells is rarely beyond 1 MiB.
     pub const MAX_ANSWER: usize = 4 * 1024 * 1024;
+
+    /// A server with the configuration's limits, the system's authorities, and no certificate of ours.
+    #[must_use]
+    pub fn of(url: ServerUrl, limits: &Limits) -> Self {
+        Self {
+            url,
+            authorities: None,
+            identity: None,
+            connect_timeout: limits.connect,
+            attempt_timeout: limits.attempt,
+            allow_plain_http: limits.allowed.plain_http,
+            max_answer: Self::MAX_ANSWER,
+        }
+    }
 }
 
 /// A client's certificate, with those between it and its authority, and its key.

@@ -2,13 +2,21 @@
 //!
 //! AWS ended the service in 2024; what speaks its API is served all the same.
 
+use std::sync::Arc;
+
 use aws_sdk_opsworkscm::Client;
 use aws_sdk_opsworkscm::types::{EngineAttribute, NodeAssociationStatus, ServerStatus};
 
+use super::kind::{Advice, Allowed, Blueprint, Kind, Limits, Material, Rights, Unusable};
 use super::{Registrar, Reply, without_key};
 use crate::aws::{detail, from_sdk, shared_class};
+use crate::config::Refusal;
+use crate::config::keys::{Key, TEXT, optional, required};
+use crate::config::reader::Section;
+use crate::config::values::{checked, one_of};
 use crate::core::call::NodeOrder;
 use crate::facts::{Certificate, Health, KeyMaterial, ListMark, NodeList, Registration, RegistrationStatus, StatusToken};
+use crate::names::shown;
 use crate::retry::{Class, Failure};
 
 /// What a server manages nodes with.
@@ -49,6 +57,108 @@ pub fn classify(code: &str, status: u16) -> Class {
         "ResourceNotFoundException" => Class::RouteFault,
         "ValidationException" => Class::Final,
         _ => shared_class(code, status),
+    }
+}
+
+/// What a route's `registrar` may say of a server of OpsWorks CM.
+pub(super) const KIND: Kind = Kind { name: "opsworks-cm", keys: KEYS, read };
+
+/// The keys of its table.
+const KEYS: &[Key] = &[
+    required("kind", "`opsworks-cm`", "The kind of server."),
+    required("server", TEXT, "The OpsWorks CM server's name: 1 to 40 letters, digits and hyphens, beginning with a letter."),
+    required("engine", "`chef` or `puppet`", "What the server is."),
+    optional("organization", TEXT, "`default` for Chef", "The Chef organization. Not for Puppet."),
+];
+
+fn read(table: &Section<'_, '_>, _: Allowed) -> Option<Box<dyn Blueprint>> {
+    #[derive(Clone, Copy)]
+    enum Software {
+        Chef,
+        Puppet,
+    }
+    let server = table.read("server", checked(server_name));
+    let engine = table.read("engine", one_of(&[("chef", Software::Chef), ("puppet", Software::Puppet)]));
+    let organization = table.read_optional("organization", checked(organization_name));
+    let engine = match engine? {
+        Software::Chef => CmEngine::Chef { organization: organization?.unwrap_or_else(|| "default".to_owned()) },
+        Software::Puppet => {
+            if table.has("organization") {
+                let right = "leave it out, or write engine = \"chef\"";
+                table.refuse("organization", Refusal::new("a Puppet server has no organizations", right));
+            }
+            CmEngine::Puppet
+        }
+    };
+    Some(Box::new(CmSettings { server: server?, engine }))
+}
+
+impl Blueprint for CmSettings {
+    fn about(&self) -> String {
+        format!("server {}", self.server)
+    }
+
+    fn material(&self) -> Material {
+        match self.engine {
+            CmEngine::Chef { .. } => Material::PublicKey,
+            CmEngine::Puppet => Material::CertificateRequest,
+        }
+    }
+
+    fn gives_certificates(&self) -> bool {
+        self.engine == CmEngine::Puppet
+    }
+
+    /// In policies the service knows no resources (Service Authorization Reference), so that a server cannot be named.
+    fn rights(&self) -> Option<&'static Rights> {
+        Some(&Rights {
+            associate: "opsworks-cm:AssociateNode",
+            status: "opsworks-cm:DescribeNodeAssociationStatus",
+            health: "opsworks-cm:DescribeServers",
+            disassociate: "opsworks-cm:DisassociateNode",
+        })
+    }
+
+    /// Maintenance, backup and the making of a server end; these states do not.
+    fn mends_itself(&self, state: &str) -> bool {
+        !["CONNECTION_LOST", "DELETING", "FAILED", "TERMINATED", "UNHEALTHY"].contains(&state)
+    }
+
+    fn advice(&self, failure: &Failure) -> Option<Advice> {
+        matches!(failure.code.as_str(), "ResourceNotFoundException" | "no_server").then(|| Advice {
+            found: "there is no such server, or this role may not see it".to_owned(),
+            remedy: "correct server, region and role, or allow it",
+        })
+    }
+
+    fn build(&self, _: &Limits, aws: &aws_config::SdkConfig) -> Result<Arc<dyn Registrar>, Unusable> {
+        Ok(Arc::new(OpsWorksCm::new(aws, self.clone())))
+    }
+}
+
+/// OpsWorks CM's rule for `ServerName`: 1 to 40 of `[a-zA-Z][a-zA-Z0-9\-]*`.
+fn server_name(name: &str) -> Result<String, Refusal> {
+    let good = name.len() <= 40
+        && name.starts_with(|c: char| c.is_ascii_alphabetic())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+    if good {
+        Ok(name.to_owned())
+    } else {
+        let wrong = format!("{} is not the name of an OpsWorks CM server", shown(name));
+        Err(Refusal::new(wrong, "write 1 to 40 letters, digits and hyphens, beginning with a letter"))
+    }
+}
+
+/// Chef's rule for an organization's short name: lower case, beginning with a letter or digit, at most 255.
+fn organization_name(name: &str) -> Result<String, Refusal> {
+    let good = name.len() <= 255
+        && name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-');
+    if good {
+        Ok(name.to_owned())
+    } else {
+        let wrong = format!("{} is not the short name of a Chef organization", shown(name));
+        Err(Refusal::new(wrong, "write a-z 0-9 _ -, beginning with a letter or a digit, such as \"default\""))
     }
 }
 
@@ -188,5 +298,20 @@ fn registration(token: Option<String>) -> Registration {
     match token.filter(|token| !token.is_empty()) {
         Some(token) => Registration::InProgress(StatusToken(token.into())),
         None => Registration::Done,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_name_keeps_the_services_rule() {
+        for good in ["c", "chef-automate", &"a".repeat(40)] {
+            assert!(server_name(good).is_ok(), "{good}");
+        }
+        for bad in ["", "1chef", "-chef", "chef_automate", "chef.example", "größe", &"a".repeat(41)] {
+            assert!(server_name(bad).is_err(), "{bad}");
+        }
     }
 }

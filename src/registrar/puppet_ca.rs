@@ -5,6 +5,7 @@
 //! HTTP interface: <https://www.puppet.com/docs/puppet/7/server/http_certificate_status>, and Puppet Server 7.9.5 itself.
 
 mod documents;
+mod kind;
 #[cfg(test)]
 mod tests;
 
@@ -13,6 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use documents::{Certificate, Request};
 use hyper::Method;
+pub(super) use kind::KIND;
 use serde::Deserialize;
 
 use super::http::{Answer, HttpClient, HttpError, HttpSettings, shared_class, unexpected};
@@ -324,9 +326,13 @@ struct Listed {
     name: String,
 }
 
-/// Names that Puppet takes for certificates: lower case, digits, `. _ -`.
+/// Whether Puppet takes a name for a certificate: lower case, digits, `. _ -`.
+fn is_certname(name: &str) -> bool {
+    name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b))
+}
+
 fn check_name(node: &NodeName) -> Result<(), Failure> {
-    if node.as_str().bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b)) {
+    if is_certname(node.as_str()) {
         return Ok(());
     }
     Err(Failure::new(Class::Final, "bad_node_name", format!("{node} cannot name a Puppet certificate: a-z 0-9 . _ - can")))
