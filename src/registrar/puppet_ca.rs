@@ -28,8 +28,9 @@ use crate::retry::{Class, Failure};
 /// Where the authority's interface begins.
 const CA: &str = "/puppet-ca/v1";
 
-/// How often an order looks at a name that others change at the same time before it comes back later.
-const LOOKS: usize = 5;
+/// How often an order looks at a name before it comes back later: five times to replace a certificate, and more where others change it
+/// at the same time.
+const LOOKS: usize = 8;
 
 /// A name that no node has: to ask whether we may ask.
 const NOBODY: &str = "enrolld-check";
@@ -120,8 +121,9 @@ impl PuppetCa {
             match self.state(node.as_str()).await? {
                 State::Absent => self.submit(node, pem).await?,
                 State::Requested => {
-                    let pending = self.pending(node).await?;
-                    if pending.is_some_and(|pending| pending == request) {
+                    // One that is gone again was signed or taken away by another worker, and there is nothing to be judged.
+                    let Some(ours) = self.pending_is(node, &request).await? else { continue };
+                    if ours {
                         self.order_signature(node).await?;
                         signed_by_us = true;
                     } else if self.replace_existing {
@@ -154,7 +156,8 @@ impl PuppetCa {
                             "a certificate for another key is signed under the node's name",
                         ));
                     }
-                    self.take_off(node).await?;
+                    // This one and no other: another worker may put the node's own in its place at any moment, so that each look decides again.
+                    self.revoke(node).await?;
                 }
                 State::Revoked if self.replace_existing => self.clean(node).await?,
                 State::Revoked => {
@@ -210,10 +213,11 @@ impl PuppetCa {
         }
     }
 
-    async fn pending(&self, node: &NodeName) -> Result<Option<Request>, Failure> {
+    /// Whether what is pending is this request; none where nothing is pending any more.
+    async fn pending_is(&self, node: &NodeName, request: &Request) -> Result<Option<bool>, Failure> {
         let answer = self.send(Method::GET, &format!("{CA}/certificate_request/{node}"), "text/plain", "").await?;
         match answer.status {
-            200 => Ok(Request::read(&answer.text())),
+            200 => Ok(Some(Request::read(&answer.text()).is_some_and(|pending| pending == *request))),
             404 if !is_page(&answer) => Ok(None),
             _ => Err(self.refusal(&answer).await),
         }
@@ -231,12 +235,13 @@ impl PuppetCa {
         }
     }
 
-    /// Signs what is pending. 409 is a request that is gone meanwhile, or one that the server's own rules refuse.
+    /// Signs what is pending. 409 is a request that is gone meanwhile, or one that the server's own rules refuse; 500 is what a worker gets
+    /// that signs at the same moment as another (7.9.5: one certificate is made, and the second finds the request's file gone).
     async fn order_signature(&self, node: &NodeName) -> Result<(), Failure> {
         let answer = self.desire(node, "signed").await?;
         match answer.status {
             200..=299 => Ok(()),
-            404 | 409 if !is_page(&answer) && self.state(node.as_str()).await? != State::Requested => Ok(()),
+            404 | 409 | 500 if !is_page(&answer) && self.state(node.as_str()).await? != State::Requested => Ok(()),
             409 => Err(Failure::new(Class::Final, "not_signed", unexpected(&answer))),
             _ => Err(self.refusal(&answer).await),
         }

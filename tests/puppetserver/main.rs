@@ -55,24 +55,53 @@ async fn the_same_request_again_brings_the_same_certificate() {
     assert_eq!(enrolled(&server, &ca, &node.with_another_request()).await, first);
 }
 
-#[tokio::test]
-async fn two_workers_at_once_are_harmless() {
-    let server = shared().await;
-    let (ca, node) = (server.registrar(false), Node::named("twice-1"));
-    // The server can trip over itself when it signs one request twice at once; that is tried again, as any transient failure is.
-    let worker = async || {
-        loop {
-            match ca.associate(&node.order(), &node.material()).await {
-                Ok(Registration::Signed(certificate)) => return certificate.0,
-                Ok(other) => panic!("{other:?}"),
-                Err(failure) => assert_eq!(failure.class, Class::Transient, "{failure}"),
-            }
+/// The certificate that a worker gets in the end, as the core brings it about: what is transient is tried again.
+async fn in_the_end(ca: &PuppetCa, node: &Node) -> String {
+    loop {
+        match ca.associate(&node.order(), &node.material()).await {
+            Ok(Registration::Signed(certificate)) => return certificate.0.to_string(),
+            Ok(other) => panic!("{other:?}"),
+            Err(failure) => assert_eq!(failure.class, Class::Transient, "{failure}"),
         }
-    };
-    let (one, other) = tokio::join!(worker(), worker());
-    for certificate in [one, other] {
-        assert!(server.verifies(&certificate));
-        assert_eq!(server::key_of(&certificate), node.public_key());
+    }
+}
+
+#[tokio::test]
+async fn two_workers_that_sign_one_request_at_once_make_one_certificate() {
+    let server = shared().await;
+    for replace_existing in [false, true] {
+        let (one, other) = (server.registrar(replace_existing), server.registrar(replace_existing));
+        for number in 0..15 {
+            let node = Node::named(&format!("twice-{number}-{replace_existing}"));
+            // From nothing, and from where another worker died.
+            if number % 2 == 1 {
+                server.submit(&node).await;
+            }
+            let (first, second) = tokio::join!(in_the_end(&one, &node), in_the_end(&other, &node));
+            assert!(server.verifies(&first));
+            assert_eq!(server::key_of(&first), node.public_key());
+            assert_eq!(first, second, "both have the same one");
+            assert_eq!(server.issued(node.name()), 1, "and no other was ever made for {}", node.name());
+        }
+    }
+}
+
+/// The server can only be told to revoke or delete what stands under a name at that moment, so that of two workers that replace a
+/// stranger's at once the second can take away what the first has just made. What stands there in the end is the node's own and good.
+#[tokio::test]
+async fn two_workers_that_replace_a_strangers_certificate_at_once_leave_a_good_one() {
+    let server = shared().await;
+    let (one, other) = (server.registrar(true), server.registrar(true));
+    for number in 0..6 {
+        let name = format!("both-replace-{number}");
+        let (node, stranger) = (Node::named(&name), Node::named(&name));
+        server.submit(&stranger).await;
+        if number % 2 == 1 {
+            server.desire(&name, "signed").await;
+        }
+        tokio::join!(in_the_end(&one, &node), in_the_end(&other, &node));
+        let last = enrolled(&server, &server.registrar(false), &node).await;
+        assert!(!server.revokes(&last).await, "{name}");
     }
 }
 

@@ -126,6 +126,12 @@ impl Server {
         assert_eq!(answer.status, 200, "{answer:?}");
     }
 
+    /// How many certificates the authority ever made for a name, by its own inventory.
+    pub fn issued(&self, name: &str) -> usize {
+        let inventory = std::fs::read_to_string(self.folder.join("ca/inventory.txt")).unwrap();
+        inventory.lines().filter(|line| line.ends_with(&format!("/CN={name}"))).count()
+    }
+
     /// Whether a certificate comes from the authority, by OpenSSL's judgement.
     pub fn verifies(&self, certificate: &str) -> bool {
         let mut openssl = Command::new("openssl")
@@ -222,6 +228,10 @@ impl Node {
         params.distinguished_name.push(DnType::CommonName, name);
         let request = params.serialize_request(&*key).unwrap().pem().unwrap();
         Self { name: name.to_owned(), key, request }
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// Its certificate request in PEM.
