@@ -3,6 +3,7 @@
 //! The program gets the order as JSON on its standard input and its common fields as environment variables, never as part of a
 //! command line; `docs/command-registrar.md` is its contract.
 
+mod errors;
 mod process;
 mod wire;
 
@@ -57,7 +58,7 @@ pub struct CommandRegistrar {
 }
 
 /// What a route's `registrar` may say of a program.
-pub(super) const KIND: Kind = Kind { name: "command", keys: KEYS, read };
+pub(super) const KIND: Kind = Kind { name: "command", page: "command-registrar.md", keys: KEYS, errors: &[errors::ERRORS], read };
 
 /// The keys of its table.
 const KEYS: &[Key] = &[
@@ -152,31 +153,31 @@ fn variable_name(name: &str) -> Result<String, Refusal> {
 /// What a program that could not be started means: that it is not there or not to be run is the configuration's fault, that
 /// there are too many processes or files just now is not.
 fn cannot_start(error: &std::io::Error) -> Failure {
-    let class = match error.kind() {
+    let meaning = match error.kind() {
         ErrorKind::NotFound
         | ErrorKind::PermissionDenied
         | ErrorKind::NotADirectory
         | ErrorKind::InvalidInput
-        | ErrorKind::IsADirectory => Class::RouteFault,
-        _ if error.raw_os_error() == Some(rustix::io::Errno::NOEXEC.raw_os_error()) => Class::RouteFault,
-        _ => Class::Transient,
+        | ErrorKind::IsADirectory => errors::CANNOT_START,
+        _ if error.raw_os_error() == Some(rustix::io::Errno::NOEXEC.raw_os_error()) => errors::CANNOT_START,
+        _ => errors::NO_ROOM,
     };
-    Failure::new(class, "command_start", format!("the program cannot be started: {}", detail(&error.to_string())))
+    meaning.failure(format!("the program cannot be started: {}", detail(&error.to_string())))
 }
 
 /// What a run that was not a success means: the one place where exit codes are read.
 fn classify(ran: &Ran, limit: Duration) -> Option<Failure> {
     let said = |otherwise: String| if ran.last_line.is_empty() { otherwise } else { detail(&ran.last_line) };
     let Some(status) = ran.status else {
-        return Some(Failure::new(Class::Transient, "command_timeout", format!("the program did not end within {limit:?} and was killed")));
+        return Some(errors::TIMEOUT.failure(format!("the program did not end within {limit:?} and was killed")));
     };
     match (status.code(), status.signal()) {
         (Some(0), _) => None,
-        (Some(NOT_NOW), _) => Some(Failure::new(Class::NotReady, "exit_75", said("the program says that it cannot do it now".into()))),
-        (Some(code), _) => Some(Failure::new(Class::Final, format!("exit_{code}"), said("the program gave no reason".into()))),
+        (Some(NOT_NOW), _) => Some(errors::NOT_NOW.failure(said("the program says that it cannot do it now".into()))),
+        (Some(code), _) => Some(errors::EXIT.coded(format!("exit_{code}"), said("the program gave no reason".into()))),
         (None, signal) => {
             let signal = signal.unwrap_or_default();
-            Some(Failure::new(Class::Transient, "command_killed", said(format!("the program was killed by signal {signal}"))))
+            Some(errors::KILLED.failure(said(format!("the program was killed by signal {signal}"))))
         }
     }
 }
@@ -206,7 +207,7 @@ impl CommandRegistrar {
             Said::Success => Ok(Registration::Done),
             Said::InProgress(Some(token)) => Ok(Registration::InProgress(token)),
             Said::InProgress(None) => Err(misunderstood("its answer is in_progress without a token to be asked again with".into())),
-            Said::Failed(reason) => Err(Failure::new(Class::Final, "failed", reason)),
+            Said::Failed(reason) => Err(errors::FAILED.failure(reason)),
             Said::UnknownToken => Err(misunderstood("it was asked with no token, and says that it does not know it".into())),
         }
     }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Registrar;
+use super::meaning::Meaning;
 use crate::config::Refusal;
 use crate::config::keys::Key;
 use crate::config::reader::Section;
@@ -22,8 +23,12 @@ use crate::retry::Failure;
 pub struct Kind {
     /// As it is written: `kind = "…"`.
     pub name: &'static str,
+    /// Its page of the documentation, in `docs`.
+    pub page: &'static str,
     /// The keys that its table may have, `kind` first. `docs/configuration.md` shows them.
     pub keys: &'static [Key],
+    /// What its failures mean, in parts: the only place where their classes are decided. Its page shows them.
+    pub errors: &'static [&'static [Meaning]],
     /// Reads its table. What is wrong is noted in the section; nothing comes back where anything was.
     pub read: fn(&Section<'_, '_>, Allowed) -> Option<Box<dyn Blueprint>>,
 }

@@ -1,9 +1,11 @@
 //! The servers that nodes are enrolled with: one trait, one file per kind of server.
 //!
-//! A kind of server is a file beside this one, with its configuration keys, its errors and its calls, and a line in the list below.
+//! A kind of server is a file beside this one, with its configuration keys, what its failures mean, and its calls, and a line in the list below.
+//! `docs/new-registrar.md` adds one.
 
 pub mod http;
 pub mod kind;
+pub mod meaning;
 
 /// Makes the module and the entry of each kind out of its one line.
 macro_rules! kinds {
@@ -27,6 +29,7 @@ kinds! {
 pub use chef_server::{ChefError, ChefServer, ChefSettings, NodeWork};
 pub use command::{CommandRegistrar, CommandSettings};
 pub use kind::{Advice, Allowed, Blueprint, Kind, Limits, Material, Rights, Unusable};
+pub use meaning::Meaning;
 pub use opsworks_cm::{CmEngine, CmSettings, OpsWorksCm, classify as classify_opsworks_cm};
 pub use puppet_ca::{PuppetCa, PuppetCaSettings};
 

@@ -16,6 +16,7 @@ use crate::config::reader::Section;
 use crate::config::values::{checked, one_of};
 use crate::core::call::NodeOrder;
 use crate::facts::{Certificate, Health, KeyMaterial, ListMark, NodeList, Registration, RegistrationStatus, StatusToken};
+use crate::meanings;
 use crate::names::shown;
 use crate::retry::{Class, Failure};
 
@@ -47,21 +48,27 @@ pub struct OpsWorksCm {
     settings: CmSettings,
 }
 
+meanings! {
+    NOT_HEALTHY: NotReady, "InvalidStateException", "the server is not HEALTHY: its weekly maintenance, its daily backup, or worse";
+    NO_SUCH: RouteFault, "ResourceNotFoundException", "no such server, or access denied";
+    NO_SERVER: RouteFault, "no_server", "DescribeServers lists no such server";
+    INVALID: Final, "ValidationException", "what is asked for this node is not valid";
+    UNKNOWN_STATUS: Transient, "unknown_status", "DescribeNodeAssociationStatus answered with a status that is none";
+    FAILED: Final, "registrar_failed", "DescribeNodeAssociationStatus answered FAILED, which has no reason; the state of the server is said with it";
+    SLOW_DOWN: Throttled, "ThrottlingException, …", "asked too often, by the codes that every AWS service has for that";
+    BROKEN: Transient, "ServiceUnavailable, http_5NN, timeout, …", "5xx, time-outs, lost connections";
+    DENIED: RouteFault, "AccessDeniedException, …", "rights or credentials are missing, or something else than AWS answers";
+    OTHERS: Final, "anything else", "a refusal that is not known";
+}
+
 /// The class of a failed call. Source: the errors of the API version 2016-11-01, all of them HTTP 400.
 #[must_use]
 pub fn classify(code: &str, status: u16) -> Class {
-    match code {
-        // The server is not HEALTHY: its weekly maintenance, its daily backup, or worse.
-        "InvalidStateException" => Class::NotReady,
-        // No such server, or access denied.
-        "ResourceNotFoundException" => Class::RouteFault,
-        "ValidationException" => Class::Final,
-        _ => shared_class(code, status),
-    }
+    ERRORS.iter().find(|meaning| meaning.code == code).map_or_else(|| shared_class(code, status), |meaning| meaning.class)
 }
 
 /// What a route's `registrar` may say of a server of OpsWorks CM.
-pub(super) const KIND: Kind = Kind { name: "opsworks-cm", keys: KEYS, read };
+pub(super) const KIND: Kind = Kind { name: "opsworks-cm", page: "opsworks-cm.md", keys: KEYS, errors: &[ERRORS], read };
 
 /// The keys of its table.
 const KEYS: &[Key] = &[
@@ -221,7 +228,7 @@ impl OpsWorksCm {
             Some(NodeAssociationStatus::InProgress) => RegistrationStatus::InProgress,
             other => {
                 let shown = other.as_ref().map_or("no status", NodeAssociationStatus::as_str);
-                return Err(Failure::new(Class::Transient, "unknown_status", detail(shown)));
+                return Err(UNKNOWN_STATUS.failure(detail(shown)));
             }
         })
     }
@@ -239,7 +246,7 @@ impl OpsWorksCm {
                 let failure = from_sdk(&error, classify);
                 match self.server_health().await {
                     Ok(Health::Ready) => Ok(Registration::Done),
-                    Ok(Health::NotReady(state)) => Err(Failure::new(Class::NotReady, failure.code, format!("the server is {state}"))),
+                    Ok(Health::NotReady(state)) => Err(NOT_HEALTHY.coded(failure.code, format!("the server is {state}"))),
                     Err(_) => Err(failure),
                 }
             }
@@ -251,7 +258,7 @@ impl OpsWorksCm {
         let request = self.client.describe_servers().server_name(&self.settings.server);
         let output = request.send().await.map_err(|error| from_sdk(&error, classify))?;
         let server = output.servers.unwrap_or_default().into_iter().next();
-        let server = server.ok_or_else(|| Failure::new(Class::RouteFault, "no_server", "DescribeServers lists no such server"))?;
+        let server = server.ok_or_else(|| NO_SERVER.failure("DescribeServers lists no such server"))?;
         Ok(match server.status {
             Some(ServerStatus::Healthy) => Health::Ready,
             Some(other) => Health::NotReady(detail(other.as_str())),
@@ -304,6 +311,20 @@ fn registration(token: Option<String>) -> Registration {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_codes_of_every_aws_service_have_the_class_that_the_table_says() {
+        for (code, status, meaning) in [
+            ("ThrottlingException", 400, SLOW_DOWN),
+            ("ServiceUnavailable", 503, BROKEN),
+            ("", 502, BROKEN),
+            ("AccessDeniedException", 400, DENIED),
+            ("SomethingNew", 400, OTHERS),
+            ("InvalidStateException", 400, NOT_HEALTHY),
+        ] {
+            assert_eq!(classify(code, status), meaning.class, "{code}");
+        }
+    }
 
     #[test]
     fn a_server_name_keeps_the_services_rule() {

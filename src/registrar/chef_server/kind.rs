@@ -14,7 +14,13 @@ use crate::registrar::http::{HttpSettings, PrivateKey, read_certificates};
 use crate::registrar::kind::{Allowed, Blueprint, Kind, Limits, Unusable};
 
 /// What a route's `registrar` may say of a Chef Infra Server.
-pub(in crate::registrar) const KIND: Kind = Kind { name: "chef-server", keys: KEYS, read };
+pub(in crate::registrar) const KIND: Kind = Kind {
+    name: "chef-server",
+    page: "chef-server.md",
+    keys: KEYS,
+    errors: &[super::errors::ERRORS, crate::registrar::http::ERRORS],
+    read,
+};
 
 /// The keys of its table.
 const KEYS: &[Key] = &[

@@ -2,12 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::errors;
 use super::process::MOST_OUTPUT;
 use crate::aws::detail;
 use crate::core::call::NodeOrder;
 use crate::event::Place;
 use crate::facts::{KeyMaterial, StatusToken};
-use crate::retry::{Class, Failure};
+use crate::retry::Failure;
 
 /// The longest token that is taken, in bytes. It is kept in memory for each node that waits.
 const LONGEST_TOKEN: usize = 4096;
@@ -171,8 +172,8 @@ pub(super) fn read(output: &[u8], cut: bool) -> Result<Said, Failure> {
         Some("in_progress") => Said::InProgress(token(answer.token.as_deref())?),
         Some("failed") => Said::Failed(reason()),
         Some("unknown_token") => Said::UnknownToken,
-        Some("not_ready") => return Err(Failure::new(Class::NotReady, "not_ready", reason())),
-        Some("route_fault") => return Err(Failure::new(Class::RouteFault, "route_fault", reason())),
+        Some("not_ready") => return Err(errors::NOT_READY.failure(reason())),
+        Some("route_fault") => return Err(errors::ROUTE_FAULT.failure(reason())),
         Some(other) => {
             let known = "success, in_progress, failed, not_ready, route_fault, unknown_token";
             return Err(misunderstood(format!("its answer has the status {}; the known ones are {known}", crate::names::shown(other))));
@@ -183,7 +184,7 @@ pub(super) fn read(output: &[u8], cut: bool) -> Result<Said, Failure> {
 
 /// A command that does not keep to its contract.
 pub(super) fn misunderstood(wrong: String) -> Failure {
-    Failure::new(Class::RouteFault, "bad_answer", wrong)
+    errors::BAD_ANSWER.failure(wrong)
 }
 
 fn token(token: Option<&str>) -> Result<Option<StatusToken>, Failure> {

@@ -14,7 +14,8 @@ use crate::registrar::http::{HttpSettings, Identity, read_certificates};
 use crate::registrar::kind::{Allowed, Blueprint, Kind, Limits, Material, Unusable};
 
 /// What a route's `registrar` may say of a Puppet Server's certificate authority.
-pub(in crate::registrar) const KIND: Kind = Kind { name: "puppet-ca", keys: KEYS, read };
+pub(in crate::registrar) const KIND: Kind =
+    Kind { name: "puppet-ca", page: "puppet-ca.md", keys: KEYS, errors: &[super::errors::ERRORS, crate::registrar::http::ERRORS], read };
 
 /// The keys of its table.
 const KEYS: &[Key] = &[
