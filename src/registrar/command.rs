@@ -26,11 +26,17 @@ use crate::config::reader::Section;
 use crate::config::values::{checked, duration, one_of};
 use crate::core::call::NodeOrder;
 use crate::facts::{Health, KeyMaterial, ListMark, NodeList, Registration, RegistrationStatus, StatusToken};
-use crate::names::shown;
+use crate::names::{NodeName, shown};
 use crate::retry::{Class, Failure};
 
 /// `EX_TEMPFAIL` of `sysexits.h`: not now, but later.
 const NOT_NOW: i32 = 75;
+/// The code of a failure by `EX_USAGE` of `sysexits.h`.
+const NO_SUCH_OPERATION: &str = "exit_64";
+/// How much of a program's standard output is kept, in bytes.
+const MOST_OUTPUT: usize = 64 * 1024;
+/// The same for a list of nodes: some 600,000 of them.
+const LONGEST_LIST: usize = 16 * 1024 * 1024;
 /// The shortest time-out of a run.
 const SHORTEST: Duration = Duration::from_secs(1);
 /// The longest one.
@@ -192,14 +198,17 @@ impl CommandRegistrar {
     }
 
     async fn run(&self, told: &Told<'_>) -> Result<Said, Failure> {
+        let ran = self.ran(told, MOST_OUTPUT).await?;
+        wire::read(&ran.output, ran.cut)
+    }
+
+    /// A run that ended with success.
+    async fn ran(&self, told: &Told<'_>, most: usize) -> Result<Ran, Failure> {
         let CommandSettings { program, args, timeout, .. } = &self.settings;
         let mut command = tokio::process::Command::new(program);
         command.args(args).env_clear().envs(self.environment.iter().map(|(name, value)| (name, value))).envs(told.variables());
-        let ran = process::run(command, told.json().as_bytes(), *timeout).await.map_err(|error| cannot_start(&error))?;
-        if let Some(failure) = classify(&ran, *timeout) {
-            return Err(failure);
-        }
-        wire::read(&ran.output, ran.cut)
+        let ran = process::run(command, told.json().as_bytes(), *timeout, most).await.map_err(|error| cannot_start(&error))?;
+        classify(&ran, *timeout).map_or(Ok(ran), Err)
     }
 
     async fn order(&self, told: &Told<'_>) -> Result<Registration, Failure> {
@@ -218,6 +227,21 @@ impl CommandRegistrar {
             Said::InProgress(_) => RegistrationStatus::InProgress,
             Said::Failed(reason) => RegistrationStatus::Failed(reason),
             Said::UnknownToken => RegistrationStatus::UnknownToken,
+        })
+    }
+
+    /// The program's own list. One that knows no such operation says so with `EX_USAGE`, or says nothing.
+    async fn nodes(&self) -> Result<NodeList, Failure> {
+        let listed = match self.ran(&Told::operation("list"), LONGEST_LIST).await {
+            Err(failure) if failure.code == NO_SUCH_OPERATION => None,
+            ran => {
+                let ran = ran?;
+                wire::read_nodes(&ran.output, ran.cut)?
+            }
+        };
+        Ok(match listed {
+            Some(names) => NodeList::Page { names: names.iter().filter_map(|name| NodeName::new(name).ok()).collect(), next: None },
+            None => NodeList::Unlisted("the program does not list its nodes"),
         })
     }
 
@@ -252,6 +276,6 @@ impl Registrar for CommandRegistrar {
     }
 
     fn list<'a>(&'a self, _after: Option<&'a ListMark>) -> Reply<'a, NodeList> {
-        Box::pin(async { Ok(NodeList::Unlisted("a command is not asked for its nodes; give a file with their names")) })
+        Box::pin(self.nodes())
     }
 }
