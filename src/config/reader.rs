@@ -129,7 +129,6 @@ impl<'s, 'a> Section<'s, 'a> {
     ///
     /// # Panics
     /// Where the key does not stand in the section's table of keys.
-    #[expect(clippy::option_option, reason = "noted problem and absent value are two things")]
     pub fn read_optional<T>(&self, name: &str, convert: impl FnOnce(Given<'_>) -> Result<T, Refusal>) -> Option<Option<T>> {
         if self.has(name) { self.read(name, convert).map(Some) } else { Some(None) }
     }

@@ -22,8 +22,8 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
 
-pub use errors::ERRORS;
 pub(super) use errors::TIMEOUT;
+pub use errors::{ERRORS, UNREACHABLE};
 pub use files::{FileError, PrivateKey, read_certificates};
 
 use super::kind::Limits;

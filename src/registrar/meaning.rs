@@ -50,7 +50,8 @@ pub fn markdown(errors: &[&[Meaning]]) -> String {
 #[macro_export]
 macro_rules! meanings {
     ($($name:ident: $class:ident, $code:expr, $when:literal;)*) => {
-        $(pub const $name: $crate::registrar::Meaning =
+        $(#[doc = $when]
+        pub const $name: $crate::registrar::Meaning =
             $crate::registrar::Meaning { code: $code, class: $crate::retry::Class::$class, when: $when };)*
 
         /// What the failures mean.

@@ -12,8 +12,12 @@ use crate::driver::services::Services;
 use crate::event::{Envelope, LifecycleAction, Transition};
 use crate::facts::{Health, StatusToken};
 use crate::names::{AccountId, GroupName, HookName, LifecycleActionToken, NodeName};
+use crate::registrar::http::UNREACHABLE;
 use crate::registrar::{Blueprint, Registrar};
 use crate::retry::Class;
+
+/// What to do about a server that will be ready again by itself.
+const PATIENCE: &str = "wait for its maintenance, backup or restart to end; until then launches wait for it";
 
 /// Looks at each server once, by the first route that names it.
 pub(super) async fn check(config: &Config, settings: &Settings, services: &Services, report: &mut Report) {
@@ -31,7 +35,11 @@ async fn ask(written: &dyn Blueprint, registrar: &dyn Registrar, report: &mut Re
     let health = registrar.health().await;
     let visible = health.is_ok();
     match health {
-        Ok(health) => said(&about, health, report),
+        Ok(health) => said(written, &about, health, report),
+        // It answered, and not for good: what stands before it says that it is being restarted. That nobody answers may be the URL's fault.
+        Err(failure) if failure.class == Class::NotReady && failure.code != UNREACHABLE.code => {
+            report.warn(&about, format!("it takes no orders now ({failure})"), PATIENCE);
+        }
         Err(failure) => match (written.advice(&failure), rights) {
             (Some(advice), _) => report.fail(&about, advice.found, advice.remedy),
             (None, Some(rights)) => report.failed_call(&about, rights.health, &failure),
@@ -51,14 +59,15 @@ async fn ask(written: &dyn Blueprint, registrar: &dyn Registrar, report: &mut Re
     report.not_tested(&about, format!("{} and {}: a try would change the server", rights.associate, rights.disassociate));
 }
 
-fn said(about: &str, health: Health, report: &mut Report) {
+fn said(written: &dyn Blueprint, about: &str, health: Health, report: &mut Report) {
     match health {
         Health::Ready => report.ok(about, "it is there, and takes orders"),
-        Health::NotReady(state) => report.warn(
-            about,
-            format!("it is {state}, and takes no orders now"),
-            "wait for its maintenance or backup to end, or mend it; until then launches wait for it",
-        ),
+        Health::NotReady(state) if written.mends_itself(&state) => {
+            report.warn(about, format!("it is {state}, and takes no orders now"), PATIENCE);
+        }
+        Health::NotReady(state) => {
+            report.fail(about, format!("it is {state}, and takes no orders"), "mend it; until then launches wait for it")
+        }
     }
 }
 
