@@ -11,7 +11,7 @@ use enrolld::retry::Class;
 use super::{Folder, KEY, key, order};
 
 /// The first block of the documentation in a language.
-fn example(language: &str) -> String {
+pub fn example(language: &str) -> String {
     let text = include_str!("../../docs/command-registrar.md");
     let begin = format!("```{language}\n#!");
     let block = text.split_once(&begin).expect("the documentation has an example in the language").1;
