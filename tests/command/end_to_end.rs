@@ -39,7 +39,7 @@ async fn a_fleet_waits_for_what_is_not_ready_comes_and_goes_and_what_was_left_be
     let folder = Folder::new();
     let keys = folder.path().join("keys");
     let registrar = format!(r#"{{ kind = "command", program = "{}" }}"#, program(&folder).display());
-    let mut fleet = Fleet::start("command", &registrar, false).await;
+    let mut fleet = Fleet::start("command", &registrar, "", false).await;
 
     // The directory is not mounted until the program has said that it cannot work now.
     let (mount, log) = (keys.clone(), folder.path().join("log"));

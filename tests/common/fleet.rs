@@ -26,13 +26,9 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// Starts them. `registrar` is the value of that key in the configuration; instances publish keys of their own unless `silent`.
-    pub async fn start(name: &str, registrar: &str, silent: bool) -> Self {
-        Self::start_with(name, registrar, silent, "").await
-    }
-
-    /// The same with further lines in the route.
-    pub async fn start_with(name: &str, registrar: &str, silent: bool, more: &str) -> Self {
+    /// Starts them. `registrar` is the value of that key in the configuration; `more` are further lines of the
+    /// route. Instances publish keys of their own unless `silent`.
+    pub async fn start(name: &str, registrar: &str, more: &str, silent: bool) -> Self {
         let mut fixture = Fixture::standard();
         if silent {
             fixture.groups[0].options.agent = AgentOptions { publish: Publish::Never, ..AgentOptions::default() };

@@ -20,7 +20,7 @@ async fn a_fleet_comes_and_goes_and_what_was_left_behind_is_swept() {
     // Alone: fifty requests at once would make the others wait for longer than their requests may take.
     let server = changed().await;
     let more = r#"certificate_parameter = "/enrolld/{instance_id}/certificate""#;
-    let mut fleet = Fleet::start_with("puppet", &server.as_configured(), true, more).await;
+    let mut fleet = Fleet::start("puppet", &server.as_configured(), more, true).await;
 
     let keys = Mutex::new(HashMap::new());
     let request = |id: &str| {
