@@ -97,9 +97,14 @@ impl Server {
         self.http("", &certificate_file, &key_file)
     }
 
+    /// A client that speaks as the administrator.
+    pub fn client(&self) -> HttpClient {
+        HttpClient::new(&self.admin("")).unwrap()
+    }
+
     /// What the server answers its administrator.
     pub async fn ask(&self, method: Method, path: &str, body: &'static str) -> Answer {
-        let client = HttpClient::new(&self.admin("")).unwrap();
+        let client = self.client();
         let headers = [("accept", "*/*"), ("content-type", "application/json")];
         client.send(method, path, &headers, Bytes::from_static(body.as_bytes())).await.unwrap()
     }
