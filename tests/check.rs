@@ -50,11 +50,11 @@ key = {{ parameter = "/enrolld/{{instance_id}}/public-key", owner_role = "arn:aw
     )
 }
 
-async fn run(endpoint: &str, name: &str, text: &str) -> Output {
+async fn run(endpoint: &str, name: &str, text: &str, more: &[&str]) -> Output {
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("check-{name}.toml"));
     std::fs::write(&path, text).expect("the folder is there to be written to");
     let mut command = Command::new(env!("CARGO_BIN_EXE_enrolld"));
-    command.args(["check", "--output", "json", "--config"]).arg(&path).env_clear();
+    command.args(["check", "--output", "json"]).args(more).arg("--config").arg(&path).env_clear();
     command.envs([("AWS_ENDPOINT_URL", endpoint), ("AWS_ACCESS_KEY_ID", KEY), ("AWS_SECRET_ACCESS_KEY", "secret")]);
     // The simulator runs on this thread, so the waiting is done on another.
     let output = tokio::task::spawn_blocking(move || command.output()).await;
@@ -66,19 +66,19 @@ async fn check_with(name: &str, more: &str, change: impl FnOnce(&mut Fixture)) -
     let mut fixture = Fixture::standard();
     fixture.roles = vec![trusting(&serde_json::json!({ "Service": "ec2.amazonaws.com" }))];
     change(&mut fixture);
-    check_both(name, fixture, |endpoint| configuration(endpoint, more)).await
+    check_both(name, fixture, &[], |endpoint| configuration(endpoint, more)).await
 }
 
 /// Checks a changed configuration of the standard fixture.
 async fn check_changed(name: &str, change: impl FnOnce(String) -> String) -> Checked {
     let roles = vec![trusting(&serde_json::json!({ "Service": "ec2.amazonaws.com" }))];
-    check_both(name, Fixture { roles, ..Fixture::standard() }, |endpoint| change(configuration(endpoint, ""))).await
+    check_both(name, Fixture { roles, ..Fixture::standard() }, &[], |endpoint| change(configuration(endpoint, ""))).await
 }
 
-async fn check_both(name: &str, fixture: Fixture, text: impl FnOnce(&str) -> String) -> Checked {
+async fn check_both(name: &str, fixture: Fixture, more: &[&str], text: impl FnOnce(&str) -> String) -> Checked {
     let simulator = Simulator::start(Options { fixture, ..Options::default() }).await.expect("the simulator starts");
     let endpoint = simulator.endpoint();
-    let output = run(&endpoint, name, &text(&endpoint)).await;
+    let output = run(&endpoint, name, &text(&endpoint), more).await;
     let report = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("{error}: {}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)));
     let state = serde_json::to_value(simulator.state(true)).expect("the state is JSON");
@@ -193,6 +193,51 @@ async fn a_server_that_is_not_there_fails_and_one_under_maintenance_is_warned_of
     let checked = check("maintenance", |fixture| fixture.servers[0].status = ServerStatus::UnderMaintenance).await;
     assert_eq!(checked.code, Some(0), "{:#}", checked.report);
     checked.must_have("WARN", "it is UNDER_MAINTENANCE");
+}
+
+#[tokio::test]
+async fn a_server_that_waits_for_somebody_fails_and_one_that_mends_itself_only_where_that_is_wanted() {
+    for (status, word, code) in [
+        (ServerStatus::BackingUp, "WARN", 0),
+        (ServerStatus::Restoring, "WARN", 0),
+        (ServerStatus::Unhealthy, "FAIL", 1),
+        (ServerStatus::ConnectionLost, "FAIL", 1),
+        (ServerStatus::Failed, "FAIL", 1),
+    ] {
+        let name = format!("state-{status:?}");
+        let checked = check(&name, |fixture| fixture.servers[0].status = status).await;
+        assert_eq!(checked.code, Some(code), "{status:?}: {:#}", checked.report);
+        checked.must_have(word, "takes no orders");
+    }
+    for (name, status, code) in [("strict-warned", ServerStatus::UnderMaintenance, 1), ("strict-good", ServerStatus::Healthy, 0)] {
+        let mut fixture = Fixture::standard();
+        fixture.servers[0].status = status;
+        let checked = check_both(name, fixture, &["--strict"], |endpoint| configuration(endpoint, "")).await;
+        assert_eq!(checked.code, Some(code), "{:#}", checked.report);
+        assert_eq!(checked.report["failures"], 0);
+    }
+}
+
+#[tokio::test]
+async fn servers_of_ones_own_are_told_apart_alike() {
+    let by = |registrar: String| {
+        move |text: String| text.replace(r#"{ kind = "opsworks-cm", server = "prod-chef", engine = "chef" }"#, &registrar)
+    };
+    let program = |name: &str, script: &str| {
+        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("check-{name}"));
+        std::fs::write(&path, script).expect("the folder is there to be written to");
+        format!(r#"{{ kind = "command", program = "/bin/sh", args = ["{}"] }}"#, path.display())
+    };
+    for (name, script, word, text, code) in [
+        ("ready", "exit 0", "ok", "takes orders", 0),
+        ("not-now", "echo 'the backup runs' >&2; exit 75", "WARN", "it is the backup runs", 0),
+        ("broken", "echo 'no such database' >&2; exit 1", "FAIL", "no such database", 1),
+    ] {
+        let checked = check_changed(&format!("own-{name}"), by(program(name, script))).await;
+        assert_eq!(checked.code, Some(code), "{name}: {:#}", checked.report);
+        checked.must_have(word, text);
+        checked.must_have("not tested", "a try would change the server");
+    }
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use enrolld::config;
+use enrolld::registrar::{KINDS, meaning};
 
 /// The TOML blocks of a page that show routes, with the place of each.
 fn routes_shown(page: &Path) -> Vec<(String, String)> {
@@ -105,5 +106,15 @@ fn each_threat_has_its_answer_and_its_tests_and_each_of_them_is_there() {
             let is_there = [format!("fn {name}("), format!("def {name}(")].iter().any(|head| source.contains(head));
             assert!(is_there, "{file} has no test {name}");
         }
+    }
+}
+
+#[test]
+fn the_page_of_each_registrar_says_what_its_failures_mean() {
+    for kind in KINDS {
+        let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(kind.page));
+        let page = page.unwrap_or_else(|error| panic!("docs/{}: {error}", kind.page));
+        let table = meaning::markdown(kind.errors);
+        assert!(page.contains(&table), "docs/{} should hold this as it is:\n\n{table}", kind.page);
     }
 }

@@ -27,7 +27,9 @@ use crate::config::{self, Config, Problems};
 /// holds for a fault of their route. Nothing is changed in AWS: a right to write is tried only in a form that
 /// cannot succeed, and what cannot be tried in such a form is said to be not tested.
 ///
-/// Exits with 0 when nothing failed, with 1 when something did, and with 2 when the file itself cannot be used.
+/// Exits with 0 when nothing failed, with 1 when something did, and with 2 when the file itself cannot be used. A server that takes no orders just now,
+/// and will again by itself (maintenance, backup, a restart), is a warning: launches wait for it. One that waits for somebody (UNHEALTHY, CONNECTION_LOST,
+/// nobody answers) is a failure. With --strict, warnings end with 1 too.
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct CheckArgs {
@@ -38,6 +40,10 @@ pub struct CheckArgs {
     /// Leave AWS out: only the file and the environment
     #[arg(long)]
     pub offline: bool,
+
+    /// Exit with 1 for warnings too
+    #[arg(long)]
+    pub strict: bool,
 
     /// How the findings are printed
     #[arg(long, value_enum, default_value_t = Output::Text)]
@@ -58,6 +64,8 @@ Examples:
   enrolld check --config enrolld.toml
   In a build, where there are no credentials:
     enrolld check --config enrolld.toml --offline
+  Before a release, which shall not meet a server under maintenance:
+    enrolld check --config enrolld.toml --strict
   Only what failed, with jq:
     enrolld check --config enrolld.toml --output json | jq '.findings[] | select(.result == \"FAIL\")'";
 
@@ -93,7 +101,8 @@ pub async fn run(args: CheckArgs) -> Result<ExitCode, CommandError> {
         Output::Text => println!("{report}"),
         Output::Json => println!("{}", report.json()),
     }
-    Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let good = report.passed() && !(args.strict && report.has_warnings());
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Reads the files that registrars are given. Who starts the worker reads them too, and it stops there.

@@ -85,13 +85,16 @@ impl fmt::Display for Problems {
 
 /// What one value is refused with: what is wrong, and what would be right.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Refusal {
-    pub(super) wrong: String,
-    pub(super) right: String,
+pub struct Refusal {
+    /// What is wrong; values from the file escaped and cut ([`shown`](crate::names::shown)).
+    pub wrong: String,
+    /// What would be right.
+    pub right: String,
 }
 
 impl Refusal {
-    pub(super) fn new(wrong: impl Into<String>, right: impl Into<String>) -> Self {
+    /// What is wrong, and what would be right.
+    pub fn new(wrong: impl Into<String>, right: impl Into<String>) -> Self {
         Self { wrong: wrong.into(), right: right.into() }
     }
 }

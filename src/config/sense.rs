@@ -5,9 +5,8 @@ use wildmatch::WildMatch;
 use super::Config;
 use super::problem::Refusal;
 use super::reader::Section;
-use super::route::{KeySource, Owner, Registrar, Route};
+use super::route::{KeySource, Owner, Route};
 use super::route_tables::ReadRoute;
-use super::rules;
 use super::values::show;
 use crate::core::settings::DeleteKey;
 use crate::names::shown;
@@ -70,9 +69,8 @@ pub(super) fn of_route(section: &Section<'_, '_>, route: &Route) {
         let wrong = format!("owner_role is in account {}, and role_arn in {}", owner.account(), role.account());
         section.refuse("key", Refusal::new(wrong, "name the role that the instances have in the account where their parameters are"));
     }
-    if matches!(route.registrar, Registrar::ChefServer(_)) && route.node_name.source().contains(':') {
-        let wrong = "a Chef server takes no colon in the name of a client";
-        section.refuse("node_name", Refusal::new(wrong, "write another character in its place"));
+    if let Some(refusal) = route.registrar.refuses_names(&route.node_name) {
+        section.refuse("node_name", refusal);
     }
     if !route.allow_extensions.is_empty() && !route.registrar.takes_certificate_requests() {
         let wrong = "only Puppet's certificate requests have extensions";
@@ -87,17 +85,8 @@ pub(super) fn of_route(section: &Section<'_, '_>, route: &Route) {
             refuse("it is the parameter of the request", "write another name, such as /enrolld/{instance_id}/certificate");
         }
     }
-    if matches!(route.registrar, Registrar::PuppetCa(_))
-        && let Some(bad) = rules::not_a_certname(&route.node_name)
-    {
-        let wrong =
-            format!("{} makes names such as {}, which no Puppet certificate can have", shown(route.node_name.source()), shown(&bad));
-        section.refuse("node_name", Refusal::new(wrong, "write only a-z 0-9 . _ - beside the placeholders"));
-    }
-    if let Registrar::Command { timeout, .. } = &route.registrar
-        && *timeout >= route.timeout
-    {
-        let wrong = format!("its timeout ({}) is not shorter than the route's ({})", show(*timeout), show(route.timeout));
+    if let Some(timeout) = route.registrar.order_timeout().filter(|timeout| *timeout >= route.timeout) {
+        let wrong = format!("its timeout ({}) is not shorter than the route's ({})", show(timeout), show(route.timeout));
         section.refuse("registrar", Refusal::new(wrong, "write a shorter one, or a longer timeout for the route"));
     }
     if route.key_poll >= route.timeout {

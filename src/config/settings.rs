@@ -3,7 +3,8 @@
 use wildmatch::WildMatch;
 
 use super::Config;
-use super::route::{KeySource, Owner, Registrar, Route, Scope};
+use super::registrars::Registrar;
+use super::route::{KeySource, Owner, Route, Scope};
 use crate::core::call::{ScopeId, ServerId};
 use crate::core::settings::{self, Settings};
 

@@ -209,11 +209,23 @@ async fn what_a_sweep_asks_for_more_is_printed_with_it_and_is_all_asked() {
     let (daemon, with_sweep) = (bench.printed(&[]).await, bench.printed(&["--with-sweep"]).await);
     bench.confine(&with_sweep);
     let names = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("policy-sweep.txt");
-    std::fs::write(&names, "i-00000000000000001\n").expect("the folder is there to be written to");
-    let output = bench.run(&["sweep", "--route", "web", "--nodes", names.to_str().expect("the path is text")]).await;
-    assert!(output.status.success(), "{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    // Once over a name that proves nothing, and once over a node that its hook's time-out left behind, which is taken off.
+    let gone = bench.left_behind();
+    for (name, more, result) in [("i-00000000000000001", None, "unproven"), (gone.as_str(), Some("--apply"), "disassociated")] {
+        std::fs::write(&names, name).expect("the folder is there to be written to");
+        let mut arguments = vec!["sweep", "--route", "web", "--output", "json", "--nodes", names.to_str().expect("the path is text")];
+        arguments.extend(more);
+        let output = bench.run(&arguments).await;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(
+            output.status.success() && said.contains(&format!("\"result\":\"{result}\"")),
+            "{said}{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
     bench.nothing_was_denied();
     let called = bench.called();
+    assert!(called.contains("opsworks-cm:DisassociateNode") && called.contains("autoscaling:DescribeScalingActivities"), "{called:?}");
     assert!(called.is_subset(&with_sweep), "{called:?}");
     for action in with_sweep.difference(&daemon) {
         assert!(called.contains(action), "{action} is printed for sweep, which never calls it");
