@@ -2,10 +2,10 @@
 
 mod fleet;
 mod groups;
-mod hooks;
+pub(super) mod hooks;
 mod keys;
 mod queue;
-mod report;
+pub(super) mod report;
 mod scopes;
 mod servers;
 

@@ -2,9 +2,11 @@
 //! command ended into an exit code.
 
 pub mod check;
+pub mod completions;
 pub mod dead_letters;
 pub mod demo;
 pub mod health;
+pub mod hooks;
 pub mod policy;
 mod process;
 pub mod rooms;
@@ -55,9 +57,12 @@ pub enum Command {
     Policy(policy::PolicyArgs),
     DeadLetters(dead_letters::DeadLettersArgs),
     Sweep(sweep::SweepArgs),
+    Hooks(hooks::HooksArgs),
     Simulate(simulate::SimulateArgs),
     Demo(demo::DemoArgs),
     Health(health::HealthArgs),
+    Completions(completions::CompletionsArgs),
+    Man(completions::ManArgs),
 }
 
 impl Cli {
@@ -76,9 +81,12 @@ impl Cli {
                 Command::Policy(args) => policy::run(args).await,
                 Command::DeadLetters(args) => dead_letters::run(args).await,
                 Command::Sweep(args) => sweep::run(args).await,
+                Command::Hooks(args) => hooks::run(args).await,
                 Command::Simulate(args) => simulate::run(args).await.map(|()| ExitCode::SUCCESS).map_err(CommandError::failed),
                 Command::Demo(args) => demo::run(args).await,
                 Command::Health(args) => health::run(args).await,
+                Command::Completions(args) => completions::completions(&args),
+                Command::Man(args) => completions::man(&args),
             }
         });
         ended.unwrap_or_else(|error| report(&error))
