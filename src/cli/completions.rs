@@ -71,9 +71,33 @@ fn pages(command: &Command, name: &str, folder: &Path) -> io::Result<()> {
     for under in command.get_subcommands().filter(|under| !under.is_hide_set()) {
         pages(under, &format!("{name}-{}", under.get_name()), folder)?;
     }
-    let page =
-        clap_mangen::Man::new(command.clone().display_name(name.to_owned())).title(name.to_uppercase()).section("1").manual("enrolld");
+    let page = clap_mangen::Man::new(command.clone().display_name(name.to_owned()))
+        .title(name.to_uppercase())
+        .source(concat!("enrolld ", env!("CARGO_PKG_VERSION")))
+        .manual("enrolld");
     let mut text = Vec::new();
-    page.render(&mut text)?;
+    page.render_title(&mut text)?;
+    page.render_name_section(&mut text)?;
+    page.render_synopsis_section(&mut text)?;
+    page.render_description_section(&mut text)?;
+    page.render_options_section(&mut text)?;
+    if command.has_subcommands() {
+        page.render_subcommands_section(&mut text)?;
+    }
+    if let Some(more) = command.get_after_help() {
+        text.extend_from_slice(as_it_stands(&more.to_string()).as_bytes());
+    }
     std::fs::File::create(folder.join(format!("{name}.1")))?.write_all(&text)
+}
+
+/// What stands below a command's help, in lines as they are: commands that are wrapped and spread cannot be copied.
+fn as_it_stands(text: &str) -> String {
+    let mut section = String::from(".SH EXAMPLES\n.nf\n");
+    for line in text.lines().filter(|line| *line != "Examples:") {
+        let line = line.replace('\\', "\\e").replace('-', "\\-");
+        let guard = if line.starts_with(['.', '\'']) { "\\&" } else { "" };
+        section.push_str(&format!("{guard}{line}\n"));
+    }
+    section.push_str(".fi\n");
+    section
 }

@@ -10,6 +10,7 @@ use super::context::{Context, Event, Settings};
 use super::error::Answer;
 use super::faults::{Admission, Fault, Faults};
 use super::fixture::Fixture;
+use super::metadata::Metadata;
 use super::operation::Operation;
 use super::opsworks_cm::{self, OpsworksCm};
 use super::sqs::{self, Sqs};
@@ -30,6 +31,7 @@ pub struct World {
     pub(crate) faults: Faults,
     pub(crate) calls: Calls,
     pub(crate) principals: Principals,
+    pub(crate) metadata: Metadata,
     pub(crate) published: u64,
     pub(crate) publish_refused: u64,
 }
@@ -49,6 +51,7 @@ impl World {
             faults: Faults::default(),
             calls: Calls::new(),
             principals,
+            metadata: Metadata::default(),
             published: 0,
             publish_refused: 0,
         };
