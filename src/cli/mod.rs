@@ -7,6 +7,7 @@ pub mod dead_letters;
 pub mod demo;
 pub mod health;
 pub mod hooks;
+pub mod launch_kit;
 pub mod policy;
 mod process;
 pub mod rooms;
@@ -58,6 +59,7 @@ pub enum Command {
     DeadLetters(dead_letters::DeadLettersArgs),
     Sweep(sweep::SweepArgs),
     Hooks(hooks::HooksArgs),
+    LaunchKit(launch_kit::LaunchKitArgs),
     Simulate(simulate::SimulateArgs),
     Demo(demo::DemoArgs),
     Health(health::HealthArgs),
@@ -82,6 +84,7 @@ impl Cli {
                 Command::DeadLetters(args) => dead_letters::run(args).await,
                 Command::Sweep(args) => sweep::run(args).await,
                 Command::Hooks(args) => hooks::run(args).await,
+                Command::LaunchKit(args) => launch_kit::run(args),
                 Command::Simulate(args) => simulate::run(args).await.map(|()| ExitCode::SUCCESS).map_err(CommandError::failed),
                 Command::Demo(args) => demo::run(args).await,
                 Command::Health(args) => health::run(args).await,

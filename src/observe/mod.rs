@@ -9,12 +9,14 @@ pub mod listener;
 pub mod logs;
 mod metrics;
 mod observer;
+pub mod service_manager;
 mod sink;
 pub(crate) mod text;
 
 pub use health::Health;
 pub use metrics::Metrics;
 pub use observer::{Observer, ObserverSettings, RouteNames};
+pub use service_manager::ServiceManager;
 pub use sink::Sink;
 
 #[cfg(test)]
