@@ -106,15 +106,17 @@ key = {{ parameter = "/enrolld/{{instance_id}}/public-key", require_owner = fals
 }
 
 /// Serves on a thread of its own, since the tests wait on theirs.
-fn simulator() -> (String, std::sync::mpsc::Sender<()>) {
+fn simulator() -> (String, tokio::sync::oneshot::Sender<()>) {
     let (address, told) = std::sync::mpsc::channel();
-    let (end, ended) = std::sync::mpsc::channel::<()>();
+    let (end, ended) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
-        let simulator = runtime.block_on(Simulator::start(Options::default())).expect("the simulator starts");
-        let _ = address.send(simulator.endpoint());
-        // Until the test drops its end.
-        let _ = ended.recv();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let simulator = Simulator::start(Options::default()).await.expect("the simulator starts");
+            let _ = address.send(simulator.endpoint());
+            // Until the test drops its end.
+            let _ = ended.await;
+        });
     });
     (told.recv().expect("it listens"), end)
 }
@@ -137,7 +139,7 @@ fn a_worker_whose_queue_does_not_answer_is_not_ready_and_says_why() {
     let manager = Manager::listen("unready");
     // Nobody listens there.
     let _worker = daemon(&manager, "http://127.0.0.1:9", None);
-    let said = manager.until("STATUS=the queue");
+    let said = manager.until("STATUS=AWS credentials were not found yet; the queue does not answer");
     std::thread::sleep(Duration::from_secs(1));
     let more = std::iter::from_fn(|| manager.hears(Duration::from_millis(1)));
     assert!(said.into_iter().chain(more).all(|said| !said.contains("READY")));

@@ -133,7 +133,8 @@ pub fn script(route: &Route, wishes: &Wishes) -> Result<String, KitError> {
         }
         // `puppet agent` with detailed exit codes ends with 2 where it changed something.
         let well = if puppet && wishes.agent.is_none() { "0 2" } else { "0" };
-        let _ = write!(text, "\nAGENT={}\nAGENT_IS_WELL={}{}", settings::quoted(agent), settings::quoted(well), parts::AGENT);
+        text.push_str("\n# shellcheck disable=SC2016 # the agent's own shell reads it\n");
+        let _ = write!(text, "AGENT={}\nAGENT_IS_WELL={}{}", settings::quoted(agent), settings::quoted(well), parts::AGENT);
     }
     if let Some(hook) = &wishes.converge_hook {
         let _ = write!(text, "\nCONVERGE_HOOK={}{}", settings::quoted(hook.as_str()), parts::CONVERGE);

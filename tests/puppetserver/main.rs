@@ -3,6 +3,9 @@
 mod end_to_end;
 #[path = "../common/fleet.rs"]
 mod fleet;
+#[path = "../common/kit.rs"]
+mod kit;
+mod launch_kit;
 mod server;
 
 use enrolld::facts::{Health, NodeList, Registration};
