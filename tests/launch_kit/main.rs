@@ -77,7 +77,7 @@ async fn with_a_converge_hook_the_instance_is_in_service_only_after_the_agents_f
     bench.work();
     let id = bench.launch(CONVERGES);
     // An agent that fails until somebody lets it, as one does whose server does not know it yet.
-    let agent = "test -e let-it && printf %s \"$NODE_NAME\" > ran";
+    let agent = "echo >tried; test -e let-it && printf %s \"$NODE_NAME\" > ran";
     let booted = bench.boot(&id, &[CONVERGES, &["--agent", agent]].concat(), &[]);
     let enrolled = |bench: &Bench| {
         let actions = bench.details().actions;
@@ -85,7 +85,7 @@ async fn with_a_converge_hook_the_instance_is_in_service_only_after_the_agents_f
             .iter()
             .any(|action| action.instance == id && action.hook == "enrol-on-launch" && action.result.as_deref() == Some("CONTINUE"))
     };
-    bench.until("enrolled", enrolled).await;
+    bench.until("enrolled, and its agent has tried", |bench| enrolled(bench) && bench.file(&id, "tried").exists()).await;
     assert_eq!(bench.state(&id), LifecycleState::PendingWait, "enrolled is not converged");
     std::fs::write(bench.file(&id, "let-it"), "").expect("the folder is ours");
     booted.await.expect("waiting does not panic").must(0, &["the agent ended with 1", "the agent has run", "converge is completed"]);
