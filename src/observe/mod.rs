@@ -5,6 +5,7 @@
 
 pub mod audit;
 mod health;
+mod journal;
 pub mod listener;
 pub mod logs;
 mod metrics;
