@@ -77,7 +77,7 @@ async fn with_a_converge_hook_the_instance_is_in_service_only_after_the_agents_f
     bench.work();
     let id = bench.launch(CONVERGES);
     // An agent that fails until somebody lets it, as one does whose server does not know it yet.
-    let agent = "echo >tried; test -e let-it && printf %s \"$NODE_NAME\" > ran";
+    let agent = "echo >tried; test -e let-it && umask > umask && printf %s \"$NODE_NAME\" > ran";
     let booted = bench.boot(&id, &[CONVERGES, &["--agent", agent]].concat(), &[]);
     let enrolled = |bench: &Bench| {
         let actions = bench.details().actions;
@@ -91,6 +91,9 @@ async fn with_a_converge_hook_the_instance_is_in_service_only_after_the_agents_f
     booted.await.expect("waiting does not panic").must(0, &["the agent ended with 1", "the agent has run", "converge is completed"]);
     bench.until_state(&id, LifecycleState::InService).await;
     assert_eq!(std::fs::read_to_string(bench.file(&id, "ran")).expect("it ran"), id);
+    // As in the shell that started the script: what the agent writes is not as closed as the key.
+    let outside = std::process::Command::new("sh").args(["-c", "umask"]).output().expect("there is a shell");
+    assert_eq!(std::fs::read(bench.file(&id, "umask")).expect("it ran"), outside.stdout);
     bench.nothing_was_denied();
 }
 

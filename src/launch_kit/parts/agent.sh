@@ -1,6 +1,8 @@
 
-# What the agent's command may need.
+# What the agent's command may need; the vendors' packages put their programs there. What it writes is not to be as closed as the key.
 export NODE_NAME PRIVATE_KEY
+export PATH="$PATH:/opt/puppetlabs/bin:/opt/chef/bin"
+umask "$MASK"
 run_agent() {
   code=0
   sh -c "$AGENT" || code=$?

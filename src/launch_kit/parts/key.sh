@@ -1,5 +1,7 @@
 
 # The private key is made here, and never leaves. One that is there already is kept: this script can run again.
+# shellcheck disable=SC2034 # where an agent runs, it is put back
+MASK=$(umask)
 umask 077
 mkdir -p "$(dirname "$PRIVATE_KEY")"
 if ! openssl pkey -in "$PRIVATE_KEY" -noout 2>/dev/null; then
