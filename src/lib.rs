@@ -20,6 +20,8 @@
 //! | [`lifecycle`] | Auto Scaling: verify, hooks, heartbeat, complete, proof of termination | SSM, registrars |
 //! | [`key_material`] | SSM: parameters, Run Command; what a valid key or certificate request is | registrars |
 //! | [`registrar`] | one trait, one file per kind of server, with its keys, what its failures mean, its calls | SQS, Auto Scaling |
+//! | [`hooks`] | a group's hooks as they should be: ours, the difference, who waits | AWS itself |
+//! | [`launch_kit`] | the script that enrols an instance from its own side | AWS itself |
 //! | [`removal`] | taking a node off its server outside of the daemon: proof, order, wait | queues |
 //! | [`aws`] | the one shared SDK configuration: HTTP client, time-outs, roles, endpoints | what is called with it |
 //! | [`observe`] | what gets logged, counted, timed, audited | decisions |
@@ -43,7 +45,9 @@ pub mod demo;
 pub mod driver;
 pub mod event;
 pub mod facts;
+pub mod hooks;
 pub mod key_material;
+pub mod launch_kit;
 pub mod lifecycle;
 pub mod names;
 pub mod observe;

@@ -127,3 +127,70 @@ fn an_endpoint_without_tls_elsewhere_is_refused_before_anything_is_sent() {
     assert_eq!(output.status.code(), Some(1));
     assert!(stdout(&output).contains("FAIL        AWS: the endpoint"), "{}", stdout(&output));
 }
+
+#[test]
+fn a_key_that_systemd_hands_over_may_have_an_access_control_list() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("credentials");
+    std::fs::create_dir_all(&folder).expect("the folder is there to be written to");
+    let folder = folder.to_str().expect("the path is text");
+    let key = file("credentials/chef.pem", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n");
+    let registrar = format!(r#"kind = "chef-server", url = "https://chef.example.com", client_name = "enrolld", client_key = "{key}""#);
+    let config = file(
+        "credentials.toml",
+        &format!(
+            "queue_url = \"https://sqs.eu-central-1.amazonaws.com/123456789012/enrolld\"\n[[route]]\nname = \"web\"\ngroups = [\"web-*\"]\n\
+             registrar = {{ {registrar} }}\nkey = {{ parameter = \"/enrolld/{{instance_id}}\", require_owner = false }}\n"
+        ),
+    );
+    let said = |mode, folder: &str| {
+        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(mode)).expect("the file is ours");
+        let output = enrolld(&["check", "--offline", "--config", &config], &[("CREDENTIALS_DIRECTORY", folder)]);
+        stdout(&output) + &stderr(&output)
+    };
+    // The list's mask shows as a right of the group; what is in the file is looked at then.
+    assert!(said(0o440, folder).contains("no RSA key"), "{}", said(0o440, folder));
+    for (mode, folder) in [(0o440, ""), (0o440, "/run/credentials/enrolld.service"), (0o444, folder), (0o460, folder)] {
+        assert!(said(mode, folder).contains("chmod 600"), "{mode:o} {folder}: {}", said(mode, folder));
+    }
+}
+
+#[test]
+fn bash_completes_commands_and_options_from_the_printed_script() {
+    let script = file("completions.bash", &stdout(&enrolld(&["completions", "bash"], &[])));
+    // What bash does when somebody presses the tabulator.
+    let complete = |words: &str| {
+        let press = format!(
+            "source {script}; COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); \
+             _enrolld enrolld \"${{COMP_WORDS[-1]}}\" \"${{COMP_WORDS[-2]}}\"; echo \"${{COMPREPLY[*]}}\""
+        );
+        stdout(&Command::new("bash").args(["-c", &press]).output().expect("there is a bash"))
+    };
+    assert_eq!(complete("enrolld dead").trim(), "dead-letters");
+    assert_eq!(complete("enrolld hooks attach --role").trim(), "--role-arn");
+    for shell in ["zsh", "fish", "elvish", "powershell"] {
+        assert!(stdout(&enrolld(&["completions", shell], &[])).contains("dead-letters"), "{shell}");
+    }
+    assert_eq!(enrolld(&["completions", "tcsh"], &[]).status.code(), Some(2));
+}
+
+#[test]
+fn there_is_a_manual_page_for_each_command_with_each_of_its_options() {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("man");
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).expect("the folder is there to be written to");
+    let output = enrolld(&["man", folder.to_str().expect("the path is text")], &[]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let page = |name: &str| std::fs::read_to_string(folder.join(format!("{name}.1"))).unwrap_or_else(|error| panic!("{name}: {error}"));
+    for command in ["run", "check", "policy", "dead-letters", "sweep", "simulate", "demo", "health", "completions", "man"] {
+        assert!(page("enrolld").contains(&format!("enrolld\\-{}(1)", command.replace('-', "\\-"))), "{command} is not on the first page");
+        page(&format!("enrolld-{command}"));
+    }
+    let attach = page("enrolld-hooks-attach");
+    for text in ["\\-\\-role\\-arn", "\\-\\-dry\\-run", "enrolld hooks attach \\-\\-config", ".SH NAME\nenrolld\\-hooks\\-attach"] {
+        assert!(attach.contains(text), "{text} in {attach}");
+    }
+    let nowhere = enrolld(&["man", "/nowhere"], &[]);
+    assert_eq!(nowhere.status.code(), Some(1));
+    assert!(stderr(&nowhere).contains("/nowhere"), "{}", stderr(&nowhere));
+}

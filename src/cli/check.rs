@@ -3,10 +3,10 @@
 mod fleet;
 mod groups;
 mod held;
-mod hooks;
+pub(super) mod hooks;
 mod keys;
 mod queue;
-mod report;
+pub(super) mod report;
 mod scopes;
 mod servers;
 mod trust;

@@ -2,9 +2,12 @@
 //! command ended into an exit code.
 
 pub mod check;
+pub mod completions;
 pub mod dead_letters;
 pub mod demo;
 pub mod health;
+pub mod hooks;
+pub mod launch_kit;
 pub mod policy;
 mod process;
 pub mod rooms;
@@ -55,9 +58,13 @@ pub enum Command {
     Policy(policy::PolicyArgs),
     DeadLetters(dead_letters::DeadLettersArgs),
     Sweep(sweep::SweepArgs),
+    Hooks(hooks::HooksArgs),
+    LaunchKit(launch_kit::LaunchKitArgs),
     Simulate(simulate::SimulateArgs),
     Demo(demo::DemoArgs),
     Health(health::HealthArgs),
+    Completions(completions::CompletionsArgs),
+    Man(completions::ManArgs),
 }
 
 impl Cli {
@@ -76,9 +83,13 @@ impl Cli {
                 Command::Policy(args) => policy::run(args).await,
                 Command::DeadLetters(args) => dead_letters::run(args).await,
                 Command::Sweep(args) => sweep::run(args).await,
+                Command::Hooks(args) => hooks::run(args).await,
+                Command::LaunchKit(args) => launch_kit::run(args),
                 Command::Simulate(args) => simulate::run(args).await.map(|()| ExitCode::SUCCESS).map_err(CommandError::failed),
                 Command::Demo(args) => demo::run(args).await,
                 Command::Health(args) => health::run(args).await,
+                Command::Completions(args) => completions::completions(&args),
+                Command::Man(args) => completions::man(&args),
             }
         });
         ended.unwrap_or_else(|error| report(&error))

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::{CommandError, ConfigArgs};
 use crate::config::Config;
-use crate::names::{AccountId, Region};
-use crate::policy::{self, DeadLetterQueue, Extras, Place, PlaceError};
+use crate::names::{AccountId, HookName, Region};
+use crate::policy::{self, DeadLetterQueue, Extras, Place, PlaceError, Scripts};
 
 /// Print the IAM policies that a configuration needs
 ///
@@ -24,6 +24,14 @@ pub struct PolicyArgs {
     /// For the instances' roles instead: each may write its key once
     #[arg(long, conflicts_with_all = ["with_check", "with_dead_letters", "with_sweep"])]
     pub instance: bool,
+
+    /// With --instance: also what the script of `enrolld launch-kit` asks
+    #[arg(long, requires = "instance")]
+    pub launch_kit: bool,
+
+    /// With --instance: also what that script does for a second launch hook
+    #[arg(long, value_name = "NAME", requires = "instance", value_parser = HookName::new)]
+    pub converge_hook: Option<HookName>,
 
     /// Also what `enrolld check` asks and the daemon does not
     #[arg(long)]
@@ -89,7 +97,7 @@ struct Printed {
 pub async fn run(args: PolicyArgs) -> Result<ExitCode, CommandError> {
     let config = args.config.load()?;
     let place = place(&config, &args).map_err(CommandError::failed)?;
-    let printed = if args.instance { instances(&config, &place) } else { worker(&config, &place, &args)? };
+    let printed = if args.instance { instances(&config, &place, &args) } else { worker(&config, &place, &args)? };
     match args.output {
         Output::Json => {
             let policies: Vec<Value> = printed.into_iter().map(Printed::json).collect();
@@ -131,8 +139,9 @@ fn worker(config: &Config, place: &Place, args: &PolicyArgs) -> Result<Vec<Print
     Ok(printed.collect())
 }
 
-fn instances(config: &Config, place: &Place) -> Vec<Printed> {
-    let printed = policy::instances(config, place).into_iter().map(|policy| Printed {
+fn instances(config: &Config, place: &Place, args: &PolicyArgs) -> Vec<Printed> {
+    let scripts = Scripts { launch_kit: args.launch_kit, converge_hook: args.converge_hook.is_some() };
+    let printed = policy::instances(config, place, scripts).into_iter().map(|policy| Printed {
         whom: format!("for the instances of route {}", policy.route),
         document: json!(policy.document),
         notes: vec![policy.note],

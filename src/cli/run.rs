@@ -11,7 +11,7 @@ use crate::config::{Config, LogFormat};
 use crate::driver::{Ended, Worker};
 use crate::observe::listener::Listener;
 use crate::observe::logs::{self, Format, LogSettings};
-use crate::observe::{Health, Observer, ObserverSettings};
+use crate::observe::{Health, Observer, ObserverSettings, ServiceManager, service_manager};
 
 /// Run the daemon
 ///
@@ -65,6 +65,10 @@ pub async fn run(args: RunArgs) -> Result<ExitCode, CommandError> {
         routes = config.routes.len(),
         "enrolld starts"
     );
+    if let Some(manager) = ServiceManager::of_this_process(Arc::clone(&health)) {
+        manager.start();
+    }
+    let stop = announced(stop);
     let ended = Worker::new(settings, services, observer, health, fastrand::u64(..)).run(stop).await;
     match ended {
         Ended::InOrder => tracing::info!("enrolld ended in order"),
@@ -86,6 +90,20 @@ fn log_settings(config: &Config) -> LogSettings {
         LogFormat::Json => Some(Format::Json),
     };
     LogSettings { format, filter: Some(config.log.clone()) }
+}
+
+/// Passes on each time that the worker is told to stop, and says so to the service manager first.
+fn announced(mut stop: mpsc::Receiver<()>) -> mpsc::Receiver<()> {
+    let (tell, told) = mpsc::channel(2);
+    tokio::spawn(async move {
+        while let Some(()) = stop.recv().await {
+            service_manager::stopping();
+            if tell.send(()).await.is_err() {
+                return;
+            }
+        }
+    });
+    told
 }
 
 /// Tells of each SIGTERM and SIGINT.

@@ -105,6 +105,7 @@ impl Worker {
                     }
                     Some(()) => {
                         stopping = true;
+                        self.health.stops();
                         self.core.shut_down(self.clock.moment());
                     }
                     None => {}
@@ -141,6 +142,7 @@ impl Worker {
         }
         let gauges = self.core.gauges();
         self.health.queue_answers(gauges.queue_answers);
+        self.health.has_in_hand(gauges.by_step.iter().sum(), gauges.held);
         self.observer.gauges(&gauges);
     }
 

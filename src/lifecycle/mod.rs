@@ -1,5 +1,6 @@
 //! Auto Scaling: verify, hooks, heartbeat, complete, and the proof of a termination; and what each of its errors means.
 
+mod change;
 mod errors;
 mod fleet;
 mod whereabouts;
@@ -13,6 +14,7 @@ use crate::core::call::ActionOrder;
 use crate::facts::{ActionReply, ActionResult, HookFacts, InstanceSeen, LifecycleState};
 use crate::names::{GroupName, HookName, InstanceId};
 use crate::retry::Failure;
+pub use change::hook_in_full;
 pub use errors::{classify, says_no_active_action};
 pub use fleet::{HookTarget, Page};
 pub use whereabouts::{ActivitySeen, proof};

@@ -1,6 +1,6 @@
 //! What the listener needs to know of the worker: whether its loop turns, and whether it can work.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long after the promised time the loop may turn before it counts as stuck.
@@ -16,6 +16,9 @@ pub struct Health {
     /// Milliseconds after `origin` by which the loop turns again.
     due_ms: AtomicU64,
     ended: AtomicBool,
+    stopping: AtomicBool,
+    open: AtomicU32,
+    held: AtomicU32,
     queue: AtomicU8,
     credentials: AtomicU8,
     slack: Duration,
@@ -45,6 +48,9 @@ impl Health {
             origin: Instant::now(),
             due_ms: AtomicU64::new(0),
             ended: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+            open: AtomicU32::new(0),
+            held: AtomicU32::new(0),
             queue: AtomicU8::new(UNKNOWN),
             credentials: AtomicU8::new(UNKNOWN),
             slack,
@@ -60,6 +66,29 @@ impl Health {
     /// The loop ended, and will not turn again.
     pub fn ended(&self) {
         self.ended.store(true, Ordering::Relaxed);
+    }
+
+    /// The worker was told to stop.
+    pub fn stops(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the worker was told to stop.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// How many actions are open, and how many launches are held for a fault of their route.
+    pub fn has_in_hand(&self, open: u32, held: u32) {
+        self.open.store(open, Ordering::Relaxed);
+        self.held.store(held, Ordering::Relaxed);
+    }
+
+    /// The actions that are open, and the launches that are held.
+    #[must_use]
+    pub fn in_hand(&self) -> (u32, u32) {
+        (self.open.load(Ordering::Relaxed), self.held.load(Ordering::Relaxed))
     }
 
     /// Whether the queue answered the last time it was asked.

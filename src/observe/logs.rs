@@ -11,6 +11,7 @@ use tracing_subscriber::filter::{EnvFilter, FilterExt, filter_fn};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::{Registry, fmt as lines};
 
+use super::journal::{self, Lines};
 use super::sink::Sink;
 
 /// How a line looks.
@@ -107,17 +108,17 @@ pub fn start(settings: &LogSettings, rust_log: Option<&str>) -> Result<LogGuard,
         },
     };
     let sink = Sink::new(io::stderr(), notice)?;
-    let subscriber = subscriber(format, filter, colour, sink.clone())?;
+    let with_priority = journal::is_journal(std::env::var("JOURNAL_STREAM").ok().as_deref());
+    let subscriber = subscriber(format, filter, colour, Lines { sink: sink.clone(), with_priority })?;
     tracing::subscriber::set_global_default(subscriber).map_err(|_| LogError::Started)?;
     Ok(LogGuard(sink))
 }
 
-fn subscriber(format: Format, filter: &str, colour: bool, sink: Sink) -> Result<impl Subscriber + Send + Sync, LogError> {
+fn subscriber(format: Format, filter: &str, colour: bool, writer: Lines) -> Result<impl Subscriber + Send + Sync, LogError> {
     let asked = EnvFilter::builder()
         .with_default_directive(LevelFilter::INFO.into())
         .parse(filter)
         .map_err(|source| LogError::Filter { shown: crate::names::shown(filter), source })?;
-    let writer = move || sink.clone();
     let layer: Box<dyn Layer<Registry> + Send + Sync> = match format {
         Format::Human => Box::new(lines::layer().with_ansi(colour).with_target(false).with_writer(writer)),
         Format::Json => {
@@ -157,9 +158,13 @@ pub(super) mod tests {
     }
 
     pub fn logged(format: Format, filter: &str, work: impl FnOnce()) -> String {
+        written(format, filter, false, work)
+    }
+
+    fn written(format: Format, filter: &str, with_priority: bool, work: impl FnOnce()) -> String {
         let paper = Paper::default();
         let sink = Sink::new(paper.clone(), |_| String::new()).unwrap();
-        tracing::subscriber::with_default(subscriber(format, filter, false, sink.clone()).unwrap(), work);
+        tracing::subscriber::with_default(subscriber(format, filter, false, Lines { sink: sink.clone(), with_priority }).unwrap(), work);
         assert!(sink.flush(Duration::from_secs(5)));
         let bytes = paper.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
@@ -195,6 +200,18 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn lines_for_the_journal_begin_with_their_priority() {
+        let log = written(Format::Json, "trace", true, || {
+            tracing::error!(target: "enrolld", "one");
+            tracing::warn!(target: "enrolld", "two");
+            tracing::info!(target: "enrolld", "three");
+            tracing::debug!(target: "enrolld", "four");
+        });
+        let begins: Vec<&str> = log.lines().map(|line| &line[..4]).collect();
+        assert_eq!(begins, ["<3>{", "<4>{", "<6>{", "<7>{"]);
+    }
+
+    #[test]
     fn json_has_its_fields_at_the_top_level() {
         let log = logged(Format::Json, "info", || tracing::info!(target: "enrolld", event = "alive", open = 3, "alive"));
         let line: serde_json::Value = serde_json::from_str(log.trim_end()).unwrap();
@@ -214,7 +231,7 @@ pub(super) mod tests {
     #[test]
     fn a_filter_that_is_none_is_refused_with_what_one_looks_like() {
         let sink = Sink::new(Paper::default(), |_| String::new()).unwrap();
-        let error = subscriber(Format::Human, "enrolld=loud", false, sink).err().unwrap().to_string();
+        let error = subscriber(Format::Human, "enrolld=loud", false, Lines { sink, with_priority: false }).err().unwrap().to_string();
         assert!(error.contains("enrolld=loud") && error.contains("enrolld=debug"), "{error}");
     }
 }

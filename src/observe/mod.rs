@@ -6,10 +6,12 @@
 pub mod audit;
 mod health;
 mod held;
+mod journal;
 pub mod listener;
 pub mod logs;
 mod metrics;
 mod observer;
+pub mod service_manager;
 mod sink;
 pub(crate) mod text;
 
@@ -17,6 +19,7 @@ pub use health::Health;
 pub use held::{HeldPage, HeldRoute};
 pub use metrics::Metrics;
 pub use observer::{Observer, ObserverSettings, RouteNames};
+pub use service_manager::ServiceManager;
 pub use sink::Sink;
 
 #[cfg(test)]

@@ -17,10 +17,45 @@ pub struct InstancePolicy {
     pub note: String,
 }
 
+/// What the instances' scripts do beyond publishing their keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Scripts {
+    /// They wait until in service, as `enrolld launch-kit` prints it without a hook to complete.
+    pub launch_kit: bool,
+    /// They complete a second launch hook (`enrolld launch-kit --converge-hook`). Actions name groups and not hooks, so its name is not in the
+    /// policy.
+    pub converge_hook: bool,
+}
+
 /// The policies of the instances' roles, one for each route. `place` is where the worker's queue is.
 #[must_use]
-pub fn instances(config: &Config, place: &Place) -> Vec<InstancePolicy> {
-    config.routes.iter().map(|route| of_route(route, &place.of(route.scope.region.as_ref(), route.scope.role.as_ref()))).collect()
+pub fn instances(config: &Config, place: &Place, scripts: Scripts) -> Vec<InstancePolicy> {
+    let of = |route: &Route| {
+        let place = place.of(route.scope.region.as_ref(), route.scope.role.as_ref());
+        let mut policy = of_route(route, &place);
+        for statement in of_scripts(route, &place, scripts) {
+            policy.document = Some(policy.document.unwrap_or_else(|| Document::new(Vec::new())).and(statement));
+        }
+        if scripts.converge_hook {
+            policy.note.push_str(
+                "; with CompleteLifecycleAction an instance can complete any hook of its group, enrolld's own too: IAM can name the group, not the hook",
+            );
+        }
+        policy
+    };
+    config.routes.iter().map(of).collect()
+}
+
+fn of_scripts(route: &Route, place: &Place, scripts: Scripts) -> Vec<Statement> {
+    let mut statements = Vec::new();
+    if scripts.converge_hook {
+        let groups = route.groups.iter().map(|glob| place.groups(glob)).collect();
+        statements.push(Statement::allow("CompleteOwnHook", &["autoscaling:CompleteLifecycleAction"], groups));
+    } else if scripts.launch_kit && route.certificate_parameter.is_none() {
+        let look = Statement::allow("SeeWhetherInService", &["autoscaling:DescribeAutoScalingInstances"], vec!["*".to_owned()]);
+        statements.push(look.only_if("StringEquals", "aws:RequestedRegion", vec![place.region.to_string()]));
+    }
+    statements
 }
 
 fn of_route(route: &Route, place: &Place) -> InstancePolicy {

@@ -10,7 +10,7 @@ mod worker;
 
 pub use arn::{DeadLetterQueue, DeadLetterQueueError, Place, PlaceError};
 pub use document::{Condition, Document, Effect, Statement};
-pub use instance::{InstancePolicy, instances};
+pub use instance::{InstancePolicy, Scripts, instances};
 pub use worker::{Extras, WorkerPolicy, worker};
 
 /// The Run Command document that runs whatever it is sent.

@@ -180,7 +180,7 @@ fn a_dollar_in_a_groups_name_is_no_policy_variable() {
 
 #[test]
 fn an_instance_may_write_its_key_once_and_nothing_else() {
-    let policies = instances(&config(DEAD, &format!("{CHEF}{}", shell("batch"))), &place("eu-central-1"));
+    let policies = instances(&config(DEAD, &format!("{CHEF}{}", shell("batch"))), &place("eu-central-1"), Scripts::default());
     assert_eq!(policies.len(), 2);
     let document = serde_json::to_value(policies[0].document.as_ref().unwrap()).unwrap();
     let names = json!(["arn:aws:ssm:eu-central-1:123456789012:parameter/enrolld/i-*/public-key"]);
@@ -198,7 +198,7 @@ fn an_instance_may_write_its_key_once_and_nothing_else() {
 #[test]
 fn a_parameter_that_names_its_group_is_confined_to_the_routes_groups() {
     let config = config(DEAD, &CHEF.replace("/enrolld/{instance_id}", "/enrolld/{group}/{account}/{region}/{instance_id}"));
-    let policies = instances(&config, &place("eu-central-1"));
+    let policies = instances(&config, &place("eu-central-1"), Scripts::default());
     assert_eq!(
         policies[0].document.as_ref().unwrap().statements()[0].resource,
         [
@@ -206,4 +206,32 @@ fn a_parameter_that_names_its_group_is_confined_to_the_routes_groups() {
             "arn:aws:ssm:eu-central-1:123456789012:parameter/enrolld/shop/123456789012/eu-central-1/i-*/public-key"
         ]
     );
+}
+
+#[test]
+fn a_script_that_completes_a_hook_may_do_that_alone_and_on_its_own_groups() {
+    let config = config(DEAD, CHEF);
+    let scripts = |launch_kit, converge_hook| {
+        let policies = instances(&config, &place("eu-central-1"), Scripts { launch_kit, converge_hook });
+        let document = policies[0].document.clone().unwrap();
+        let actions: Vec<_> = document.statements().iter().flat_map(|statement| statement.action.clone()).collect();
+        (document, actions, policies[0].note.clone())
+    };
+    let (document, actions, note) = scripts(true, true);
+    assert_eq!(actions, ["ssm:PutParameter", "ssm:PutParameter", "autoscaling:CompleteLifecycleAction"]);
+    assert_eq!(
+        statement(&document, "CompleteOwnHook")["Resource"],
+        json!([
+            "arn:aws:autoscaling:eu-central-1:123456789012:autoScalingGroup:*:autoScalingGroupName/web-*",
+            "arn:aws:autoscaling:eu-central-1:123456789012:autoScalingGroup:*:autoScalingGroupName/shop"
+        ])
+    );
+    assert!(note.contains("any hook of its group"), "{note}");
+    let (document, actions, _) = scripts(true, false);
+    assert_eq!(actions.last(), Some(&"autoscaling:DescribeAutoScalingInstances"));
+    assert_eq!(
+        statement(&document, "SeeWhetherInService")["Condition"],
+        json!({ "StringEquals": { "aws:RequestedRegion": ["eu-central-1"] } })
+    );
+    assert_eq!(scripts(false, false).1.len(), 2);
 }

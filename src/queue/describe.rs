@@ -42,6 +42,17 @@ impl Queue {
         })
     }
 
+    /// The queue's ARN.
+    ///
+    /// # Errors
+    /// As [`Queue::describe`].
+    pub async fn arn(&self) -> Result<String, Failure> {
+        let request = self.client.get_queue_attributes().queue_url(&self.url).attribute_names(QueueAttributeName::QueueArn);
+        let attributes = request.send().await.map_err(|error| from_sdk(&error, classify))?.attributes.unwrap_or_default();
+        QueueArn::of(&attributes)?;
+        Ok(attributes.get(&QueueAttributeName::QueueArn).cloned().unwrap_or_default())
+    }
+
     async fn url_of(&self, queue: &QueueArn) -> Result<String, Failure> {
         let output = self
             .client

@@ -1,4 +1,5 @@
-//! The AWS that the worker sees, in one process: SQS, Systems Manager, Auto Scaling, OpsWorks CM, and a little of STS.
+//! The AWS that the worker sees, in one process: SQS, Systems Manager, Auto Scaling, OpsWorks CM, a little of STS, and the
+//! metadata service of each instance.
 //!
 //! [`model`] is the services as plain data and functions: the time is handed in and the dice are seeded, so that whole fleets run
 //! against it under virtual time. [`http`] serves one such world on a port, in the services' own protocols, with an admin

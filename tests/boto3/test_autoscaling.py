@@ -133,11 +133,11 @@ def test_no_heartbeat_goes_past_the_global_timeout(sim, asg, sqs):
     sim.order("groups", {"name": "brief", "hooks": [hook]})
     [instance] = sim.launch("brief")
     reaches(sim, asg, instance, "Pending:Wait")
-    for _ in range(111):
+    for _ in range(161):
         if state(asg, instance) != "Pending:Wait":
             break
         asg.record_lifecycle_action_heartbeat(AutoScalingGroupName="brief", LifecycleHookName="short", InstanceId=instance)
-        sim.order("skip", {"ms": 900})
+        sim.order("skip", {"ms": 700})
     [action] = [one for one in sim.state()["actions"] if one["instance"] == instance]
     assert (action["result"], action["closed_by"]) == ("CONTINUE", "global_timeout")
 

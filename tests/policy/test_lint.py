@@ -31,7 +31,16 @@ def is_meant(finding):
     return finding.issue == "CREDENTIALS_EXPOSURE" and finding.location.get("actions") == ["sts:assumerole"]
 
 
-@pytest.mark.parametrize("arguments", [[], ["--with-check", "--with-dead-letters", "--with-sweep"], ["--instance"]], ids=lambda given: " ".join(given) or "daemon")
+KINDS = [
+    [],
+    ["--with-check", "--with-dead-letters", "--with-sweep"],
+    ["--instance"],
+    ["--instance", "--launch-kit"],
+    ["--instance", "--converge-hook", "converge"],
+]
+
+
+@pytest.mark.parametrize("arguments", KINDS, ids=lambda given: " ".join(given) or "daemon")
 @pytest.mark.parametrize("configuration", CONFIGURATIONS, ids=lambda path: path.stem)
 def test_the_linter_finds_nothing(configuration, arguments):
     for document in printed(configuration, *arguments):

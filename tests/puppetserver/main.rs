@@ -4,6 +4,9 @@ mod between;
 mod end_to_end;
 #[path = "../common/fleet.rs"]
 mod fleet;
+#[path = "../common/kit.rs"]
+mod kit;
+mod launch_kit;
 mod server;
 
 use std::time::Duration;

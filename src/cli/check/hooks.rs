@@ -41,7 +41,7 @@ fn target(hook: &LifecycleHook, queue_arn: &str) -> Target {
 }
 
 /// Looks at a group's hooks. Returns the names of those that are, or may be, ours.
-pub(super) fn judge(
+pub(in crate::cli) fn judge(
     hooks: &[LifecycleHook],
     queue_arn: &str,
     about: &str,
@@ -60,6 +60,11 @@ pub(super) fn judge(
             one(hook, target(hook, queue_arn), word, about, report);
             limits(hook, word, about, route, visibility, report);
             ours.extend(hook.lifecycle_hook_name().and_then(|name| HookName::new(name).ok()));
+        }
+        if let [one, other, ..] = candidates.iter().filter(|hook| target(hook, queue_arn) == Target::Ours).collect::<Vec<_>>()[..] {
+            let names = [one, other].map(|hook| hook.lifecycle_hook_name().unwrap_or("?")).join(" and ");
+            let found = format!("{word} hooks {names} both notify the queue, so that each instance is served twice");
+            report.warn(about, found, "delete all but one of them while no instance waits");
         }
         if candidates.is_empty() {
             missing(&all, transition, word, queue_arn, about, report);

@@ -124,7 +124,7 @@ fn read(path: &Path, private: bool) -> Result<Zeroizing<Vec<u8>>, FileError> {
     if !facts.is_file() || facts.len() > MAX_BYTES {
         return Err(refused(path, "it is no file, or larger than 1 MiB", "name a PEM file"));
     }
-    if private && facts.mode() & 0o077 != 0 {
+    if private && facts.mode() & 0o077 != 0 && !is_credential(path, facts.mode()) {
         let wrong = format!("it holds a private key, and others than its owner may use it (mode {:04o})", facts.mode() & 0o7777);
         return Err(refused(path, wrong, "take the rights of group and others away (chmod 600)"));
     }
@@ -132,6 +132,12 @@ fn read(path: &Path, private: bool) -> Result<Zeroizing<Vec<u8>>, FileError> {
     let mut text = Zeroizing::new(Vec::with_capacity(usize::try_from(facts.len()).unwrap_or_default() + 1));
     file.take(MAX_BYTES).read_to_end(&mut text).map_err(cannot)?;
     Ok(text)
+}
+
+/// Whether this is a credential that systemd handed over (`LoadCredential=`). The unit's user may read one by an access control list, whose mask is
+/// shown as the group's right; the folder lets nobody else in.
+fn is_credential(path: &Path, mode: u32) -> bool {
+    mode & 0o037 == 0 && std::env::var_os("CREDENTIALS_DIRECTORY").is_some_and(|folder| !folder.is_empty() && path.starts_with(folder))
 }
 
 fn refused(path: &Path, wrong: impl Into<String>, right: &'static str) -> FileError {

@@ -13,7 +13,7 @@ use hyper::{Method, Request};
 use super::form::Form;
 use super::reply::{self, Reply};
 use super::shared::Shared;
-use super::{admin, json, poll, query};
+use super::{admin, json, metadata, poll, query};
 use crate::simulator::model::World;
 use crate::simulator::model::caller::Caller;
 use crate::simulator::model::calls::Outcome;
@@ -49,6 +49,9 @@ pub(super) async fn exchange(shared: Arc<Shared>, request: Request<Incoming>) ->
     let body = body.to_bytes();
     if head.uri.path().starts_with("/_sim") {
         return Ok(admin::answer(&shared, &head, &body));
+    }
+    if head.uri.path().starts_with(metadata::PREFIX) {
+        return Ok(metadata::answer(&shared, &head));
     }
     match identify(&head, body) {
         Ok(call) => serve(shared, call).await,

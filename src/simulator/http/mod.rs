@@ -5,6 +5,7 @@ mod exchange;
 mod form;
 mod in_process;
 mod json;
+mod metadata;
 mod poll;
 mod query;
 mod reply;

@@ -18,6 +18,8 @@ pub struct AgentOptions {
     pub registers_after_ms: Option<u64>,
     /// How a command ends on this instance.
     pub command: CommandOutcome,
+    /// Operations that are refused to its role's session, where it asks by itself (`autoscaling:*`).
+    pub denied: Vec<String>,
 }
 
 impl Default for AgentOptions {
@@ -28,6 +30,7 @@ impl Default for AgentOptions {
             role: "enrolld-node".into(),
             registers_after_ms: Some(500),
             command: CommandOutcome::Success,
+            denied: Vec::new(),
         }
     }
 }

@@ -9,6 +9,7 @@ pub mod error;
 pub mod faults;
 pub mod fixture;
 pub mod iam;
+pub mod metadata;
 pub mod operation;
 pub mod opsworks_cm;
 mod orders;

@@ -11,6 +11,7 @@ use super::error::Answer;
 use super::faults::{Admission, Fault, Faults};
 use super::fixture::Fixture;
 use super::iam::Roles;
+use super::metadata::Metadata;
 use super::operation::Operation;
 use super::opsworks_cm::{self, OpsworksCm};
 use super::sqs::{self, Sqs};
@@ -32,6 +33,7 @@ pub struct World {
     pub(crate) calls: Calls,
     pub(crate) principals: Principals,
     pub(crate) roles: Roles,
+    pub(crate) metadata: Metadata,
     pub(crate) published: u64,
     pub(crate) publish_refused: u64,
 }
@@ -52,6 +54,7 @@ impl World {
             calls: Calls::new(),
             principals,
             roles: Roles::default(),
+            metadata: Metadata::default(),
             published: 0,
             publish_refused: 0,
         };

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use super::activity::description;
 use super::instance::{Kind, LifecycleState, Place, Way};
-use super::options::PoolState;
 use super::state::Closing;
 use super::{Action, AutoScaling, Closed, Instance, Transition};
 use crate::simulator::model::agent::{AgentOptions, Publish};
@@ -305,16 +304,7 @@ impl AutoScaling {
         let Some(group) = self.groups.get_mut(&instance.group) else {
             return;
         };
-        let state = match (transition.origin, transition.destination) {
-            (_, Place::AutoScalingGroup) => LifecycleState::InService,
-            (_, Place::WarmPool) => match group.warm_pool.unwrap_or_default().state {
-                PoolState::Stopped => LifecycleState::WarmedStopped,
-                PoolState::Running => LifecycleState::WarmedRunning,
-                PoolState::Hibernated => LifecycleState::WarmedHibernated,
-            },
-            (Place::WarmPool, Place::Ec2) => LifecycleState::WarmedTerminated,
-            (_, Place::Ec2) => LifecycleState::Terminated,
-        };
+        let state = transition.end(group.warm_pool.unwrap_or_default().state);
         group.end(cx, transition.activity, "Successful", None);
         if !state.is_listed() {
             group.members.remove(id);

@@ -111,6 +111,22 @@ struct Transition {
     hooked: bool,
 }
 
+impl Transition {
+    /// The state that it ends in, where the pool's instances rest so.
+    const fn end(&self, pool: PoolState) -> LifecycleState {
+        match (self.origin, self.destination) {
+            (_, Place::AutoScalingGroup) => LifecycleState::InService,
+            (_, Place::WarmPool) => match pool {
+                PoolState::Stopped => LifecycleState::WarmedStopped,
+                PoolState::Running => LifecycleState::WarmedRunning,
+                PoolState::Hibernated => LifecycleState::WarmedHibernated,
+            },
+            (Place::WarmPool, Place::Ec2) => LifecycleState::WarmedTerminated,
+            (_, Place::Ec2) => LifecycleState::Terminated,
+        }
+    }
+}
+
 #[derive(Debug)]
 struct Action {
     token: Arc<str>,

@@ -1,6 +1,7 @@
 //! Auto Scaling as the state shows it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -133,6 +134,40 @@ impl AutoScaling {
     /// The state of one instance, if it was ever there.
     pub(crate) fn state_of(&self, instance: &str) -> Option<LifecycleState> {
         self.instances.get(instance).map(|instance| instance.state)
+    }
+}
+
+/// What an instance is told of itself.
+pub(crate) struct About<'a> {
+    pub group: &'a Arc<str>,
+    pub zone: &'static str,
+    pub launched: u64,
+    pub role: &'a String,
+    pub denied: &'a Vec<String>,
+    /// The state that it is going to, or is in where it goes nowhere.
+    pub target: &'static str,
+}
+
+impl AutoScaling {
+    /// The id of an instance that runs.
+    pub(crate) fn running(&self, instance: &str) -> Option<Arc<str>> {
+        self.instances.get(instance).filter(|instance| instance.state.runs()).map(|instance| Arc::clone(&instance.id))
+    }
+
+    pub(crate) fn about(&self, instance: &str) -> Option<About<'_>> {
+        let instance = self.instances.get(instance)?;
+        let target = instance.transition.as_ref().map_or(instance.state, |way| {
+            let pool = self.groups.get(&instance.group).and_then(|group| group.warm_pool).unwrap_or_default();
+            way.end(pool.state)
+        });
+        Some(About {
+            group: &instance.group,
+            zone: instance.zone,
+            launched: instance.launched,
+            role: &instance.agent.role,
+            denied: &instance.agent.denied,
+            target: target.name(),
+        })
     }
 }
 

@@ -1,0 +1,2 @@
+PUBLISHED=${PRIVATE_KEY%.pem}.pub
+openssl pkey -in "$PRIVATE_KEY" -pubout -out "$PUBLISHED" || fail "openssl could not write $PUBLISHED"

@@ -1,0 +1,283 @@
+//! `enrolld hooks` against a simulated AWS, as a person runs it.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use enrolld::simulator::model::autoscaling::{
+    Closing, Delivery, Form, GroupOptions, Kind, LifecycleState, NewGroup, NewHook, Place, WarmPool,
+};
+use enrolld::simulator::model::faults::{Effect, Fault};
+use enrolld::simulator::model::fixture::Fixture;
+use enrolld::simulator::{Options, Simulator};
+use serde_json::Value;
+
+const GROUP: &str = "web-new";
+const ROLE: &str = "arn:aws:iam::123456789012:role/autoscaling-notify";
+const QUEUE: &str = "arn:aws:sqs:eu-central-1:123456789012:enrolld-lifecycle";
+
+struct Bench {
+    simulator: Simulator,
+    config: PathBuf,
+}
+
+struct Ran {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+impl Ran {
+    #[track_caller]
+    fn must(&self, code: i32, says: &[&str]) -> &Self {
+        assert_eq!(self.code, Some(code), "{}{}", self.stdout, self.stderr);
+        for text in says {
+            assert!(self.stdout.contains(text) || self.stderr.contains(text), "no {text:?} in {}{}", self.stdout, self.stderr);
+        }
+        self
+    }
+}
+
+/// A group without hooks, beside the standard one that has them.
+fn group(name: &str) -> NewGroup {
+    NewGroup { name: name.into(), max_size: 100, min_size: 0, warm_pool: None, hooks: Vec::new(), options: GroupOptions::default() }
+}
+
+impl Bench {
+    async fn start(name: &str) -> Self {
+        Self::with(name, "", |_| {}).await
+    }
+
+    async fn with(name: &str, route: &str, change: impl FnOnce(&mut Fixture)) -> Self {
+        let mut fixture = Fixture::standard();
+        fixture.groups.extend([group(GROUP), group("batch")]);
+        change(&mut fixture);
+        let simulator = Simulator::start(Options { fixture, ..Options::default() }).await.expect("the simulator starts");
+        let config = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("hooks-{name}.toml"));
+        let text = format!(
+            r#"
+queue_url = "{}/123456789012/enrolld-lifecycle"
+region = "eu-central-1"
+[[route]]
+name = "web"
+groups = ["web-*"]
+registrar = {{ kind = "opsworks-cm", server = "prod-chef", engine = "chef" }}
+key = {{ parameter = "/enrolld/{{instance_id}}/public-key", owner_role = "arn:aws:iam::123456789012:role/web-instances" }}
+{route}
+"#,
+            simulator.endpoint()
+        );
+        std::fs::write(&config, text).expect("the folder is there to be written to");
+        Self { simulator, config }
+    }
+
+    async fn run(&self, arguments: &[&str]) -> Ran {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_enrolld"));
+        command.arg("hooks").args(arguments).arg("--config").arg(&self.config).env_clear();
+        let endpoint = self.simulator.endpoint();
+        command.envs([("AWS_ENDPOINT_URL", endpoint.as_str()), ("AWS_ACCESS_KEY_ID", "AKIATEST"), ("AWS_SECRET_ACCESS_KEY", "secret")]);
+        // The simulator runs on this thread, so the waiting is done on another.
+        let output = tokio::task::spawn_blocking(move || command.output()).await;
+        let output = output.expect("waiting does not panic").expect("the binary was built for this test");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Ran { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) }
+    }
+
+    async fn attach(&self, more: &[&str]) -> Ran {
+        self.run(&[&["attach", "--group", GROUP, "--role-arn", ROLE], more].concat()).await
+    }
+
+    /// The group's hooks, as `list` shows them.
+    async fn hooks(&self) -> Vec<Value> {
+        let ran = self.run(&["list", "--group", GROUP, "--output", "json"]).await;
+        let json: Value = serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {}{}", ran.stdout, ran.stderr));
+        json["groups"][0]["hooks"].as_array().expect("there is a list").clone()
+    }
+
+    fn puts(&self) -> u64 {
+        self.simulator.state(false).calls.get("autoscaling:PutLifecycleHook").copied().unwrap_or(0)
+    }
+
+    /// An instance that waits at the launch hook.
+    fn launches(&self, group: &str, to: Place) -> String {
+        let launched = self.simulator.with(|world, now| world.launch(now, group, 1, to, None)).expect("there is room");
+        self.simulator.skip(1000);
+        launched[0].to_string()
+    }
+
+    fn state(&self, instance: &str) -> LifecycleState {
+        self.simulator.state(true).details.expect("asked for").instances[instance].state
+    }
+}
+
+fn hook(name: &str, transition: Kind, queue: Option<&str>, default: &str) -> NewHook {
+    let delivery = queue.map(|queue| Delivery { queue: queue.into(), via: Form::Direct });
+    NewHook { name: name.into(), transition, heartbeat_timeout: 3600, default_result: default.into(), metadata: None, delivery }
+}
+
+#[tokio::test]
+async fn attach_shows_a_diff_and_makes_both_hooks_and_again_it_changes_nothing() {
+    let bench = Bench::start("again").await;
+    let dry = bench.attach(&["--dry-run"]).await;
+    dry.must(0, &["+ launch hook enrolld-launch", "+ terminate hook enrolld-terminate", QUEUE, ROLE, "--dry-run"]);
+    assert_eq!(bench.puts(), 0);
+    bench.attach(&[]).await.must(0, &["+ launch hook enrolld-launch", "2 made, 0 changed"]);
+    let hooks = bench.hooks().await;
+    assert_eq!(hooks.len(), 2);
+    for (at, name, default) in [(0, "enrolld-launch", "ABANDON"), (1, "enrolld-terminate", "CONTINUE")] {
+        assert_eq!((&hooks[at]["name"], &hooks[at]["default_result"]), (&Value::from(name), &Value::from(default)));
+        assert_eq!((&hooks[at]["target"], &hooks[at]["made_by_enrolld"]), (&Value::from(QUEUE), &Value::from(true)));
+    }
+    let again = bench.run(&["attach", "--group", GROUP]).await;
+    again.must(0, &["= launch hook enrolld-launch\n", "= terminate hook enrolld-terminate\n", "nothing is to be changed"]);
+    assert_eq!(bench.puts(), 2, "nothing was put again");
+    bench.run(&["list", "--group", GROUP]).await.must(0, &["made by enrolld", "3600 s"]);
+}
+
+#[tokio::test]
+async fn what_is_given_changes_and_the_rest_stays() {
+    let bench = Bench::start("changed").await;
+    bench.attach(&["--heartbeat-timeout", "600", "--metadata", r#"{"team":"web"}"#]).await.must(0, &["2 made"]);
+    let changed = bench.run(&["attach", "--group", GROUP, "--heartbeat-timeout", "900", "--only", "launch"]).await;
+    changed.must(0, &["~ launch hook enrolld-launch\n      heartbeat  600 s -> 900 s\n", "0 made, 1 changed"]);
+    assert!(!changed.stdout.contains("terminate") && !changed.stdout.contains("metadata"), "{}", changed.stdout);
+    let hooks = bench.hooks().await;
+    assert_eq!((&hooks[0]["heartbeat_timeout"], &hooks[1]["heartbeat_timeout"]), (&Value::from(900), &Value::from(600)));
+    assert_eq!((&hooks[0]["role"], &hooks[0]["metadata"]), (&Value::from(ROLE), &Value::from(r#"{"managed_by":"enrolld","team":"web"}"#)));
+    let by_rule = bench.run(&["attach", "--group", GROUP, "--target", "eventbridge"]).await;
+    by_rule.must(0, &["target     arn:aws:sqs:eu-central-1:123456789012:enrolld-lifecycle -> EventBridge alone", "2 changed"]);
+    assert_eq!(bench.hooks().await[0]["target"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_route_that_goes_on_without_its_server_has_a_launch_hook_that_does() {
+    let bench = Bench::with("continue", "on_failure = \"continue\"", |_| {}).await;
+    bench.attach(&["--only", "launch"]).await.must(0, &["default    CONTINUE", "1 made"]);
+}
+
+#[tokio::test]
+async fn nothing_is_changed_anywhere_while_something_is_refused() {
+    let bench = Bench::start("refused").await;
+    // The standard group has hooks that were made by hand and notify the queue.
+    let ran = bench.run(&["attach", "--group", GROUP, "--group", "web-blue", "--role-arn", ROLE]).await;
+    ran.must(1, &["! launch hook enrol-on-launch tells enrolld of the same", "--launch-hook enrol-on-launch", "nothing was changed"]);
+    assert_eq!(bench.puts(), 0);
+    let names = ["--launch-hook", "enrol-on-launch", "--terminate-hook", "leave-on-terminate"];
+    let ran = bench.run(&[&["attach", "--group", "web-blue"][..], &names].concat()).await;
+    ran.must(1, &["was not made by this command", "--adopt"]);
+    bench.run(&[&["attach", "--group", "web-blue", "--adopt"][..], &names].concat()).await.must(0, &["0 made, 2 changed"]);
+    bench.run(&["attach", "--group", GROUP]).await.must(1, &["has no role yet", "--role-arn"]);
+    bench.run(&["attach", "--group", "batch", "--role-arn", ROLE]).await.must(1, &["no route", "batch"]);
+    let topic = "arn:aws:sns:eu-central-1:123456789012:nobody";
+    bench.attach(&["--target", topic]).await.must(1, &["PutLifecycleHook of enrolld-launch failed", topic]);
+}
+
+#[tokio::test]
+async fn list_says_what_is_wrong_with_the_hooks_of_every_group_that_a_route_matches() {
+    let bench = Bench::with("list", "", |fixture| {
+        let theirs = "enrolld-dead-letters";
+        fixture.groups[1].hooks = vec![
+            hook("one", Kind::Launching, Some("enrolld-lifecycle"), "CONTINUE"),
+            hook("two", Kind::Launching, Some("enrolld-lifecycle"), "ABANDON"),
+            hook("theirs", Kind::Terminating, Some(theirs), "ABANDON"),
+        ];
+        fixture.groups.push(group("web-bare"));
+    })
+    .await;
+    let waits = bench.launches("web-blue", Place::AutoScalingGroup);
+    let ran = bench.run(&["list"]).await;
+    ran.must(
+        1,
+        &[
+            "group web-bare (route web)",
+            "FAIL       it has no launch hook",
+            "goes into service unenrolled",
+            "hooks one and two both notify the queue",
+            "theirs  to arn:aws:sqs:eu-central-1:123456789012:enrolld-dead-letters, 3600 s, ABANDON (another's)",
+            "made otherwise, notifies enrolld's queue",
+            &format!("waits      {waits} in Pending:Wait"),
+        ],
+    );
+    assert!(!ran.stdout.contains("batch"), "a group without a route is not ours to judge: {}", ran.stdout);
+    bench.run(&["list", "--group", "web-blue"]).await.must(0, &[]);
+}
+
+#[tokio::test]
+async fn detach_removes_its_own_and_leaves_the_hooks_of_others() {
+    let bench = Bench::with("detach", "", |fixture| {
+        fixture.groups[1].hooks = vec![hook("theirs", Kind::Launching, None, "CONTINUE")];
+    })
+    .await;
+    bench.attach(&[]).await.must(0, &["2 made"]);
+    bench.run(&["detach", "--group", GROUP, "--dry-run"]).await.must(0, &["- launch hook enrolld-launch", "--dry-run"]);
+    assert_eq!(bench.hooks().await.len(), 3);
+    let ran = bench.run(&["detach", "--group", GROUP]).await;
+    ran.must(0, &["- launch hook enrolld-launch", "- terminate hook enrolld-terminate", "= launch hook theirs", "2 removed"]);
+    assert_eq!(bench.simulator.state(false).groups[GROUP].hooks, ["theirs"]);
+    bench.run(&["detach", "--group", GROUP]).await.must(0, &["nothing is to be removed"]);
+    bench.run(&["detach", "--group", "web-blue"]).await.must(0, &["= launch hook enrol-on-launch, which attach did not make"]);
+    assert_eq!(bench.simulator.state(false).groups["web-blue"].hooks.len(), 2);
+}
+
+#[tokio::test]
+async fn detach_refuses_while_a_launch_waits_and_abandons_it_only_when_told() {
+    let bench = Bench::start("waiting").await;
+    bench.attach(&[]).await.must(0, &["2 made"]);
+    let waiting = bench.launches(GROUP, Place::AutoScalingGroup);
+    assert_eq!(bench.state(&waiting), LifecycleState::PendingWait);
+    let refused = bench.run(&["detach", "--group", GROUP]).await;
+    refused.must(1, &[&format!("{waiting} is Pending:Wait: its launch would be abandoned"), "nothing was removed", "--abandon-waiting"]);
+    assert_eq!(bench.hooks().await.len(), 2, "the terminate hook is there too");
+    assert_eq!(bench.state(&waiting), LifecycleState::PendingWait);
+    bench.run(&["detach", "--group", GROUP, "--only", "terminate"]).await.must(0, &["1 removed"]);
+    bench.run(&["detach", "--group", GROUP, "--abandon-waiting"]).await.must(0, &[&waiting, "1 removed"]);
+    let action = bench
+        .simulator
+        .state(true)
+        .details
+        .expect("asked for")
+        .actions
+        .into_iter()
+        .find(|action| action.instance == waiting)
+        .expect("it had one");
+    assert_eq!((action.result.as_deref(), action.closed_by), (Some("ABANDON"), Some(Closing::HookDeleted)));
+}
+
+#[tokio::test]
+async fn a_launch_that_waits_in_the_warm_pool_counts_and_a_termination_goes_on() {
+    let bench = Bench::with("warm", "", |fixture| fixture.groups[1].warm_pool = Some(WarmPool::default())).await;
+    let old = bench.launches(GROUP, Place::AutoScalingGroup);
+    assert_eq!(bench.state(&old), LifecycleState::InService);
+    bench.attach(&[]).await.must(0, &["2 made"]);
+    let pooled = bench.launches(GROUP, Place::WarmPool);
+    bench.run(&["detach", "--group", GROUP]).await.must(1, &[&format!("{pooled} is Warmed:Pending:Wait")]);
+    bench.simulator.with(|world, now| assert!(world.terminate(now, &old)));
+    bench.simulator.skip(1000);
+    let ran = bench.run(&["detach", "--group", GROUP, "--abandon-waiting"]).await;
+    ran.must(0, &[&format!("{old} is Terminating:Wait: its termination would go on"), "2 removed"]);
+    let actions = bench.simulator.state(true).details.expect("asked for").actions;
+    let action = actions.iter().find(|action| action.instance == old).expect("it had one");
+    assert_eq!(action.result.as_deref(), Some("CONTINUE"));
+}
+
+#[tokio::test]
+async fn throttling_and_lost_answers_are_gone_through() {
+    let bench = Bench::start("trouble").await;
+    let fault = |operation: &str, effect| Fault {
+        id: None,
+        operation: operation.into(),
+        effect,
+        probability: 1.0,
+        limit: Some(1),
+        after_ms: 0,
+        for_ms: None,
+    };
+    bench.simulator.with(|world, now| {
+        world.add_fault(now, fault("autoscaling:PutLifecycleHook", Effect::LoseAnswer));
+        world.add_fault(now, fault("autoscaling:DeleteLifecycleHook", Effect::LoseAnswer));
+        world.add_fault(now, fault("autoscaling:DescribeLifecycleHooks", Effect::Drop));
+    });
+    bench.attach(&[]).await.must(0, &["2 made"]);
+    assert_eq!(bench.puts(), 3);
+    bench.run(&["detach", "--group", GROUP]).await.must(0, &["2 removed"]);
+    assert!(bench.simulator.state(false).groups[GROUP].hooks.is_empty());
+}

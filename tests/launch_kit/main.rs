@@ -1,0 +1,195 @@
+//! The script of `enrolld launch-kit`, run for real: a shell runs it, openssl makes the key, the AWS CLI speaks to the simulator as the instance,
+//! which may do what its printed policy allows. Run by `tests/launch_kit/run`, which brings the tools.
+
+#[path = "../common/kit.rs"]
+mod kit;
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use enrolld::simulator::model::autoscaling::{Kind, LifecycleState, NewHook};
+use enrolld::simulator::model::faults::{Effect, Fault};
+use enrolld::simulator::model::opsworks_cm::Engine;
+use kit::{Bench, openssl};
+
+const CHEF: &str = r#"
+registrar = { kind = "opsworks-cm", server = "prod-chef", engine = "chef" }
+key = { parameter = "/enrolld/{instance_id}/public-key", owner_role = "arn:aws:iam::123456789012:role/enrolld-node" }
+"#;
+const POLICY: &[&str] = &["--launch-kit"];
+const CONVERGES: &[&str] = &["--converge-hook", "converge"];
+
+/// The group has a second launch hook, which notifies nobody.
+fn second_hook(fixture: &mut enrolld::simulator::model::fixture::Fixture) {
+    fixture.groups[0].hooks.push(NewHook {
+        name: "converge".into(),
+        transition: Kind::Launching,
+        heartbeat_timeout: 3600,
+        default_result: "ABANDON".into(),
+        metadata: None,
+        delivery: None,
+    });
+}
+
+fn fault(operation: &str, effect: Effect, limit: u64) -> Fault {
+    Fault { id: None, operation: operation.into(), effect, probability: 1.0, limit: Some(limit), after_ms: 0, for_ms: None }
+}
+
+#[tokio::test]
+async fn an_instance_makes_its_key_and_ends_in_service() {
+    let mut bench = Bench::start("chef", CHEF, |_| {}).await;
+    bench.work();
+    let id = bench.launch(POLICY);
+    let ran = bench.boot(&id, &[], &[]).await.expect("waiting does not panic");
+    ran.must(0, &["published /enrolld/", &format!("{id} is InService, enrolled as {id}")]);
+    assert_eq!(bench.state(&id), LifecycleState::InService);
+    let key = bench.file(&id, "client.pem");
+    assert_eq!(std::fs::metadata(&key).expect("there is a key").permissions().mode() & 0o777, 0o600);
+    assert_eq!(openssl(&["pkey", "-pubout"], &key), std::fs::read_to_string(bench.file(&id, "client.pub")).expect("its public half"));
+    let published = std::process::Command::new("openssl").args(["dgst", "-md5", "-r"]).arg(bench.file(&id, "client.pub")).output();
+    let published = String::from_utf8(published.expect("there is openssl").stdout).expect("it is text");
+    let nodes = &bench.simulator.state(true).servers["prod-chef"].nodes;
+    assert_eq!(published.split(' ').next(), Some(nodes[&id].fingerprint.as_str()), "the server has this instance's key");
+    bench.no_private_key_has_left();
+    bench.nothing_was_denied();
+}
+
+#[tokio::test]
+async fn throttled_and_lost_writes_are_tried_again_and_a_second_run_keeps_the_key() {
+    let mut bench = Bench::start("throttled", CHEF, |_| {}).await;
+    bench.simulator.with(|world, now| {
+        let throttled = Effect::Error { status: 400, code: Some("ThrottlingException".into()), message: Some("Rate exceeded".into()) };
+        world.add_fault(now, fault("ssm:PutParameter", throttled, 2));
+        world.add_fault(now, fault("ssm:PutParameter", Effect::LoseAnswer, 1));
+    });
+    bench.work();
+    let id = bench.launch(POLICY);
+    let ran = bench.boot(&id, &[], &[]).await.expect("waiting does not panic");
+    ran.must(0, &["ThrottlingException", "InService"]);
+    assert!(bench.simulator.state(false).calls["ssm:PutParameter"] >= 3);
+    let key = std::fs::read(bench.file(&id, "client.pem")).expect("there is a key");
+    bench.boot(&id, &[], &[]).await.expect("waiting does not panic").must(0, &["InService"]);
+    assert_eq!(std::fs::read(bench.file(&id, "client.pem")).expect("there is a key"), key);
+}
+
+#[tokio::test]
+async fn with_a_converge_hook_the_instance_is_in_service_only_after_the_agents_first_success() {
+    let mut bench = Bench::start("converge", CHEF, second_hook).await;
+    bench.work();
+    let id = bench.launch(CONVERGES);
+    // An agent that fails until somebody lets it, as one does whose server does not know it yet.
+    let agent = "echo >tried; test -e let-it && umask > umask && printf %s \"$NODE_NAME\" > ran";
+    let booted = bench.boot(&id, &[CONVERGES, &["--agent", agent]].concat(), &[]);
+    let enrolled = |bench: &Bench| {
+        let actions = bench.details().actions;
+        actions
+            .iter()
+            .any(|action| action.instance == id && action.hook == "enrol-on-launch" && action.result.as_deref() == Some("CONTINUE"))
+    };
+    bench.until("enrolled, and its agent has tried", |bench| enrolled(bench) && bench.file(&id, "tried").exists()).await;
+    assert_eq!(bench.state(&id), LifecycleState::PendingWait, "enrolled is not converged");
+    std::fs::write(bench.file(&id, "let-it"), "").expect("the folder is ours");
+    booted.await.expect("waiting does not panic").must(0, &["the agent ended with 1", "the agent has run", "converge is completed"]);
+    bench.until_state(&id, LifecycleState::InService).await;
+    assert_eq!(std::fs::read_to_string(bench.file(&id, "ran")).expect("it ran"), id);
+    // As in the shell that started the script: what the agent writes is not as closed as the key.
+    let outside = std::process::Command::new("sh").args(["-c", "umask"]).output().expect("there is a shell");
+    assert_eq!(std::fs::read(bench.file(&id, "umask")).expect("it ran"), outside.stdout);
+    bench.nothing_was_denied();
+}
+
+#[tokio::test]
+async fn a_script_whose_launch_is_abandoned_ends_and_one_whose_deadline_comes_too() {
+    let bench = Bench::start("abandoned", CHEF, |_| {}).await;
+    let id = bench.launch(POLICY);
+    let booted = bench.boot(&id, &[], &[]);
+    bench.until("published", |bench| bench.simulator.state(false).calls.contains_key("ssm:PutParameter")).await;
+    bench.simulator.with(|world, now| {
+        world
+            .create_hook(
+                now,
+                "web-blue",
+                NewHook {
+                    name: "slow".into(),
+                    transition: Kind::Terminating,
+                    heartbeat_timeout: 3600,
+                    default_result: "CONTINUE".into(),
+                    metadata: None,
+                    delivery: None,
+                },
+            )
+            .expect("the group is there");
+        assert!(world.terminate(now, &id));
+    });
+    booted.await.expect("waiting does not panic").must(1, &["the launch was abandoned, and the instance terminates"]);
+    let late = bench.launch(POLICY);
+    let ran = bench.boot(&late, &[], &[("ENROLLD_DEADLINE", "3")]).await.expect("waiting does not panic");
+    ran.must(1, &["waiting until in service was not done within 3 s"]);
+}
+
+#[tokio::test]
+async fn a_certificate_of_another_key_is_not_taken() {
+    // The simulator's certificates are certificates in form only: they are of nobody's key.
+    let route = r#"
+registrar = { kind = "opsworks-cm", server = "prod-puppet", engine = "puppet" }
+key = { parameter = "/enrolld/{instance_id}/csr", owner_role = "arn:aws:iam::123456789012:role/enrolld-node" }
+certificate_parameter = "/enrolld/{group}/{instance_id}/certificate"
+node_name = "{instance_id}.example.com"
+"#;
+    let mut bench = Bench::start("puppet", route, |fixture| {
+        let chef = fixture.servers[0].clone();
+        fixture.servers.push(enrolld::simulator::model::opsworks_cm::NewServer {
+            name: "prod-puppet".into(),
+            engine: Engine::Puppet,
+            ..chef
+        });
+    })
+    .await;
+    bench.work();
+    let id = bench.launch(POLICY);
+    let booted = bench.boot(&id, &[], &[("ENROLLD_DEADLINE", "20")]);
+    bench.until_state(&id, LifecycleState::InService).await;
+    booted.await.expect("waiting does not panic").must(1, &["is no certificate of this instance's key", "was not done within 20 s"]);
+    let request = bench.file(&id, &format!("ssl/certificate_requests/{id}.example.com.pem"));
+    assert!(openssl(&["req", "-noout", "-subject", "-verify"], &request).contains(&format!("{id}.example.com")));
+    assert!(!bench.file(&id, &format!("ssl/certs/{id}.example.com.pem")).exists());
+    bench.nothing_was_denied();
+}
+
+#[test]
+fn every_form_of_the_script_is_clean_by_shellcheck_and_runs_in_a_posix_shell() {
+    let folder = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("kit-lint");
+    std::fs::create_dir_all(&folder).expect("the folder is there to be written to");
+    let mut routes = String::from("queue_url = \"https://sqs.eu-central-1.amazonaws.com/123456789012/enrolld\"\n");
+    let puppet = "registrar = { kind = \"opsworks-cm\", server = \"puppet\", engine = \"puppet\" }";
+    let chef = "registrar = { kind = \"opsworks-cm\", server = \"chef\", engine = \"chef\" }";
+    let key = "key = { parameter = \"/enrolld/{instance_id}\", require_owner = false }";
+    for (name, route) in [
+        ("chef", format!("{chef}\n{key}")),
+        ("document", format!("{chef}\nkey = {{ document = \"Print\" }}")),
+        ("puppet", format!("{puppet}\n{key}\ncertificate_parameter = \"/certificates/{{account}}/{{region}}/{{group}}/{{instance_id}}\"")),
+        ("plain", format!("{puppet}\n{key}\nnode_name = \"{{group}}.{{instance_id}}\"")),
+    ] {
+        routes.push_str(&format!("[[route]]\nname = \"{name}\"\ngroups = [\"{name}-*\"]\n{route}\n"));
+    }
+    let config = folder.join("enrolld.toml");
+    std::fs::write(&config, routes).expect("the folder is ours");
+    for route in ["chef", "document", "puppet", "plain"] {
+        for more in [&[][..], CONVERGES, &["--agent", "it's \"$NODE_NAME\""]] {
+            let output = std::process::Command::new(env!("CARGO_BIN_EXE_enrolld"))
+                .env_clear()
+                .args(["launch-kit", "--route", route, "--config"])
+                .arg(&config)
+                .args(more)
+                .output()
+                .expect("the binary was built");
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            let script = folder.join(format!("{route}.sh"));
+            std::fs::write(&script, &output.stdout).expect("the folder is ours");
+            for check in [&["shellcheck", "--shell=sh", "--severity=style"][..], &["sh", "-n"]] {
+                let checked = std::process::Command::new(check[0]).args(&check[1..]).arg(&script).output().expect("tests/setup brings it");
+                let said = String::from_utf8_lossy(&[checked.stdout, checked.stderr].concat()).into_owned();
+                assert!(checked.status.success(), "{route} {more:?}\n{said}");
+            }
+        }
+    }
+}
