@@ -71,10 +71,16 @@ fn get_parameters_with_one_name_that_is_denied_or_malformed_or_cannot_be_decrypt
 
 #[test]
 fn describe_auto_scaling_instances_with_one_id_that_it_refuses() {
-    // For a while: an instance that can never be asked about has nobody who beats for it.
-    let whole = Spoil::Whole(400, "ValidationError");
-    let outcome = run(&many(42, &[CHEF, ANYBODYS], &launch(0, Material::Good), Some(poison("DescribeAutoScalingInstances", whole, 12))));
+    let poison = poison("DescribeAutoScalingInstances", Spoil::Whole(400, "ValidationError"), EVER);
+    let plan = many(42, &[CHEF, ANYBODYS], &launch(0, Material::Good), Some(poison));
+    let outcome = run::run(&plan, Tracing::Off);
     only_one_suffers(&outcome, 40);
+    // Nothing can be known of the one, so nothing can be done for it: its hooks run out, and its letters say why.
+    let (broken, _) = invariants::broken(&plan, &outcome);
+    assert!(broken.len() == 2 && broken.iter().all(|what| what.ends_with("was ended by HeartbeatTimeout")), "{broken:#?}");
+    assert_eq!(endings(&outcome), BTreeMap::from([("dead_lettered", 2), ("enrolled", MANY - 1)]));
+    let letters = &outcome.state.queues[DEAD_LETTERS].messages;
+    assert!(letters.iter().all(|letter| letter.attributes["EnrolldReason"] == "ValidationError"), "{letters:?}");
 }
 
 #[test]
@@ -132,7 +138,8 @@ fn change_message_visibility_batch_with_one_entry_that_cannot_be_extended() {
     only_one_suffers(&outcome, 180);
     let endings = endings(&outcome);
     assert_eq!(endings.get("enrolled").copied().unwrap_or(0), MANY, "{endings:?}");
-    assert_eq!(outcome.state.counts.associations, MANY as u64, "nobody is associated twice");
+    // Its lease may end under its association, which is then asked for once more, with the same key.
+    assert!(outcome.state.counts.associations <= MANY as u64 + 1, "{} associations", outcome.state.counts.associations);
 }
 
 #[test]
