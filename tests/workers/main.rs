@@ -16,6 +16,7 @@ mod named;
 mod plan;
 mod poison;
 mod run;
+mod spoil;
 mod stage;
 mod stories;
 mod wire;

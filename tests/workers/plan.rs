@@ -11,7 +11,8 @@ use enrolld::simulator::model::sqs::{ExpiredHandles, QueueOptions};
 use fastrand::Rng;
 
 use crate::errors;
-use crate::stage::{Point, Spoil};
+use crate::spoil::Spoil;
+use crate::stage::Point;
 
 /// When every fleet begins, in Unix milliseconds.
 pub const BEGIN: u64 = 1_772_439_300_000;

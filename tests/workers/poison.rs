@@ -9,13 +9,21 @@ use enrolld::simulator::model::opsworks_cm::Repeated;
 use crate::invariants;
 use crate::plan::{BEGIN, DEAD_LETTERS, Deed, Plan, SECOND};
 use crate::run::{self, Outcome};
-use crate::stage::{Spoil, Tracing};
+use crate::spoil::Spoil;
+use crate::stage::Tracing;
 use crate::stories::{ANYBODYS, CHEF, COMMAND, launch, story};
 
 const MANY: usize = 30;
 const PICK: usize = 17;
 /// Always.
 const EVER: u32 = 1_000_000;
+
+/// A launch of an instance that never was.
+const NEVER_THERE: &str = concat!(
+    r#"{"AccountId":"123456789012","AutoScalingGroupName":"web-blue","EC2InstanceId":"i-0000000000000000a","#,
+    r#""LifecycleActionToken":"0f1e2d3c-4b5a-4697-8879-6a5b4c3d2e1f","LifecycleHookName":"enrol-on-launch","#,
+    r#""LifecycleTransition":"autoscaling:EC2_INSTANCE_LAUNCHING"}"#
+);
 
 /// Thirty launches at once, and something about one of them that spoils its batches.
 fn many(seed: u64, route: &[&str], launch: &Deed, poison: Option<Deed>) -> Plan {
@@ -170,8 +178,7 @@ fn describe_scaling_activities_for_instances_of_which_one_is_not_in_them() {
     for pick in 0..MANY {
         plan = plan.at(100, Deed::Terminate { pick, early: false });
     }
-    let never = r#"{"AccountId":"123456789012","AutoScalingGroupName":"web-blue","EC2InstanceId":"i-0000000000000000a","LifecycleActionToken":"0f1e2d3c-4b5a-4697-8879-6a5b4c3d2e1f","LifecycleHookName":"enrol-on-launch","LifecycleTransition":"autoscaling:EC2_INSTANCE_LAUNCHING"}"#;
-    plan = plan.at(211, Deed::Send { body: never });
+    plan = plan.at(211, Deed::Send { body: NEVER_THERE });
     let outcome = run(&plan);
     assert_eq!(outcome.state.queues[DEAD_LETTERS].visible, 1);
     let stale = outcome.ends.iter().filter(|end| end.outcome == Ending::Stale && end.at <= BEGIN + 240 * SECOND).count();

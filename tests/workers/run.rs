@@ -21,7 +21,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::plan::{BEGIN, Deed, GROUPS, Plan, QUEUE, SERVERS};
-use crate::stage::{Calls, Poison, Stage, StageClock, Tracing};
+use crate::spoil::Poison;
+use crate::stage::{Calls, Stage, StageClock, Tracing};
 use crate::wire::Wire;
 
 /// How often it is looked whether everything has come to rest, in milliseconds.
