@@ -83,6 +83,12 @@ impl Core {
                 let reason = Reason::new("in_service", "the instance waits no longer, and lives");
                 self.end(id, Ending { clean, ..Ending::because(Outcome::Stale, reason) });
             }
+            // Its way back into the warm pool is over, or never was: a notification that comes again must not be taken for a false one.
+            Verdict::Alive if claim.destination == Some(Place::WarmPool) && !self.is_patient(id) => {
+                let reason =
+                    Reason::new("in_pool", "the instance is not on its way into the warm pool any more, and lives; its node stays");
+                self.end(id, Ending::because(Outcome::Stale, reason));
+            }
             Verdict::Alive => self.doubt(id, "unproven", "Auto Scaling shows the instance alive, not terminating; its node stays"),
             Verdict::Leaving => self.end_gone(id, "terminating", "the instance is being terminated, and waits no longer as the event says"),
             Verdict::Absent => {
