@@ -116,6 +116,13 @@ pub const TOP: &[Key] = &[
         "The first wait after a fault of the route (no such server, access denied), which a person must mend.",
     ),
     usual("route_fault_max", SPAN, "5m", "The longest such wait."),
+    usual(
+        "max_rate",
+        TEXTS,
+        "",
+        "Hard limits, in calls a second, such as `CompleteLifecycleAction=20`; each account and region has them to itself. Without one, and below \
+         it, rates are learned from throttling.",
+    ),
     usual("listen", "address:port or `off`", "127.0.0.1:9464", "Where `/livez`, `/readyz` and `/metrics` are served."),
     usual("log", TEXT, "info", "What is logged: a level, or a filter such as `info,enrolld=debug`."),
     usual("log_format", "`auto`, `human` or `json`", "auto", "`auto` is human on a terminal and JSON elsewhere."),

@@ -28,7 +28,7 @@ pub use route::{AllowedExtension, ChefServer, Engine, KeySource, Material, NodeS
 pub use rules::{QueueUrl, RoleArn};
 pub use settings::Server;
 
-use crate::core::settings::Unmatched;
+use crate::core::settings::{MaxRates, Unmatched};
 use crate::names::{AccountId, Region};
 use crate::retry::Schedule;
 
@@ -81,6 +81,8 @@ pub struct Config {
     pub not_ready: Schedule,
     /// How a fault of a route is probed.
     pub route_fault: Schedule,
+    /// The user's limits, in calls a second of each operation.
+    pub max_rates: MaxRates,
     /// Where to listen; nowhere where none.
     pub listen: Option<SocketAddr>,
     /// What is logged.

@@ -98,6 +98,7 @@ pub(super) const OTHER_VALUES: &[(&str, &str, &str)] = &[
     ("top", "not_ready_max", r#""1m""#),
     ("top", "route_fault_initial", r#""1m""#),
     ("top", "route_fault_max", r#""1h""#),
+    ("top", "max_rate", r#"["CompleteLifecycleAction=20", "DescribeAutoScalingInstances=2.5"]"#),
     ("top", "listen", r#""off""#),
     ("top", "log", r#""enrolld=debug""#),
     ("top", "log_format", r#""json""#),
