@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -84,6 +84,8 @@ impl Drop for Process {
 #[derive(Debug)]
 pub struct Simulator {
     child: Child,
+    /// Held, since the simulator has more to say than what is read.
+    _said: BufReader<ChildStdout>,
     pub admin: Admin,
     pub address: SocketAddr,
 }
@@ -98,9 +100,10 @@ impl Simulator {
         command.args(words).args(["simulate", "--listen", "127.0.0.1:0", "--seed", "1", "--fixture"]).arg(&file);
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
         let mut line = String::new();
-        BufReader::new(child.stdout.take().ok_or("the simulator says nothing")?).read_line(&mut line)?;
+        let mut said = BufReader::new(child.stdout.take().ok_or("the simulator says nothing")?);
+        said.read_line(&mut line)?;
         let address = line.trim().rsplit_once("http://").ok_or_else(|| format!("the simulator said {line:?}"))?.1.parse()?;
-        Ok(Self { child, admin: Admin::connect(address)?, address })
+        Ok(Self { child, _said: said, admin: Admin::connect(address)?, address })
     }
 
     pub fn endpoint(&self) -> String {

@@ -67,10 +67,12 @@ pub fn fixture(heartbeat_timeout_s: u64) -> Fixture {
 }
 
 /// The environment of everything that calls the simulator.
-pub fn account(endpoint: &str) -> [(&'static str, String); 4] {
+pub fn account(endpoint: &str) -> [(&'static str, String); 5] {
     [
         ("AWS_ENDPOINT_URL", endpoint.to_owned()),
         ("AWS_REGION", REGION.to_owned()),
+        // What boto3 reads.
+        ("AWS_DEFAULT_REGION", REGION.to_owned()),
         ("AWS_ACCESS_KEY_ID", "simulated".to_owned()),
         ("AWS_SECRET_ACCESS_KEY", "simulated".to_owned()),
     ]

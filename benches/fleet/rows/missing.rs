@@ -12,7 +12,7 @@ use crate::report::Measured;
 use crate::{Fallible, setup};
 
 pub fn run(bench: &Bench) -> Fallible<Measured> {
-    let launches = bench.scale(10_000, 500);
+    let launches = bench.scale(10_000, 300);
     let interval = bench.scale(60, 3);
     let mut fixture = setup::fixture(3600);
     fixture.groups.iter_mut().for_each(|group| group.options.agent.publish = Publish::Never);
