@@ -204,7 +204,7 @@ pub(super) fn of_fleet(config: &Config, routes: &[ReadRoute<'_, '_>]) {
             // What is asked early, and the part of the rate that is not used, take their share of the interval.
             let enough = (1..=600).find(|seconds| at(Duration::from_secs(*seconds), route.key_rate) >= f64::from(fleet));
             let wrong = format!(
-                "{} is too short for a fleet of {fleet}: at key_rate {} a second and {a_call} a call, asking for each node once takes {needed:.0}s",
+                "{} is too short for a fleet of {fleet}: at key_rate {} a second and {a_call} a call, asking for each node once takes {needed:.0}s, and a node is asked a little before its time",
                 show(route.key_poll),
                 route.key_rate
             );

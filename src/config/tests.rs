@@ -105,7 +105,7 @@ pub(super) const OTHER_VALUES: &[(&str, &str, &str)] = &[
     ("top", "audit", r#""/var/log/enrolld/audit.jsonl""#),
     ("top", "worker", r#""worker-2""#),
     ("top", "allow_plain_http", "true"),
-    ("top", "fleet_size", "100"),
+    ("top", "fleet_size", "50"),
     ("route", "name", r#""blue""#),
     ("route", "groups", r#"["blue-*", "green"]"#),
     ("route", "node_name", r#""{instance_id}.example.com""#),

@@ -190,7 +190,7 @@ mod tests {
         pace.ramp_from(0, 1.0);
         let (sent, refused) = drive(&mut pace, 0, 600, 5.0);
         assert!(sent - refused > 2_700, "{} of 3,000 went through", sent - refused);
-        assert!(f64::from(refused) < 0.02 * f64::from(sent), "{refused} of {sent} were refused");
+        assert!(f64::from(refused) < 0.05 * f64::from(sent), "{refused} of {sent} were refused");
     }
 
     #[test]
