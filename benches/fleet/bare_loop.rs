@@ -5,6 +5,7 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use aws_sdk_autoscaling::Client as AutoScaling;
@@ -15,7 +16,8 @@ use aws_sdk_sqs::types::{DeleteMessageBatchRequestEntry, Message, MessageSystemA
 use aws_sdk_ssm::Client as Ssm;
 use enrolld::aws::{Aws, AwsSettings};
 use serde_json::Value;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Mutex, Semaphore, mpsc};
+use tokio::task::JoinSet;
 
 use crate::{Fallible, setup};
 
@@ -25,6 +27,8 @@ pub const NAME: &str = "bare-loop";
 /// As the worker has them by default.
 const CALLS: usize = 64;
 const POLLS: usize = 8;
+/// Enough that those who enrol never wait for keys.
+const VERIFIERS: usize = 3;
 const TEN: usize = 10;
 const FIFTY: usize = 50;
 
@@ -77,37 +81,33 @@ async fn run(queue: String, launches: usize) -> Fallible<()> {
         slots: Semaphore::new(CALLS),
     });
     all.autoscaling.describe_lifecycle_hooks().auto_scaling_group_name(setup::GROUP).send().await?;
-    let (received, mut to_verify) = mpsc::channel::<Launch>(20_000);
+    // Small channels: whoever takes more than is under way pays for keeping it.
+    let (received, to_verify) = mpsc::channel::<Launch>(2 * FIFTY);
+    let (verified, to_enrol) = mpsc::channel::<(Launch, String)>(2 * FIFTY);
     let (completed, mut to_delete) = mpsc::channel::<String>(20_000);
-    let polls: Vec<_> = (0..POLLS).map(|_| tokio::spawn(receive(Arc::clone(&all), received.clone()))).collect();
-    let verify = {
-        let all = Arc::clone(&all);
-        tokio::spawn(async move {
-            let mut taken = 0;
-            while taken < launches {
-                let mut fifty = Vec::with_capacity(FIFTY);
-                // Only full batches, but for the last: the next is begun while calls are in flight anyway.
-                while fifty.len() < FIFTY.min(launches - taken) {
-                    fifty.push(to_verify.recv().await.expect("the polls go on until all is done"));
-                }
-                taken += fifty.len();
-                tokio::spawn(go_on(Arc::clone(&all), fifty, completed.clone()));
-            }
-        })
-    };
+    let (to_verify, to_enrol) = (Arc::new(Mutex::new(to_verify)), Arc::new(Mutex::new(to_enrol)));
+    let left = Arc::new(AtomicUsize::new(launches));
+    let mut tasks = JoinSet::new();
+    for _ in 0..POLLS {
+        tasks.spawn(receive(Arc::clone(&all), received.clone()));
+    }
+    for _ in 0..VERIFIERS {
+        tasks.spawn(verify(Arc::clone(&all), Arc::clone(&to_verify), Arc::clone(&left), verified.clone()));
+    }
+    for _ in 0..CALLS {
+        tasks.spawn(enrol(Arc::clone(&all), Arc::clone(&to_enrol), completed.clone()));
+    }
     let mut deleted = 0;
-    let mut deletes = tokio::task::JoinSet::new();
+    let mut deletes = JoinSet::new();
     while deleted < launches {
         let mut ten = Vec::with_capacity(TEN);
         while ten.len() < TEN.min(launches - deleted) {
-            ten.push(to_delete.recv().await.expect("the verifier goes on until all is done"));
+            ten.push(to_delete.recv().await.expect("the others go on until all is done"));
         }
         deleted += ten.len();
         deletes.spawn(delete(Arc::clone(&all), ten));
     }
     deletes.join_all().await;
-    verify.await?;
-    polls.iter().for_each(tokio::task::JoinHandle::abort);
     Ok(())
 }
 
@@ -131,23 +131,36 @@ fn take_apart(message: Message) -> Launch {
     Launch { handle: message.receipt_handle.unwrap_or_default(), instance: text("EC2InstanceId"), token: text("LifecycleActionToken") }
 }
 
-/// Verifies fifty launches, gets their keys in tens, and sends each on its way.
-async fn go_on(all: Arc<Loop>, fifty: Vec<Launch>, completed: mpsc::Sender<String>) {
-    {
-        let _slot = all.slots.acquire().await;
-        let ids = fifty.iter().map(|launch| launch.instance.clone()).collect();
-        let seen = all.autoscaling.describe_auto_scaling_instances().set_instance_ids(Some(ids)).send().await;
-        assert_eq!(seen.expect("the simulator answers").auto_scaling_instances().len(), fifty.len());
-    }
-    let mut fifty = fifty.into_iter();
+/// Verifies fifty launches at a time, and gets their keys in tens.
+async fn verify(
+    all: Arc<Loop>,
+    to_verify: Arc<Mutex<mpsc::Receiver<Launch>>>,
+    left: Arc<AtomicUsize>,
+    verified: mpsc::Sender<(Launch, String)>,
+) {
     loop {
-        let ten: Vec<Launch> = fifty.by_ref().take(TEN).collect();
-        if ten.is_empty() {
+        let mut fifty = Vec::with_capacity(FIFTY);
+        {
+            // Only full batches, but for the last.
+            let mut to_verify = to_verify.lock().await;
+            let size = FIFTY.min(left.load(Ordering::Relaxed));
+            left.fetch_sub(size, Ordering::Relaxed);
+            while fifty.len() < size {
+                fifty.push(to_verify.recv().await.expect("the polls go on until all is done"));
+            }
+        }
+        if fifty.is_empty() {
             return;
         }
-        let all = Arc::clone(&all);
-        let completed = completed.clone();
-        tokio::spawn(async move {
+        {
+            let _slot = all.slots.acquire().await;
+            let ids = fifty.iter().map(|launch| launch.instance.clone()).collect();
+            let seen = all.autoscaling.describe_auto_scaling_instances().set_instance_ids(Some(ids)).send().await;
+            assert_eq!(seen.expect("the simulator answers").auto_scaling_instances().len(), fifty.len());
+        }
+        let mut fifty = fifty.into_iter().peekable();
+        while fifty.peek().is_some() {
+            let ten: Vec<Launch> = fifty.by_ref().take(TEN).collect();
             let mut keys = {
                 let _slot = all.slots.acquire().await;
                 let names = ten.iter().map(|launch| format!("/enrolld/{}/public-key", launch.instance)).collect();
@@ -157,34 +170,38 @@ async fn go_on(all: Arc<Loop>, fifty: Vec<Launch>, completed: mpsc::Sender<Strin
             for launch in ten {
                 let at = keys.iter().position(|key| key.name().unwrap_or_default().contains(&launch.instance));
                 let key = keys.swap_remove(at.expect("its key is there")).value.unwrap_or_default();
-                tokio::spawn(enrol(Arc::clone(&all), launch, key, completed.clone()));
+                let _ = verified.send((launch, key)).await;
             }
-        });
+        }
     }
 }
 
-/// AssociateNode, its status, CompleteLifecycleAction.
-async fn enrol(all: Arc<Loop>, launch: Launch, key: String, completed: mpsc::Sender<String>) {
-    let token = {
-        let _slot = all.slots.acquire().await;
-        let attribute = |name: &str, value: String| EngineAttribute::builder().name(name).value(value).build();
-        let order = all.opsworks_cm.associate_node().server_name(setup::SERVER).node_name(&launch.instance);
-        let order = order.engine_attributes(attribute("CHEF_ORGANIZATION", "default".into()));
-        let order = order.engine_attributes(attribute("CHEF_NODE_PUBLIC_KEY", key));
-        order.send().await.expect("the server is healthy").node_association_status_token.unwrap_or_default()
-    };
-    {
-        let _slot = all.slots.acquire().await;
-        let status = all.opsworks_cm.describe_node_association_status().server_name(setup::SERVER);
-        status.node_association_status_token(token).send().await.expect("the simulator answers");
+/// AssociateNode, its status, CompleteLifecycleAction, for one launch after the other.
+async fn enrol(all: Arc<Loop>, to_enrol: Arc<Mutex<mpsc::Receiver<(Launch, String)>>>, completed: mpsc::Sender<String>) {
+    loop {
+        let next = to_enrol.lock().await.recv().await;
+        let Some((launch, key)) = next else { return };
+        let token = {
+            let _slot = all.slots.acquire().await;
+            let attribute = |name: &str, value: String| EngineAttribute::builder().name(name).value(value).build();
+            let order = all.opsworks_cm.associate_node().server_name(setup::SERVER).node_name(&launch.instance);
+            let order = order.engine_attributes(attribute("CHEF_ORGANIZATION", "default".into()));
+            let order = order.engine_attributes(attribute("CHEF_NODE_PUBLIC_KEY", key));
+            order.send().await.expect("the server is healthy").node_association_status_token.unwrap_or_default()
+        };
+        {
+            let _slot = all.slots.acquire().await;
+            let status = all.opsworks_cm.describe_node_association_status().server_name(setup::SERVER);
+            status.node_association_status_token(token).send().await.expect("the simulator answers");
+        }
+        {
+            let _slot = all.slots.acquire().await;
+            let completion = all.autoscaling.complete_lifecycle_action().auto_scaling_group_name(setup::GROUP);
+            let completion = completion.lifecycle_hook_name(setup::HOOK).lifecycle_action_token(&launch.token).instance_id(&launch.instance);
+            completion.lifecycle_action_result("CONTINUE").send().await.expect("the action is open");
+        }
+        let _ = completed.send(launch.handle).await;
     }
-    {
-        let _slot = all.slots.acquire().await;
-        let completion = all.autoscaling.complete_lifecycle_action().auto_scaling_group_name(setup::GROUP);
-        let completion = completion.lifecycle_hook_name(setup::HOOK).lifecycle_action_token(&launch.token).instance_id(&launch.instance);
-        completion.lifecycle_action_result("CONTINUE").send().await.expect("the action is open");
-    }
-    let _ = completed.send(launch.handle).await;
 }
 
 async fn delete(all: Arc<Loop>, handles: Vec<String>) {

@@ -207,7 +207,7 @@ fn a_disassociation_never_overtakes_the_association_that_is_still_on_its_way() {
 fn an_abandoned_launch_that_is_given_back_says_why_it_was_abandoned() {
     let mut bench = Bench::new(settings());
     bench.in_progress = true;
-    bench.statuses = vec![RegistrationStatus::InProgress, RegistrationStatus::Failed("no reason".into())];
+    bench.statuses = vec![RegistrationStatus::Failed("no reason".into()), RegistrationStatus::InProgress];
     bench.launch(1);
     bench.run_for(500);
     bench.server = Err(not_ready());
