@@ -46,10 +46,21 @@ impl Core {
 
     /// Sends what may be sent.
     pub(super) fn dispatch(&mut self) {
-        let keys: Vec<LaneKey> = self.lanes.iter().filter(|(_, lane)| !lane.ready.is_empty()).map(|(key, _)| *key).collect();
-        if keys.is_empty() {
-            return;
+        let mut looked_at: Vec<LaneKey> = Vec::new();
+        loop {
+            // Looking at a lane may fill another, as when a sighting is renewed before an order. Nothing but this would send what is in it.
+            let filled = self.lanes.iter().filter(|(key, lane)| !lane.ready.is_empty() && !looked_at.contains(*key));
+            let keys: Vec<LaneKey> = filled.map(|(key, _)| *key).collect();
+            if keys.is_empty() {
+                return;
+            }
+            looked_at.extend(&keys);
+            self.dispatch_of(keys);
         }
+    }
+
+    /// Sends what may be sent of some lanes.
+    fn dispatch_of(&mut self, keys: Vec<LaneKey>) {
         let (vital, others): (Vec<_>, Vec<_>) = keys.into_iter().partition(|key| key.is_vital());
         for key in vital {
             while self.has_slot(true) && self.send_one(key) {}
