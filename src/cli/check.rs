@@ -45,6 +45,10 @@ pub struct CheckArgs {
     #[arg(long)]
     pub strict: bool,
 
+    /// How many nodes may launch at once, in the place of fleet_size: which quotas they will meet, and how long they take at the least
+    #[arg(long, value_name = "N")]
+    pub fleet: Option<u32>,
+
     /// How the findings are printed
     #[arg(long, value_enum, default_value_t = Output::Text)]
     pub output: Output,
@@ -66,6 +70,8 @@ Examples:
     enrolld check --config enrolld.toml --offline
   Before a release, which shall not meet a server under maintenance:
     enrolld check --config enrolld.toml --strict
+  What 10,000 launches at once will meet:
+    enrolld check --config enrolld.toml --offline --fleet 10000
   Only what failed, with jq:
     enrolld check --config enrolld.toml --output json | jq '.findings[] | select(.result == \"FAIL\")'";
 
@@ -74,7 +80,11 @@ Examples:
 /// # Errors
 /// A file that cannot be used, or an SDK configuration that cannot be made.
 pub async fn run(args: CheckArgs) -> Result<ExitCode, CommandError> {
-    let config = match config::load(args.config.path(), &config::environment()) {
+    let mut environment = config::environment();
+    if let Some(fleet) = args.fleet {
+        environment.insert("ENROLLD_FLEET_SIZE".to_owned(), fleet.to_string());
+    }
+    let config = match config::load(args.config.path(), &environment) {
         Ok(config) => config,
         Err(problems) if args.output == Output::Json => {
             println!("{}", problems_as_json(&problems));

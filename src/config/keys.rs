@@ -129,6 +129,13 @@ pub const TOP: &[Key] = &[
     ),
     usual("route_fault_max", SPAN, "5m", "The longest such wait."),
     usual(
+        "max_rate",
+        TEXTS,
+        "",
+        "Hard limits, in calls a second, such as `CompleteLifecycleAction=20`; each account and region has them to itself. Without one, and below \
+         it, rates are learned from throttling.",
+    ),
+    usual(
         "listen",
         "address:port or `off`",
         "127.0.0.1:9464",

@@ -30,7 +30,7 @@ pub use route::{AllowedExtension, KeySource, Owner, Route, Scope};
 pub use rules::{QueueUrl, RoleArn};
 pub use settings::Server;
 
-use crate::core::settings::Unmatched;
+use crate::core::settings::{MaxRates, Unmatched};
 use crate::names::{AccountId, Region};
 use crate::registrar::{Allowed, KINDS, Limits};
 use crate::retry::Schedule;
@@ -84,6 +84,8 @@ pub struct Config {
     pub not_ready: Schedule,
     /// How a fault of a route is probed.
     pub route_fault: Schedule,
+    /// The user's limits, in calls a second of each operation.
+    pub max_rates: MaxRates,
     /// Where to listen; nowhere where none.
     pub listen: Option<SocketAddr>,
     /// What is logged.

@@ -2,7 +2,8 @@
 
 use std::net::SocketAddr;
 
-use super::problem::Refusal;
+use super::problem::{Refusal, nearest};
+use crate::core::settings::Limited;
 use crate::names::{AccountId, GroupName, NodeName, ParameterName, Region, Template, shown};
 
 /// The URL of an SQS queue, with what it shows of the queue.
@@ -239,6 +240,27 @@ pub(super) fn node_name(template: Template) -> Result<Template, Refusal> {
         Ok(_) => Ok(template),
         Err(error) => Err(Refusal::new(format!("{} makes no node name", shown(template.source())), error.rule)),
     }
+}
+
+/// A limit for one operation: `CompleteLifecycleAction=20`, in calls a second.
+pub(super) fn max_rate(text: &str) -> Result<(Limited, f64), Refusal> {
+    let names = || Limited::ALL.iter().map(|operation| operation.name());
+    let (name, rate) = text.split_once('=').unwrap_or((text, ""));
+    let Some(operation) = Limited::ALL.iter().find(|operation| operation.name() == name.trim()) else {
+        let right = match name.trim() {
+            "AssociateNode" => "write max_rate in the routes of that server".to_owned(),
+            "GetParameters" | "GetParameterHistory" => "write key_rate in the routes".to_owned(),
+            other => match nearest(other, names()) {
+                Some(near) => format!("did you mean {near}?"),
+                None => format!("the operations are {}", names().collect::<Vec<_>>().join(", ")),
+            },
+        };
+        return Err(Refusal::new(format!("{} is no operation that a limit can be set for here", shown(name.trim())), right));
+    };
+    let number: Option<f64> = rate.trim().parse().ok().filter(|rate: &f64| *rate > 0.0 && *rate <= 10_000.0);
+    number.map(|rate| (*operation, rate)).ok_or_else(|| {
+        Refusal::new(format!("{} has no number per second", shown(text)), format!("write {}=10, above 0 and at most 10000", operation.name()))
+    })
 }
 
 /// Where to listen, or nowhere.

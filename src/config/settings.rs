@@ -40,6 +40,7 @@ impl Config {
             transient: self.retry,
             not_ready: self.not_ready,
             route_fault: self.route_fault,
+            max_rates: self.max_rates.clone(),
             routes: self.routes.iter().map(|route| self.core_route(route, &scopes, &servers)).collect(),
         }
     }

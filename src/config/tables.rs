@@ -92,6 +92,7 @@ fn read_top<'a>(
     let retry = schedule(top, "retry_initial", "retry_max", MILLIS(10)..=SECS(HOUR));
     let not_ready = schedule(top, "not_ready_initial", "not_ready_max", MILLIS(100)..=SECS(HOUR));
     let route_fault = schedule(top, "route_fault_initial", "route_fault_max", MILLIS(100)..=SECS(HOUR));
+    let max_rates = top.read_each("max_rate", rules::max_rate).map(|limits| limits.into_iter().collect());
     let listen = top.read("listen", checked(rules::listen));
     let log = top.read("log", checked(rules::log_filter));
     let forms = &[("auto", LogFormat::Auto), ("human", LogFormat::Human), ("json", LogFormat::Json)];
@@ -130,6 +131,7 @@ fn read_top<'a>(
         retry: retry?,
         not_ready: not_ready?,
         route_fault: route_fault?,
+        max_rates: max_rates?,
         listen: listen?,
         log: log?,
         log_format: log_format?,

@@ -18,6 +18,10 @@ use crate::retry::Failure;
 
 /// How often the queue is asked again what it is, in milliseconds: a redrive policy may change, and rarely does.
 const QUEUE_REFRESH_MS: u64 = 600_000;
+/// Messages that are received within this time of each other come close together, in milliseconds.
+const CLOSE_MS: u64 = 50;
+/// While messages come close together, so many polls: a message must not wait for the next poll to arrive.
+const POLLS_WHILE_CLOSE: u32 = 3;
 /// A receive brings at most ten messages (SQS).
 const RECEIVE_MAX: u8 = 10;
 /// How many bytes of bodies are held for each action that may be open, and at the least in all: beyond it nothing is received until
@@ -61,7 +65,8 @@ impl Core {
         }
     }
 
-    /// Starts as many long polls as there is room for: one while the queue is quiet, more while receives come back full. Nothing
+    /// Starts as many long polls as there is room for: one while the queue is quiet, a few while messages come close together, more while
+    /// receives come back full. Nothing
     /// is received before the queue has said whose it is, since events are held against that.
     pub(super) fn start_receives(&mut self) {
         if self.shutdown.is_some() || self.queue.facts.is_none() || self.queue.receive_at.is_some() {
@@ -103,11 +108,15 @@ impl Core {
                 self.queue.answers = true;
                 self.queue.receiving.reset();
                 let most = u32::try_from(self.settings.max_polls).unwrap_or(1).max(1);
+                let now = self.now.mono_ms;
+                let close = !messages.is_empty() && now.saturating_sub(self.queue.received_at) < CLOSE_MS;
+                let least = if close { POLLS_WHILE_CLOSE.min(most) } else { 1 };
                 self.queue.wanted_polls = match messages.len() {
                     n if n >= usize::from(RECEIVE_MAX) => (self.queue.wanted_polls + 1).min(most),
-                    _ => self.queue.wanted_polls.saturating_sub(1).max(1),
+                    _ => self.queue.wanted_polls.saturating_sub(1).max(least),
                 };
                 if !messages.is_empty() {
+                    self.queue.received_at = now;
                     self.observe(Observation::Received { messages: messages.len() });
                 }
                 for message in messages {

@@ -9,7 +9,7 @@ use super::action::{Association, Stage};
 use super::call::{ActionOrder, Call, InHand, KeyWanted, NodeOrder, RouteId, ScopeId};
 use super::lane::{Lane, LaneKey, Ticket, Who};
 use super::pace::Pace;
-use super::settings::KeySource;
+use super::settings::{KeySource, Limited};
 use super::verify::{SECOND_CHANCE_FRESH_MS, SIGHTING_FRESH_MS};
 use super::{ActionId, Core, Flight};
 use crate::names::GroupName;
@@ -46,10 +46,21 @@ impl Core {
 
     /// Sends what may be sent.
     pub(super) fn dispatch(&mut self) {
-        let keys: Vec<LaneKey> = self.lanes.iter().filter(|(_, lane)| !lane.ready.is_empty()).map(|(key, _)| *key).collect();
-        if keys.is_empty() {
-            return;
+        let mut looked_at: Vec<LaneKey> = Vec::new();
+        loop {
+            // Looking at a lane may fill another, as when a sighting is renewed before an order. Nothing but this would send what is in it.
+            let filled = self.lanes.iter().filter(|(key, lane)| !lane.ready.is_empty() && !looked_at.contains(*key));
+            let keys: Vec<LaneKey> = filled.map(|(key, _)| *key).collect();
+            if keys.is_empty() {
+                return;
+            }
+            looked_at.extend(&keys);
+            self.dispatch_of(keys);
         }
+    }
+
+    /// Sends what may be sent of some lanes.
+    fn dispatch_of(&mut self, keys: Vec<LaneKey>) {
         let (vital, others): (Vec<_>, Vec<_>) = keys.into_iter().partition(|key| key.is_vital());
         for key in vital {
             while self.has_slot(true) && self.send_one(key) {}
@@ -128,7 +139,7 @@ impl Core {
                 let limits = self.settings.routes.iter().filter(|route| route.server == server).filter_map(|route| route.max_rate);
                 limits.reduce(f64::min)
             }
-            _ => None,
+            other => self.settings.max_rates.get(&limited(other)?).copied(),
         }
     }
 
@@ -379,6 +390,23 @@ impl Core {
         let parameters = tickets.iter().filter_map(|ticket| if let Who::Action(id, _) = ticket.who { self.to_clean(id) } else { None });
         Call::DeleteParameters { scope, parameters: parameters.cloned().collect() }
     }
+}
+
+/// The operation that a lane calls, where it is one that the user may set a limit for at the top of the configuration.
+const fn limited(key: LaneKey) -> Option<Limited> {
+    Some(match key {
+        LaneKey::Instances(_) => Limited::DescribeAutoScalingInstances,
+        LaneKey::Hooks(_) => Limited::DescribeLifecycleHooks,
+        LaneKey::Whereabouts(_) => Limited::DescribeScalingActivities,
+        LaneKey::Heartbeat(_) => Limited::RecordLifecycleActionHeartbeat,
+        LaneKey::Complete(_) => Limited::CompleteLifecycleAction,
+        LaneKey::Commands(_) => Limited::SendCommand,
+        LaneKey::Outputs(_) => Limited::GetCommandInvocation,
+        LaneKey::PutParameter(_) => Limited::PutParameter,
+        LaneKey::DeleteParameters(_) => Limited::DeleteParameters,
+        LaneKey::Status(_) => Limited::DescribeNodeAssociationStatus,
+        LaneKey::Extend | LaneKey::Release | LaneKey::DeadLetter | LaneKey::Delete | LaneKey::Keys(_) | LaneKey::Server(_) => return None,
+    })
 }
 
 fn action_order(claim: &crate::event::LifecycleAction) -> ActionOrder {

@@ -5,7 +5,7 @@ use super::call::{Call, ServerId};
 use super::gate::State;
 use super::lane::{LaneKey, Ticket, Who};
 use super::observation::{Observation, Reason};
-use super::settings::KeySource;
+use super::settings::{KeySource, key_grain_ms};
 use super::time::ms;
 use super::{ActionId, Core, Flight, Timer};
 use crate::event::Place;
@@ -62,14 +62,14 @@ impl Core {
         }
     }
 
-    /// Asks again when the poll interval is over. Those who wait together are asked for together: the time is rounded up, so that
-    /// batches fill.
+    /// Asks again before the poll interval is over. Those who wait together are asked for together: the time is rounded to a grain, so that
+    /// batches fill, and a grain earlier than need be, since those of one grain are sent one after the other.
     fn ask_for_key_later(&mut self, id: ActionId) {
         let Some(route_id) = self.route_of(id) else { return };
         let route = self.settings.route(route_id);
         let poll = ms(route.key_poll).max(1);
-        let grain = (poll / 10).clamp(1, 1000);
-        let at = (self.now.mono_ms + poll - grain).div_ceil(grain) * grain;
+        let grain = key_grain_ms(poll);
+        let at = (self.now.mono_ms + poll - grain) / grain * grain;
         let key = match route.key {
             KeySource::Parameter { .. } => LaneKey::Keys(route_id),
             KeySource::RunCommand => LaneKey::Commands(route_id),
@@ -158,13 +158,15 @@ impl Core {
         let Some(route_id) = self.route_of(id) else { return };
         let route = self.settings.route(route_id);
         let first = ms(route.status_poll.initial) as f64;
+        // The first of all is asked after at once: it may be done, and then nobody else needs to wait.
+        let is_first = !self.typical_ms.contains_key(&route.server);
         let typical = *self.typical_ms.entry(route.server).or_insert(first);
         self.set_stage(id, Stage::Status(order, token));
         if let Some(action) = self.actions.get_mut(&id) {
             action.ordered_at = self.now.mono_ms;
             action.looking.reset();
         }
-        if typical < AT_ONCE_MS {
+        if is_first || typical < AT_ONCE_MS {
             self.ask_status(id);
         } else {
             self.wake_stage_at(id, self.now.mono_ms + typical as u64);

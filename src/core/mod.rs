@@ -113,6 +113,8 @@ struct Queue {
     wanted_polls: u32,
     receiving: Progress,
     receive_at: Option<u64>,
+    /// When messages were last received.
+    received_at: u64,
     answers: bool,
 }
 

@@ -371,7 +371,7 @@ fn a_message_is_given_back_before_the_twelve_hours_of_sqs_are_over_and_taken_up_
 fn a_node_whose_instance_went_into_service_meanwhile_is_not_taken_off_for_a_second_chance() {
     let mut bench = Bench::new(settings());
     bench.in_progress = true;
-    bench.statuses = vec![RegistrationStatus::Failed("exists".into())];
+    bench.statuses = vec![RegistrationStatus::Failed("exists".into()), RegistrationStatus::InProgress];
     bench.launch_received(1, 2);
     bench.run_for(500);
     bench.set_state(1, Some(LifecycleState::Living));

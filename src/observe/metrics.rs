@@ -81,6 +81,8 @@ pub struct Metrics {
     action_seconds: Family<TransitionLabel, Histogram, fn() -> Histogram>,
     step_seconds: Family<StepLabel, Histogram, fn() -> Histogram>,
     open: Family<StepLabel, Gauge>,
+    /// Those of `open`, by step: they are set at every turn of the loop, which finding each by its label would make dear.
+    open_of: Vec<Gauge>,
     messages: Gauge,
     launches_held: Family<RouteLabel, Gauge>,
     calls: Family<CallLabels, Counter>,
@@ -117,6 +119,7 @@ impl Metrics {
             action_seconds: Family::new_with_constructor(long),
             step_seconds: Family::new_with_constructor(long),
             open: Family::default(),
+            open_of: Vec::new(),
             messages: Gauge::default(),
             launches_held: Family::default(),
             calls: Family::default(),
@@ -134,6 +137,8 @@ impl Metrics {
             words: Mutex::default(),
         };
         metrics.register();
+        let of = |step: &Step| Gauge::clone(&metrics.open.get_or_create(&StepLabel { step: step.as_str() }));
+        metrics.open_of = Step::ALL.iter().map(of).collect();
         metrics
     }
 
@@ -248,8 +253,8 @@ impl Metrics {
     }
 
     pub(super) fn gauges(&self, gauges: &Gauges) {
-        for (step, open) in Step::ALL.iter().zip(gauges.by_step) {
-            self.open.get_or_create(&StepLabel { step: step.as_str() }).set(i64::from(open));
+        for (gauge, open) in self.open_of.iter().zip(gauges.by_step) {
+            gauge.set(i64::from(open));
         }
         self.messages.set(i64::from(gauges.messages));
         self.calls_in_flight.set(i64::from(gauges.calls));

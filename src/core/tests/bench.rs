@@ -8,7 +8,7 @@ use wildmatch::WildMatch;
 
 use crate::core::call::{Answer, Call, CallId, DeadLetter, RouteId, ScopeId, ServerId};
 use crate::core::observation::{Observation, Outcome};
-use crate::core::settings::{DeleteKey, KeySource, OnFailure, Route, Settings, Unmatched};
+use crate::core::settings::{DeleteKey, KeySource, MaxRates, OnFailure, Route, Settings, Unmatched};
 use crate::core::{Core, Flight, Moment, Timer, samples};
 use crate::event::{LifecycleAction, Place, Transition};
 use crate::facts::{
@@ -41,6 +41,7 @@ pub(super) fn settings() -> Settings {
         transient: Schedule::doubling(Duration::from_millis(500), seconds(30)),
         not_ready: Schedule::doubling(seconds(2), seconds(10)),
         route_fault: Schedule::doubling(seconds(15), seconds(60)),
+        max_rates: MaxRates::new(),
         routes: vec![Route {
             name: "web".into(),
             groups: vec![WildMatch::new("web*")],

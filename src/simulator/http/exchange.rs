@@ -68,21 +68,21 @@ async fn serve(shared: Arc<Shared>, call: Call) -> Result<Reply, Dropped> {
     let first = shared.with(|world, now| match world.admit(now, &call.key, call.operation) {
         Err(error) => Ok(reply::failure(service, &error)),
         Ok(admission) if admission.delay_ms == 0 && admission.fate == Fate::Process => {
-            Ok(reply::answer(service, process(world, now, &call, false)))
+            Ok(reply::answer(service, process(world, now, now, &call, false)))
         }
-        Ok(admission) => Err(admission),
+        Ok(admission) => Err((admission, now)),
     });
-    let admission = match first {
+    let (admission, arrived) = match first {
         Ok(reply) => return Ok(reply),
-        Err(admission) => admission,
+        Err(admitted) => admitted,
     };
     if admission.delay_ms > 0 {
-        tokio::time::sleep(Duration::from_millis(admission.delay_ms)).await;
+        shared.delay(Duration::from_millis(admission.delay_ms)).await;
     }
     match admission.fate {
-        Fate::Process => Ok(reply::answer(service, shared.with(|world, now| process(world, now, &call, false)))),
+        Fate::Process => Ok(reply::answer(service, shared.with(|world, now| process(world, now, arrived, &call, false)))),
         Fate::ProcessAndLoseAnswer => {
-            let _ = shared.with(|world, now| process(world, now, &call, true));
+            let _ = shared.with(|world, now| process(world, now, arrived, &call, true));
             Err(Dropped)
         }
         fate => refuse(&shared, call.operation, fate),
@@ -104,8 +104,9 @@ pub(super) fn refusal(world: &mut World, operation: Operation, fate: Fate) -> Op
     None
 }
 
-/// Makes the call, and counts it.
-pub(super) fn process(world: &mut World, now: u64, call: &Call, lost: bool) -> Answer<Vec<u8>> {
+/// Makes the call, which arrived at another time than now where a fault delayed it, and counts it.
+pub(super) fn process(world: &mut World, now: u64, arrived: u64, call: &Call, lost: bool) -> Answer<Vec<u8>> {
+    world.call_arrived(arrived);
     let caller = world.caller(&call.key);
     let answer = dispatch(world, now, &caller, call);
     match &answer {

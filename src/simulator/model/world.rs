@@ -186,12 +186,18 @@ impl World {
     /// The access error of the operation's service.
     pub fn admit(&mut self, now: u64, access_key_id: &str, operation: Operation) -> Answer<Admission> {
         self.advance(now);
+        self.calls.arrived(operation, self.cx.now);
         let admission = self.faults.decide(&mut self.cx, operation);
         if let Err(error) = self.principals.authorise(access_key_id, operation) {
             self.calls.count(operation, Outcome::Error(&error.code));
             return Err(error);
         }
         Ok(admission)
+    }
+
+    /// Says when the call that is processed next arrived.
+    pub(crate) fn call_arrived(&mut self, at: u64) {
+        self.cx.arrived = at;
     }
 
     /// Counts a call.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use enrolld::core::call::{ScopeId, ServerId};
-use enrolld::core::settings::{DeleteKey, KeySource, OnFailure, Route, Settings, Unmatched};
+use enrolld::core::settings::{DeleteKey, KeySource, MaxRates, OnFailure, Route, Settings, Unmatched};
 use enrolld::names::Template;
 use enrolld::retry::Schedule;
 use enrolld::simulator::model::agent::{AgentOptions, CommandOutcome, Material, Publish};
@@ -80,6 +80,7 @@ pub fn settings(dice: &mut Dice) -> Settings {
         transient: Schedule::doubling(Duration::from_millis(500), seconds(30)),
         not_ready: Schedule::doubling(seconds(2), seconds(10)),
         route_fault: Schedule::doubling(seconds(15), seconds(60)),
+        max_rates: MaxRates::new(),
         routes,
     }
 }
