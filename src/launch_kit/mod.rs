@@ -8,7 +8,7 @@ mod settings;
 
 use std::fmt::Write as _;
 
-use crate::config::{KeySource, Registrar, Route};
+use crate::config::{KeySource, Route};
 use crate::names::{GroupName, HookName, shown};
 
 /// The script's parts, in the order in which they can stand.
@@ -144,13 +144,7 @@ pub fn script(route: &Route, wishes: &Wishes) -> Result<String, KitError> {
 
 /// What converges a node of this kind of server, once.
 fn usual_agent(route: &Route) -> Result<&'static str, KitError> {
-    if route.registrar.takes_certificate_requests() && route.registrar.gives_certificates() {
-        return Ok("puppet agent --onetime --no-daemonize --detailed-exitcodes --certname \"$NODE_NAME\" --ssldir \"$SSL_DIR\"");
-    }
-    match route.registrar {
-        Registrar::Command { .. } => Err(KitError::Agent(route.name.clone())),
-        _ => Ok("chef-client --once --node-name \"$NODE_NAME\" --client_key \"$PRIVATE_KEY\""),
-    }
+    route.registrar.agent().ok_or_else(|| KitError::Agent(route.name.clone()))
 }
 
 /// The script as `cloud-init` takes it beside other things: a file, and its run.

@@ -69,6 +69,7 @@ pub struct Outcome {
 }
 
 /// That a worker, or what it did for one instance, came to an end without a result.
+#[derive(Debug)]
 pub struct LetGo {
     pub at: u64,
     /// The ARN that it spoke to the services as.
