@@ -285,15 +285,16 @@ impl Judge<'_> {
     /// end, or had to let go of the message, before it could complete, or its calls failed for so long. Who is refused cannot know
     /// whose order it was.
     fn was_contended(&self, node: &str, closed: u64) -> bool {
-        let mut log = self.details.associations.iter().filter(|entry| entry.node == node && entry.at_ms <= closed);
         let refuses = self.details.instances.get(node).is_some_and(|one| self.may_deny_success(SERVERS[route_of(&one.group)]));
-        let Some(off) = log.find(|entry| entry.what == Happened::DisassociateAccepted && self.waits_for_launch(node, entry.at_ms)) else {
-            return false;
+        let log: Vec<&LogEntry> = self.details.associations.iter().filter(|entry| entry.node == node && entry.at_ms <= closed).collect();
+        let got_in = |off: &LogEntry, entry: &LogEntry| {
+            let anothers = entry.what == Happened::AssociateAccepted && entry.caller != off.caller;
+            anothers && (self.fleet.hindered.contains(node) || self.let_go(&entry.caller, node, entry.at_ms, closed))
         };
         refuses
-            && log.any(|entry| {
-                let anothers = entry.what == Happened::AssociateAccepted && entry.caller != off.caller;
-                anothers && (self.fleet.hindered.contains(node) || self.let_go(&entry.caller, node, entry.at_ms, closed))
+            && log.iter().enumerate().any(|(at, off)| {
+                let second_chance = off.what == Happened::DisassociateAccepted && self.waits_for_launch(node, off.at_ms);
+                second_chance && log[at..].iter().any(|entry| got_in(off, entry))
             })
     }
 
