@@ -276,7 +276,7 @@ impl Judge<'_> {
         let timeout = u64::try_from(plan.settings.routes[route].timeout.as_millis()).unwrap();
         let in_time = closed < action.began_ms + timeout;
         let codes = self.fleet.failures.get(&action.token).map_or(&[][..], Vec::as_slice);
-        // Who died with the answer to its ABANDON said nothing, and who came after may have said something else.
+        // Who died with the answer to its ABANDON said nothing.
         let refused = codes.iter().any(|code| ["registrar_failed", "unknown_status_token"].contains(&code.as_str()));
         let deadline = !in_time && (!refused || codes.iter().any(|code| code == "deadline"));
         // Of an internal error's last run, the reason may be that of what came after.
@@ -287,17 +287,19 @@ impl Judge<'_> {
 
     /// Whether this and nothing else made a launch fail twice: after a run had taken the node off for its second chance, another run,
     /// with the same message, got its own order in first, so that the server refused the one after it; and that other run came to its
-    /// end, or had to let go of the message, before it could complete. Who is refused cannot know whose order it was.
+    /// end, or had to let go of the message, before it could complete, or its calls failed for so long. Who is refused cannot know
+    /// whose order it was.
     fn was_contended(&self, node: &str, closed: u64) -> bool {
-        let mut log = self.details.associations.iter().filter(|entry| entry.node == node && entry.at_ms <= closed);
         let refuses = self.details.instances.get(node).is_some_and(|one| self.may_deny_success(SERVERS[route_of(&one.group)]));
-        let Some(off) = log.find(|entry| entry.what == Happened::DisassociateAccepted && self.waits_for_launch(node, entry.at_ms)) else {
-            return false;
+        let log: Vec<&LogEntry> = self.details.associations.iter().filter(|entry| entry.node == node && entry.at_ms <= closed).collect();
+        let got_in = |off: &LogEntry, entry: &LogEntry| {
+            let anothers = entry.what == Happened::AssociateAccepted && entry.caller != off.caller;
+            anothers && (self.fleet.hindered.contains(node) || self.let_go(&entry.caller, node, entry.at_ms, closed))
         };
         refuses
-            && log.any(|entry| {
-                let anothers = entry.what == Happened::AssociateAccepted && entry.caller != off.caller;
-                anothers && self.let_go(&entry.caller, node, entry.at_ms, closed)
+            && log.iter().enumerate().any(|(at, off)| {
+                let second_chance = off.what == Happened::DisassociateAccepted && self.waits_for_launch(node, off.at_ms);
+                second_chance && log[at..].iter().any(|entry| got_in(off, entry))
             })
     }
 

@@ -142,7 +142,9 @@ pub struct Fleet {
     pub let_go: Vec<LetGo>,
     /// Those whose calls have panicked.
     pub panicked: HashSet<String>,
-    /// Why launches failed, by their tokens, as the workers say.
+    /// Those who were asked about, or completed, by a call that did not go through as it should.
+    pub hindered: HashSet<String>,
+    /// Why launches were abandoned, by their tokens, as the workers say.
     pub failures: HashMap<String, Vec<String>>,
     pub fates: BTreeMap<Fate, u64>,
     pub outcomes: BTreeMap<&'static str, u64>,
@@ -212,6 +214,7 @@ impl Fleet {
             rewritten: HashSet::new(),
             let_go: Vec::new(),
             panicked: HashSet::new(),
+            hindered: HashSet::new(),
             failures: HashMap::new(),
             fates: BTreeMap::new(),
             outcomes: BTreeMap::new(),
@@ -469,7 +472,7 @@ impl Fleet {
                 *self.reasons.entry(format!("{}: {}", record.outcome.as_str(), reason.code)).or_default() += 1;
             }
             if let Some(subject) = &record.subject {
-                if let Some(reason) = &record.reason {
+                if let (Outcome::Abandoned, Some(reason)) = (record.outcome, &record.reason) {
                     self.failures.entry(subject.action.token.to_string()).or_default().push(reason.code.clone());
                 }
                 if matches!(record.outcome, Outcome::Released | Outcome::LeaseLost) {

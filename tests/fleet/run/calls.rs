@@ -45,6 +45,9 @@ impl Fleet {
         if fate == Fate::Panicked {
             self.panicked.extend(instances(&call));
         }
+        if fate != Fate::Answered && matches!(call, Call::AssociationStatus { .. } | Call::Complete { .. }) {
+            self.hindered.extend(instances(&call));
+        }
         *self.fates.entry(fate).or_default() += 1;
         self.knock(key, &call, fate);
         let leg = |dice: &mut Dice, most: u64| dice.between(1, most.max(1));
