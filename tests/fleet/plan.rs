@@ -16,6 +16,7 @@ use enrolld::simulator::model::sqs::QueueOptions;
 use fastrand::Rng;
 
 use crate::services::{DEAD_LETTERS, Outages};
+pub use script::DOCUMENTED;
 pub use world::agent;
 use world::{fixture, odds, settings};
 
@@ -160,6 +161,7 @@ impl Plan {
             && outages.denied.is_empty()
             && outages.no_credentials.is_empty()
             && outages.no_queue.is_empty()
+            && outages.documented.is_empty()
             && !self.script.iter().any(|(_, deed)| matches!(deed, Deed::Maintenance { .. }))
     }
 
@@ -242,6 +244,7 @@ impl Plan {
         if plan.spares_receives() {
             plan.outages.no_queue.clear();
             plan.outages.no_credentials.clear();
+            plan.outages.documented.clear();
         }
         plan.publish_as_asked();
         plan.script.sort_by_key(|(at, _)| *at);

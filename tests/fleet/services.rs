@@ -18,6 +18,7 @@ use enrolld::retry::Failure;
 use enrolld::simulator::model::autoscaling::wire as autoscaling;
 use enrolld::simulator::model::caller::Caller;
 use enrolld::simulator::model::error::ApiError;
+use enrolld::simulator::model::operation::Service;
 use enrolld::simulator::model::opsworks_cm::wire as opsworks_cm;
 use enrolld::simulator::model::sqs::wire as sqs;
 use enrolld::simulator::model::ssm::wire as ssm;
@@ -56,7 +57,12 @@ pub struct Outages {
     pub no_credentials: Vec<Window>,
     /// The queue is not there.
     pub no_queue: Vec<Window>,
+    /// Every call of a service is refused with an error that it documents.
+    pub documented: Vec<(Documented, Window)>,
 }
+
+/// An error that a service documents: the service, the status and the code.
+pub type Documented = (Service, u16, &'static str);
 
 /// Members that spoil whatever batch they are in.
 #[derive(Debug, Default)]
@@ -90,6 +96,8 @@ pub struct Services {
     pub deleted: Vec<(u64, String)>,
     /// How often each operation was carried out.
     pub counts: BTreeMap<&'static str, u64>,
+    /// How often each documented error was met.
+    pub met: BTreeMap<&'static str, u64>,
     root: Caller,
     queue_url: String,
     dead_letter_url: String,
@@ -112,6 +120,7 @@ impl Services {
             bodies_in_order: Vec::new(),
             deleted: Vec::new(),
             counts: BTreeMap::new(),
+            met: BTreeMap::new(),
             queue_url: format!("{endpoint}/{ACCOUNT}/{QUEUE}"),
             dead_letter_url: format!("{endpoint}/{ACCOUNT}/{DEAD_LETTERS}"),
         }
@@ -120,6 +129,9 @@ impl Services {
     /// Carries a call out.
     pub fn perform(&mut self, now: u64, call: &Call) -> Answer {
         *self.counts.entry(call.operation()).or_default() += 1;
+        if let Some((_, _, code)) = self.documented(now, call) {
+            *self.met.entry(code).or_default() += 1;
+        }
         if let Some(error) = self.outage(now, call) {
             // The one code that says two things.
             if matches!(call, Call::AssociationStatus { .. }) && error.code == "ResourceNotFoundException" {
@@ -206,11 +218,20 @@ impl Services {
         self.outage(now, call).is_some()
     }
 
+    fn documented(&self, now: u64, call: &Call) -> Option<Documented> {
+        let service = failures::service(call);
+        let meets = |(error, window): &&(Documented, Window)| error.0 == service && window.holds(now);
+        self.outages.documented.iter().find(meets).map(|(error, _)| *error)
+    }
+
     /// The error of an outage that the model does not know of.
     fn outage(&self, now: u64, call: &Call) -> Option<ApiError> {
         let any = |windows: &[Window]| windows.iter().any(|window| window.holds(now));
         if any(&self.outages.no_credentials) {
             return Some(ApiError::new(403, "ExpiredTokenException", Some("The security token included in the request is expired".into())));
+        }
+        if let Some((_, status, code)) = self.documented(now, call) {
+            return Some(ApiError::new(status, code, Some("as documented".into())));
         }
         match call {
             Call::DescribeQueue | Call::Receive { .. } | Call::Extend { .. } | Call::Release { .. } | Call::Delete { .. } => {

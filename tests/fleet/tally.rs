@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::invariants::Verdict;
+use crate::plan::DOCUMENTED;
 use crate::run::{Fate, Fleet};
 
 /// Counts over many runs.
@@ -21,6 +22,8 @@ pub struct Tally {
     pub reasons: BTreeMap<String, u64>,
     pub deeds: BTreeMap<&'static str, u64>,
     pub operations: BTreeMap<&'static str, u64>,
+    /// Errors that the services document, by their codes.
+    pub met: BTreeMap<&'static str, u64>,
     /// Seeds in which something did not hold, and what.
     pub broken: Vec<(u64, Vec<String>)>,
 }
@@ -40,6 +43,7 @@ impl Tally {
         add(&mut self.reasons, &fleet.reasons);
         add(&mut self.deeds, &fleet.deeds);
         add(&mut self.operations, &fleet.services.counts);
+        add(&mut self.met, &fleet.services.met);
         if !verdict.broken.is_empty() {
             self.broken.push((seed, verdict.broken));
         }
@@ -59,6 +63,7 @@ impl Tally {
         add(&mut self.reasons, &other.reasons);
         add(&mut self.deeds, &other.deeds);
         add(&mut self.operations, &other.operations);
+        add(&mut self.met, &other.met);
         self.broken.extend(other.broken);
     }
 
@@ -97,7 +102,8 @@ impl Tally {
         let outcomes = outcomes.iter().filter(|name| !self.outcomes.contains_key(*name)).map(|name| format!("outcome {name}"));
         let deeds = deeds.iter().filter(|name| !self.deeds.contains_key(*name)).map(|name| format!("deed {name}"));
         let fates = Fate::ALL.iter().filter(|fate| !self.fates.contains_key(fate)).map(|fate| format!("fate {fate:?}"));
-        outcomes.chain(deeds).chain(fates).collect()
+        let errors = DOCUMENTED.iter().filter(|(_, _, code)| !self.met.contains_key(code)).map(|error| format!("error {error:?}"));
+        outcomes.chain(deeds).chain(fates).chain(errors).collect()
     }
 }
 
@@ -116,6 +122,7 @@ impl fmt::Display for Tally {
         )?;
         writeln!(f, "calls ended: {:?}", self.fates)?;
         writeln!(f, "carried out: {:?}", self.operations)?;
+        writeln!(f, "errors met: {:?}", self.met)?;
         writeln!(f, "done to them: {:?}", self.deeds)?;
         writeln!(f, "outcomes: {:?}", self.outcomes)?;
         write!(f, "reasons: {:?}", self.reasons)

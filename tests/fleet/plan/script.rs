@@ -1,10 +1,11 @@
 //! What happens to a fleet, and when.
 
+use enrolld::simulator::model::operation::Service;
 use enrolld::simulator::model::opsworks_cm::wire::ServerStatus;
 
 use super::world::an_agent;
 use super::{ACTIONS, BEGIN, Deed, Dice, Forgery, MINUTE, Plan, SECOND};
-use crate::services::{Outages, Window};
+use crate::services::{Documented, Outages, Window};
 
 /// The lifecycle actions: terminations and moves come after launches, some of them before these are over.
 pub fn actions(dice: &mut Dice, span: u64, script: &mut Vec<(u64, Deed)>) {
@@ -80,6 +81,40 @@ pub fn workers(dice: &mut Dice, span: u64, plan: &mut Plan) {
     }
 }
 
+/// What each service documents, beside what calls meet by `Odds`; errors that end the one action that meets them are left out.
+pub const DOCUMENTED: [Documented; 30] = [
+    (Service::Sqs, 403, "AccessDenied"),
+    (Service::Sqs, 403, "InvalidSecurity"),
+    (Service::Sqs, 404, "InvalidAddress"),
+    (Service::Sqs, 400, "UnsupportedOperation"),
+    (Service::Sqs, 403, "OverLimit"),
+    (Service::Sqs, 503, "ServiceUnavailable"),
+    (Service::Sqs, 400, "KmsAccessDenied"),
+    (Service::Sqs, 400, "KmsDisabled"),
+    (Service::Sqs, 400, "KmsInvalidKeyUsage"),
+    (Service::Sqs, 400, "KmsInvalidState"),
+    (Service::Sqs, 400, "KmsNotFound"),
+    (Service::Sqs, 403, "KmsOptInRequired"),
+    (Service::Sqs, 400, "KmsThrottled"),
+    (Service::AutoScaling, 403, "AccessDenied"),
+    (Service::AutoScaling, 500, "ResourceContention"),
+    (Service::AutoScaling, 400, "InvalidNextToken"),
+    (Service::AutoScaling, 503, "RequestLimitExceeded"),
+    (Service::AutoScaling, 503, "ServiceUnavailable"),
+    (Service::AutoScaling, 403, "ExpiredToken"),
+    (Service::AutoScaling, 400, "RequestExpired"),
+    (Service::AutoScaling, 403, "InvalidClientTokenId"),
+    (Service::Ssm, 400, "AccessDeniedException"),
+    (Service::Ssm, 400, "TooManyUpdates"),
+    (Service::Ssm, 503, "ServiceUnavailable"),
+    (Service::Ssm, 400, "ExpiredTokenException"),
+    (Service::Ssm, 400, "UnrecognizedClientException"),
+    (Service::OpsworksCm, 400, "AccessDeniedException"),
+    (Service::OpsworksCm, 400, "ThrottlingException"),
+    (Service::OpsworksCm, 503, "ServiceUnavailable"),
+    (Service::OpsworksCm, 400, "ExpiredTokenException"),
+];
+
 pub fn outages(dice: &mut Dice, span: u64, outages: &mut Outages) {
     let window = |dice: &mut Dice, longest: u64| {
         let from = dice.moment(span);
@@ -98,5 +133,8 @@ pub fn outages(dice: &mut Dice, span: u64, outages: &mut Outages) {
     }
     if dice.chance(0.05) {
         outages.no_queue.push(window(dice, 60));
+    }
+    for _ in 0..if dice.chance(0.3) { dice.between(1, 3) } else { 0 } {
+        outages.documented.push((dice.pick(&DOCUMENTED), window(dice, 60)));
     }
 }
