@@ -186,3 +186,19 @@ fn a_route_whose_server_is_away_does_not_hold_up_another_route() {
     assert_eq!(bench.outcomes(), [Outcome::Enrolled; 300]);
     bench.assert_nothing_is_left();
 }
+
+#[test]
+fn those_who_waited_long_for_a_server_are_let_through_without_a_pause() {
+    let mut bench = Bench::new(settings());
+    bench.server = Err(not_ready());
+    for n in 1..=600 {
+        bench.launch(n);
+    }
+    // Long enough for every sighting to have grown old; each is renewed before its turn.
+    bench.run_for(120_000);
+    bench.server = Ok(());
+    // Ten seconds until the next probe at the most, and six on the ramp.
+    bench.run_for(20_000);
+    assert_eq!(bench.completions.len(), 600);
+    assert!(bench.count("DescribeAutoScalingInstances") < 80, "{} looks", bench.count("DescribeAutoScalingInstances"));
+}
