@@ -142,7 +142,7 @@ impl Worker {
         }
         let gauges = self.core.gauges();
         self.health.queue_answers(gauges.queue_answers);
-        self.health.has_in_hand(gauges.by_step.iter().sum(), gauges.held);
+        self.health.has_in_hand(gauges.by_step.iter().sum(), gauges.held.iter().sum());
         self.observer.gauges(&gauges);
     }
 

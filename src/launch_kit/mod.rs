@@ -8,8 +8,9 @@ mod settings;
 
 use std::fmt::Write as _;
 
-use crate::config::{KeySource, Registrar, Route};
+use crate::config::{KeySource, Route};
 use crate::names::{GroupName, HookName, shown};
+use crate::registrar::Agent;
 
 /// The script's parts, in the order in which they can stand.
 pub mod parts {
@@ -144,12 +145,12 @@ pub fn script(route: &Route, wishes: &Wishes) -> Result<String, KitError> {
 
 /// What converges a node of this kind of server, once.
 fn usual_agent(route: &Route) -> Result<&'static str, KitError> {
-    if route.registrar.takes_certificate_requests() && route.registrar.gives_certificates() {
-        return Ok("puppet agent --onetime --no-daemonize --detailed-exitcodes --certname \"$NODE_NAME\" --ssldir \"$SSL_DIR\"");
-    }
-    match route.registrar {
-        Registrar::Command { .. } => Err(KitError::Agent(route.name.clone())),
-        _ => Ok("chef-client --once --node-name \"$NODE_NAME\" --client_key \"$PRIVATE_KEY\""),
+    match route.registrar.agent() {
+        Some(Agent::Puppet) => {
+            Ok("puppet agent --onetime --no-daemonize --detailed-exitcodes --certname \"$NODE_NAME\" --ssldir \"$SSL_DIR\"")
+        }
+        Some(Agent::Chef) => Ok("chef-client --once --node-name \"$NODE_NAME\" --client_key \"$PRIVATE_KEY\""),
+        None => Err(KitError::Agent(route.name.clone())),
     }
 }
 

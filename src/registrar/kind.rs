@@ -62,6 +62,15 @@ pub enum Material {
     CertificateRequest,
 }
 
+/// What converges the nodes of a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Agent {
+    /// `chef-client`
+    Chef,
+    /// `puppet agent`
+    Puppet,
+}
+
 /// The IAM actions behind a registrar's calls, for a server that is asked through AWS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rights {
@@ -106,6 +115,11 @@ pub trait Blueprint: Debug + Send + Sync + Comparable {
     /// Whether the server gives back the certificate that it signs for a node.
     fn gives_certificates(&self) -> bool {
         false
+    }
+
+    /// What converges its nodes, where that is known.
+    fn agent(&self) -> Option<Agent> {
+        None
     }
 
     /// Why its nodes cannot be called so, where the server does not take such names.

@@ -66,9 +66,14 @@ fn said(written: &dyn Blueprint, about: &str, health: Health, report: &mut Repor
             report.warn(about, format!("it is {state}, and takes no orders now"), PATIENCE);
         }
         Health::NotReady(state) => {
-            report.fail(about, format!("it is {state}, and takes no orders"), "mend it; until then launches wait for it")
+            report.fail(about, format!("it is {state}, and takes no orders"), "mend it; until then launches wait for it");
+        }
         Health::Dead(state) => {
-            report.fail(about, format!("it is {state}, and will take no orders"), "mend it, or name another server; until then launches are held");
+            report.fail(
+                about,
+                format!("it is {state}, and will take no orders"),
+                "mend it, or name another server; until then launches are held",
+            );
         }
     }
 }

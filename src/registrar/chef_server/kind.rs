@@ -11,7 +11,7 @@ use crate::config::values::{checked, path, server_url, switch};
 use crate::names::{ServerUrl, Template, shown};
 use crate::registrar::Registrar;
 use crate::registrar::http::{HttpSettings, PrivateKey, read_certificates};
-use crate::registrar::kind::{Allowed, Blueprint, Kind, Limits, Unusable};
+use crate::registrar::kind::{Agent, Allowed, Blueprint, Kind, Limits, Unusable};
 
 /// What a route's `registrar` may say of a Chef Infra Server.
 pub(in crate::registrar) const KIND: Kind = Kind {
@@ -123,6 +123,10 @@ impl Written {
 impl Blueprint for Written {
     fn about(&self) -> String {
         format!("server {}", self.url)
+    }
+
+    fn agent(&self) -> Option<Agent> {
+        Some(Agent::Chef)
     }
 
     fn refuses_names(&self, template: &Template) -> Option<Refusal> {

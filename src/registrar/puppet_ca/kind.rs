@@ -11,7 +11,7 @@ use crate::config::values::{path, server_url, switch};
 use crate::names::{ServerUrl, Template, shown};
 use crate::registrar::Registrar;
 use crate::registrar::http::{HttpSettings, Identity, read_certificates};
-use crate::registrar::kind::{Allowed, Blueprint, Kind, Limits, Material, Unusable};
+use crate::registrar::kind::{Agent, Allowed, Blueprint, Kind, Limits, Material, Unusable};
 
 /// What a route's `registrar` may say of a Puppet Server's certificate authority.
 pub(in crate::registrar) const KIND: Kind =
@@ -80,6 +80,10 @@ impl Blueprint for Written {
 
     fn gives_certificates(&self) -> bool {
         true
+    }
+
+    fn agent(&self) -> Option<Agent> {
+        Some(Agent::Puppet)
     }
 
     fn refuses_names(&self, template: &Template) -> Option<Refusal> {
