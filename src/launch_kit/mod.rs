@@ -10,6 +10,7 @@ use std::fmt::Write as _;
 
 use crate::config::{KeySource, Route};
 use crate::names::{GroupName, HookName, shown};
+use crate::registrar::Agent;
 
 /// The script's parts, in the order in which they can stand.
 pub mod parts {
@@ -144,7 +145,13 @@ pub fn script(route: &Route, wishes: &Wishes) -> Result<String, KitError> {
 
 /// What converges a node of this kind of server, once.
 fn usual_agent(route: &Route) -> Result<&'static str, KitError> {
-    route.registrar.agent().ok_or_else(|| KitError::Agent(route.name.clone()))
+    match route.registrar.agent() {
+        Some(Agent::Puppet) => {
+            Ok("puppet agent --onetime --no-daemonize --detailed-exitcodes --certname \"$NODE_NAME\" --ssldir \"$SSL_DIR\"")
+        }
+        Some(Agent::Chef) => Ok("chef-client --once --node-name \"$NODE_NAME\" --client_key \"$PRIVATE_KEY\""),
+        None => Err(KitError::Agent(route.name.clone())),
+    }
 }
 
 /// The script as `cloud-init` takes it beside other things: a file, and its run.

@@ -62,6 +62,15 @@ pub enum Material {
     CertificateRequest,
 }
 
+/// What converges the nodes of a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Agent {
+    /// `chef-client`
+    Chef,
+    /// `puppet agent`
+    Puppet,
+}
+
 /// The IAM actions behind a registrar's calls, for a server that is asked through AWS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rights {
@@ -87,12 +96,6 @@ pub struct Advice {
 /// Why a registrar could not be made. Kinds have causes of their own, so that this is whatever they say.
 pub type Unusable = Box<dyn Error + Send + Sync>;
 
-/// Chef's agent, run once by the launch kit's script.
-pub(super) const CHEF_CLIENT: &str = "chef-client --once --node-name \"$NODE_NAME\" --client_key \"$PRIVATE_KEY\"";
-/// Puppet's.
-pub(super) const PUPPET_AGENT: &str =
-    "puppet agent --onetime --no-daemonize --detailed-exitcodes --certname \"$NODE_NAME\" --ssldir \"$SSL_DIR\"";
-
 /// One server as a route's `registrar` names it: checked, and nothing opened yet.
 pub trait Blueprint: Debug + Send + Sync + Comparable {
     /// Which server it is, as `enrolld check` calls it, such as `server https://chef.example.com`.
@@ -114,13 +117,13 @@ pub trait Blueprint: Debug + Send + Sync + Comparable {
         false
     }
 
-    /// Why its nodes cannot be called so, where the server does not take such names.
-    fn refuses_names(&self, _template: &Template) -> Option<Refusal> {
+    /// What converges its nodes, where that is known.
+    fn agent(&self) -> Option<Agent> {
         None
     }
 
-    /// What runs the agent of its nodes once, in the words of the [launch kit](crate::launch_kit)'s script; none where nobody knows.
-    fn agent(&self) -> Option<&'static str> {
+    /// Why its nodes cannot be called so, where the server does not take such names.
+    fn refuses_names(&self, _template: &Template) -> Option<Refusal> {
         None
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use aws_sdk_opsworkscm::Client;
 use aws_sdk_opsworkscm::types::{EngineAttribute, NodeAssociationStatus, ServerStatus};
 
-use super::kind::{Advice, Allowed, Blueprint, CHEF_CLIENT, Kind, Limits, Material, PUPPET_AGENT, Rights, Unusable};
+use super::kind::{Advice, Agent, Allowed, Blueprint, Kind, Limits, Material, Rights, Unusable};
 use super::{Registrar, Reply, without_key};
 use crate::aws::{detail, from_sdk, further, shared_class};
 use crate::config::Refusal;
@@ -116,11 +116,8 @@ impl Blueprint for CmSettings {
         self.engine == CmEngine::Puppet
     }
 
-    fn agent(&self) -> Option<&'static str> {
-        Some(match self.engine {
-            CmEngine::Chef { .. } => CHEF_CLIENT,
-            CmEngine::Puppet => PUPPET_AGENT,
-        })
+    fn agent(&self) -> Option<Agent> {
+        Some(if self.engine == CmEngine::Puppet { Agent::Puppet } else { Agent::Chef })
     }
 
     /// In policies the service knows no resources (Service Authorization Reference), so that a server cannot be named.

@@ -11,7 +11,7 @@ use crate::config::values::{checked, path, server_url, switch};
 use crate::names::{ServerUrl, Template, shown};
 use crate::registrar::Registrar;
 use crate::registrar::http::{HttpSettings, PrivateKey, read_certificates};
-use crate::registrar::kind::{Allowed, Blueprint, CHEF_CLIENT, Kind, Limits, Unusable};
+use crate::registrar::kind::{Agent, Allowed, Blueprint, Kind, Limits, Unusable};
 
 /// What a route's `registrar` may say of a Chef Infra Server.
 pub(in crate::registrar) const KIND: Kind = Kind {
@@ -125,13 +125,13 @@ impl Blueprint for Written {
         format!("server {}", self.url)
     }
 
+    fn agent(&self) -> Option<Agent> {
+        Some(Agent::Chef)
+    }
+
     fn refuses_names(&self, template: &Template) -> Option<Refusal> {
         let wrong = "a Chef server takes no colon in the name of a client";
         template.source().contains(':').then(|| Refusal::new(wrong, "write another character in its place"))
-    }
-
-    fn agent(&self) -> Option<&'static str> {
-        Some(CHEF_CLIENT)
     }
 
     /// A server that says of itself that a part of it failed.

@@ -11,7 +11,7 @@ use crate::config::values::{path, server_url, switch};
 use crate::names::{ServerUrl, Template, shown};
 use crate::registrar::Registrar;
 use crate::registrar::http::{HttpSettings, Identity, read_certificates};
-use crate::registrar::kind::{Allowed, Blueprint, Kind, Limits, Material, PUPPET_AGENT, Unusable};
+use crate::registrar::kind::{Agent, Allowed, Blueprint, Kind, Limits, Material, Unusable};
 
 /// What a route's `registrar` may say of a Puppet Server's certificate authority.
 pub(in crate::registrar) const KIND: Kind =
@@ -82,16 +82,16 @@ impl Blueprint for Written {
         true
     }
 
+    fn agent(&self) -> Option<Agent> {
+        Some(Agent::Puppet)
+    }
+
     fn refuses_names(&self, template: &Template) -> Option<Refusal> {
         let bad = template.sample();
         (!is_certname(&bad)).then(|| {
             let wrong = format!("{} makes names such as {}, which no Puppet certificate can have", shown(template.source()), shown(&bad));
             Refusal::new(wrong, "write only a-z 0-9 . _ - beside the placeholders")
         })
-    }
-
-    fn agent(&self) -> Option<&'static str> {
-        Some(PUPPET_AGENT)
     }
 
     /// `starting`, `stopping` and `unknown` end.
