@@ -61,9 +61,10 @@ pub enum LifecycleState {
     WarmedPendingWait,
     /// `Pending:Proceed`, `Warmed:Pending:Proceed`: a launch's hooks are done; look again shortly.
     PendingProceed,
-    /// `InService`, `Standby` and on the way into or out of it, and the warm pool's `Warmed:Stopped`, `Warmed:Running`,
-    /// `Warmed:Hibernated`: it lives, and nothing waits for us.
+    /// `InService`, `Standby` and on the way into or out of it: it lives, and nothing waits for us.
     Living,
+    /// `Warmed:Stopped`, `Warmed:Running`, `Warmed:Hibernated`: the same in the warm pool, from where it will launch once more.
+    Pooled,
     /// `Terminating`, `Warmed:Terminating`: on the way to the hook; look again shortly.
     Terminating,
     /// `Terminating:Wait`, `Warmed:Terminating:Wait`: a termination waits.
@@ -85,7 +86,8 @@ impl LifecycleState {
             "Pending:Wait" => Self::PendingWait,
             "Warmed:Pending:Wait" => Self::WarmedPendingWait,
             "Pending:Proceed" | "Warmed:Pending:Proceed" => Self::PendingProceed,
-            "InService" | "Standby" | "EnteringStandby" | "Warmed:Stopped" | "Warmed:Running" | "Warmed:Hibernated" => Self::Living,
+            "InService" | "Standby" | "EnteringStandby" => Self::Living,
+            "Warmed:Stopped" | "Warmed:Running" | "Warmed:Hibernated" => Self::Pooled,
             "Terminating" | "Warmed:Terminating" => Self::Terminating,
             "Terminating:Wait" | "Warmed:Terminating:Wait" => Self::TerminatingWait,
             "Terminating:Proceed" | "Warmed:Terminating:Proceed" | "Terminated" | "Warmed:Terminated" => Self::TerminatingProceed,
@@ -259,6 +261,8 @@ pub enum Health {
     Ready,
     /// It does not now; its own word for why, such as `UNDER_MAINTENANCE`.
     NotReady(String),
+    /// It will not until somebody mends it; its own word for why, such as `FAILED`.
+    Dead(String),
 }
 
 /// Where a list of nodes goes on.

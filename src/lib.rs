@@ -19,13 +19,13 @@
 //! | [`queue`] | SQS: receive, extend, release, delete, dead-letter | what a message says |
 //! | [`lifecycle`] | Auto Scaling: verify, hooks, heartbeat, complete, proof of termination | SSM, registrars |
 //! | [`key_material`] | SSM: parameters, Run Command; what a valid key or certificate request is | registrars |
-//! | [`registrar`] | one trait, one file per kind of server | SQS, Auto Scaling |
+//! | [`registrar`] | one trait, one file per kind of server, with its keys, what its failures mean, its calls | SQS, Auto Scaling |
 //! | [`hooks`] | a group's hooks as they should be: ours, the difference, who waits | AWS itself |
 //! | [`launch_kit`] | the script that enrols an instance from its own side | AWS itself |
 //! | [`removal`] | taking a node off its server outside of the daemon: proof, order, wait | queues |
 //! | [`aws`] | the one shared SDK configuration: HTTP client, time-outs, roles, endpoints | what is called with it |
 //! | [`observe`] | what gets logged, counted, timed, audited | decisions |
-//! | [`config`] | the file and the environment, checked | the rooms it configures |
+//! | [`config`] | the file and the environment, checked; of registrars, that there is a list of kinds | the rooms it configures |
 //! | [`sweep`] | finding what hooks missed: nodes left behind, instances that nobody comes for | completing anything |
 //! | [`cli`] | one file per command; turns configuration into rooms and runs them | everything else's insides |
 //! | [`policy`] | the IAM permissions that a configuration needs | AWS itself |

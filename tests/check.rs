@@ -7,6 +7,7 @@ use std::process::{Command, Output};
 use enrolld::simulator::model::autoscaling::{Delivery, Form};
 use enrolld::simulator::model::caller::Principal;
 use enrolld::simulator::model::fixture::{Fixture, NewParameter};
+use enrolld::simulator::model::iam::NewRole;
 use enrolld::simulator::model::opsworks_cm::wire::ServerStatus;
 use enrolld::simulator::{Options, Simulator};
 use serde_json::Value;
@@ -49,11 +50,11 @@ key = {{ parameter = "/enrolld/{{instance_id}}/public-key", owner_role = "arn:aw
     )
 }
 
-async fn run(endpoint: &str, name: &str, text: &str) -> Output {
+async fn run(endpoint: &str, name: &str, text: &str, more: &[&str]) -> Output {
     let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("check-{name}.toml"));
     std::fs::write(&path, text).expect("the folder is there to be written to");
     let mut command = Command::new(env!("CARGO_BIN_EXE_enrolld"));
-    command.args(["check", "--output", "json", "--config"]).arg(&path).env_clear();
+    command.args(["check", "--output", "json"]).args(more).arg("--config").arg(&path).env_clear();
     command.envs([("AWS_ENDPOINT_URL", endpoint), ("AWS_ACCESS_KEY_ID", KEY), ("AWS_SECRET_ACCESS_KEY", "secret")]);
     // The simulator runs on this thread, so the waiting is done on another.
     let output = tokio::task::spawn_blocking(move || command.output()).await;
@@ -63,19 +64,21 @@ async fn run(endpoint: &str, name: &str, text: &str) -> Output {
 /// Checks a configuration of the standard fixture with something changed in it.
 async fn check_with(name: &str, more: &str, change: impl FnOnce(&mut Fixture)) -> Checked {
     let mut fixture = Fixture::standard();
+    fixture.roles = vec![trusting(&serde_json::json!({ "Service": "ec2.amazonaws.com" }))];
     change(&mut fixture);
-    check_both(name, fixture, |endpoint| configuration(endpoint, more)).await
+    check_both(name, fixture, &[], |endpoint| configuration(endpoint, more)).await
 }
 
 /// Checks a changed configuration of the standard fixture.
 async fn check_changed(name: &str, change: impl FnOnce(String) -> String) -> Checked {
-    check_both(name, Fixture::standard(), |endpoint| change(configuration(endpoint, ""))).await
+    let roles = vec![trusting(&serde_json::json!({ "Service": "ec2.amazonaws.com" }))];
+    check_both(name, Fixture { roles, ..Fixture::standard() }, &[], |endpoint| change(configuration(endpoint, ""))).await
 }
 
-async fn check_both(name: &str, fixture: Fixture, text: impl FnOnce(&str) -> String) -> Checked {
+async fn check_both(name: &str, fixture: Fixture, more: &[&str], text: impl FnOnce(&str) -> String) -> Checked {
     let simulator = Simulator::start(Options { fixture, ..Options::default() }).await.expect("the simulator starts");
     let endpoint = simulator.endpoint();
-    let output = run(&endpoint, name, &text(&endpoint)).await;
+    let output = run(&endpoint, name, &text(&endpoint), more).await;
     let report = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("{error}: {}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)));
     let state = serde_json::to_value(simulator.state(true)).expect("the state is JSON");
@@ -193,6 +196,51 @@ async fn a_server_that_is_not_there_fails_and_one_under_maintenance_is_warned_of
 }
 
 #[tokio::test]
+async fn a_server_that_waits_for_somebody_fails_and_one_that_mends_itself_only_where_that_is_wanted() {
+    for (status, word, code) in [
+        (ServerStatus::BackingUp, "WARN", 0),
+        (ServerStatus::Restoring, "WARN", 0),
+        (ServerStatus::Unhealthy, "FAIL", 1),
+        (ServerStatus::ConnectionLost, "FAIL", 1),
+        (ServerStatus::Failed, "FAIL", 1),
+    ] {
+        let name = format!("state-{status:?}");
+        let checked = check(&name, |fixture| fixture.servers[0].status = status).await;
+        assert_eq!(checked.code, Some(code), "{status:?}: {:#}", checked.report);
+        checked.must_have(word, "takes no orders");
+    }
+    for (name, status, code) in [("strict-warned", ServerStatus::UnderMaintenance, 1), ("strict-good", ServerStatus::Healthy, 0)] {
+        let mut fixture = Fixture::standard();
+        fixture.servers[0].status = status;
+        let checked = check_both(name, fixture, &["--strict"], |endpoint| configuration(endpoint, "")).await;
+        assert_eq!(checked.code, Some(code), "{:#}", checked.report);
+        assert_eq!(checked.report["failures"], 0);
+    }
+}
+
+#[tokio::test]
+async fn servers_of_ones_own_are_told_apart_alike() {
+    let by = |registrar: String| {
+        move |text: String| text.replace(r#"{ kind = "opsworks-cm", server = "prod-chef", engine = "chef" }"#, &registrar)
+    };
+    let program = |name: &str, script: &str| {
+        let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("check-{name}"));
+        std::fs::write(&path, script).expect("the folder is there to be written to");
+        format!(r#"{{ kind = "command", program = "/bin/sh", args = ["{}"] }}"#, path.display())
+    };
+    for (name, script, word, text, code) in [
+        ("ready", "exit 0", "ok", "takes orders", 0),
+        ("not-now", "echo 'the backup runs' >&2; exit 75", "WARN", "it is the backup runs", 0),
+        ("broken", "echo 'no such database' >&2; exit 1", "FAIL", "no such database", 1),
+    ] {
+        let checked = check_changed(&format!("own-{name}"), by(program(name, script))).await;
+        assert_eq!(checked.code, Some(code), "{name}: {:#}", checked.report);
+        checked.must_have(word, text);
+        checked.must_have("not tested", "a try would change the server");
+    }
+}
+
+#[tokio::test]
 async fn a_right_that_is_missing_is_named() {
     let denied = [
         "sqs:ChangeMessageVisibilityBatch",
@@ -234,6 +282,64 @@ async fn what_only_the_check_would_read_may_be_denied() {
     assert_eq!(checked.code, Some(0), "{:#}", checked.report);
     checked.must_have("not tested", "autoscaling:DescribeAutoScalingGroups is denied");
     checked.must_have("not tested", "ssm:DescribeParameters is denied");
+}
+
+/// The role that the configuration names, with who may assume it.
+fn trusting(principal: &Value) -> NewRole {
+    let statement = serde_json::json!({ "Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole" });
+    NewRole {
+        name: "web-instances".into(),
+        path: "/".into(),
+        trust: serde_json::json!({ "Version": "2012-10-17", "Statement": [statement] }),
+    }
+}
+
+#[tokio::test]
+async fn a_role_that_ec2_alone_can_assume_vouches_for_keys_and_any_other_is_warned_of() {
+    let ec2 = serde_json::json!({ "Service": "ec2.amazonaws.com" });
+    let checked = check("trust-ec2", |fixture| fixture.roles = vec![trusting(&ec2)]).await;
+    assert_eq!(checked.code, Some(0), "{:#}", checked.report);
+    checked.must_have("ok", "EC2 alone can assume arn:aws:iam::123456789012:role/web-instances");
+    for other in [
+        serde_json::json!({ "Service": ["ec2.amazonaws.com", "lambda.amazonaws.com"] }),
+        serde_json::json!({ "Service": "ec2.amazonaws.com", "AWS": "arn:aws:iam::123456789012:role/lambda.amazonaws.com" }),
+    ] {
+        let checked = check("trust-others", |fixture| fixture.roles = vec![trusting(&other)]).await;
+        assert_eq!(checked.code, Some(0), "{:#}", checked.report);
+        checked.must_have("WARN", "lambda.amazonaws.com");
+        checked.must_have("WARN", "passes for any instance");
+        assert!(!checked.has("ok", "EC2 alone"), "{:#}", checked.report);
+    }
+    let checked = check("trust-none", |fixture| fixture.roles.clear()).await;
+    assert_eq!(checked.code, Some(1), "{:#}", checked.report);
+    checked.must_have("FAIL", "there is no role");
+}
+
+#[tokio::test]
+async fn where_it_may_not_look_check_says_that_it_does_not_know_who_can_assume_the_role() {
+    let checked = check("trust-denied", |fixture| {
+        fixture.roles = vec![trusting(&serde_json::json!("*"))];
+        fixture.principals.push(Principal {
+            access_key_id: KEY.into(),
+            arn: "arn:aws:sts::123456789012:assumed-role/enrolld/worker".into(),
+            account: None,
+            denied: vec!["iam:*".into()],
+        });
+    })
+    .await;
+    assert_eq!(checked.code, Some(0), "{:#}", checked.report);
+    checked.must_have("not tested", "whether EC2 alone can assume arn:aws:iam::123456789012:role/web-instances");
+}
+
+#[tokio::test]
+async fn keys_that_anybody_may_write_are_warned_of_with_what_that_means() {
+    let checked = check_changed("anybody", |text| {
+        text.replace("owner_role = \"arn:aws:iam::123456789012:role/web-instances\"", "require_owner = false")
+    })
+    .await;
+    assert_eq!(checked.code, Some(0), "{:#}", checked.report);
+    checked.must_have("WARN", "whoever may write the parameter decides which key the node gets");
+    assert!(!checked.calls.to_string().contains("iam:GetRole"));
 }
 
 #[tokio::test]

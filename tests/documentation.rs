@@ -1,9 +1,11 @@
 //! What the documentation shows is taken by the reader of configurations, so that it cannot be true of last week only.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 use enrolld::config;
+use enrolld::registrar::{KINDS, meaning};
 
 /// The TOML blocks of a page that show routes, with the place of each.
 fn routes_shown(page: &Path) -> Vec<(String, String)> {
@@ -49,5 +51,70 @@ fn every_page_that_the_documentation_links_is_there() {
                 assert!(root.join(link).exists(), "{page} links {link}, which is not there");
             }
         }
+    }
+}
+
+#[test]
+fn every_metric_stands_in_its_page_and_the_page_names_no_other() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("docs/metrics.md")).expect("the page is there");
+    let rows = page.lines().filter(|line| line.starts_with("| `enrolld_"));
+    let documented: BTreeMap<String, String> = rows
+        .map(|row| {
+            let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+            assert!(cells.len() == 6 && cells[4].len() > 10, "{row}");
+            (cells[1].trim_matches('`').to_owned(), cells[2].to_owned())
+        })
+        .collect();
+    let exposed: BTreeMap<String, String> = enrolld::observe::Metrics::new().described().iter().cloned().collect();
+    assert!(exposed.len() > 10, "{exposed:?}");
+    assert_eq!(documented, exposed, "docs/metrics.md against what the worker exposes");
+    // What the alerts ask for is there, too.
+    for word in page.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).filter(|word| word.starts_with("enrolld_")) {
+        assert!(exposed.contains_key(word), "docs/metrics.md names {word}, which is not exposed");
+    }
+}
+
+/// The names of tests in a row of SECURITY.md, each with its file: a name stands in the file that was named last.
+fn tests_named(row: &str) -> Vec<(&str, &str)> {
+    let (mut file, mut named) = ("", Vec::new());
+    for word in row.split('`').skip(1).step_by(2) {
+        if [".rs", ".py"].iter().any(|end| word.ends_with(end)) {
+            file = word;
+        } else if word.matches('_').count() >= 3 && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_') {
+            named.push((file, word));
+        }
+    }
+    named
+}
+
+#[test]
+fn each_threat_has_its_answer_and_its_tests_and_each_of_them_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("SECURITY.md")).expect("the page is there");
+    let threats = text.split("## Threats, answers, tests").nth(1).and_then(|rest| rest.split("\n## ").next()).expect("it has its threats");
+    let rows: Vec<&str> = threats.lines().filter(|line| line.starts_with("| ")).collect();
+    let rows: Vec<&str> = rows.into_iter().filter(|row| !row.starts_with("| threat") && !row.starts_with("| ---")).collect();
+    assert!(rows.len() >= 30, "only {} threats", rows.len());
+    for row in rows {
+        let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+        assert!(cells.len() == 3 && cells.iter().all(|cell| !cell.is_empty()), "threat, answer, tests: {row}");
+        let named = tests_named(cells[2]);
+        assert!(!named.is_empty(), "no test: {row}");
+        for (file, name) in named {
+            let source = fs::read_to_string(root.join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
+            let is_there = [format!("fn {name}("), format!("def {name}(")].iter().any(|head| source.contains(head));
+            assert!(is_there, "{file} has no test {name}");
+        }
+    }
+}
+
+#[test]
+fn the_page_of_each_registrar_says_what_its_failures_mean() {
+    for kind in KINDS {
+        let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(kind.page));
+        let page = page.unwrap_or_else(|error| panic!("docs/{}: {error}", kind.page));
+        let table = meaning::markdown(kind.errors);
+        assert!(page.contains(&table), "docs/{} should hold this as it is:\n\n{table}", kind.page);
     }
 }

@@ -8,7 +8,7 @@ use super::http::is_loopback;
 use crate::names::shown;
 
 /// The services that are asked, by the id that the SDK's environment and profiles name them with.
-const SERVICES: [&str; 5] = ["SQS", "Auto Scaling", "SSM", "OpsWorksCM", "STS"];
+const SERVICES: [&str; 6] = ["SQS", "Auto Scaling", "SSM", "OpsWorksCM", "STS", "IAM"];
 
 /// Why an endpoint is refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -15,6 +15,8 @@ use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use hyper::Uri;
 
+use super::bounded::Bounded;
+
 /// The variables that name a proxy; each is read in small letters too.
 const PROXY_VARIABLES: [&str; 3] = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"];
 
@@ -44,7 +46,7 @@ fn client(make: fn(&HttpConnectorSettings, &RuntimeComponents) -> SharedHttpConn
         let key = (settings.connect_timeout(), settings.read_timeout());
         // Nothing can panic half-way through a change of the map, so a poisoned lock guards a whole one.
         let mut connectors = connectors.lock().unwrap_or_else(PoisonError::into_inner);
-        connectors.entry(key).or_insert_with(|| make(settings, components)).clone()
+        connectors.entry(key).or_insert_with(|| SharedHttpConnector::new(Bounded(make(settings, components)))).clone()
     })
 }
 

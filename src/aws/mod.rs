@@ -3,13 +3,16 @@
 //! Only the SDK's standard environment (`AWS_ENDPOINT_URL`, `AWS_ENDPOINT_URL_SQS`, profiles, roles) tells real AWS from
 //! anything that stands in for it.
 
+mod bounded;
 mod endpoints;
 mod failure;
 mod fixed;
+mod further;
 mod http;
 
 pub use endpoints::{EndpointError, check_endpoint};
 pub use failure::{Classify, detail, from_sdk, from_service, shared_class};
+pub use further::{FurtherCall, counting, further};
 
 use std::time::Duration;
 

@@ -2,12 +2,14 @@
 
 mod fleet;
 mod groups;
+mod held;
 pub(super) mod hooks;
 mod keys;
 mod queue;
 pub(super) mod report;
 mod scopes;
 mod servers;
+mod trust;
 
 use std::process::ExitCode;
 
@@ -21,10 +23,13 @@ use crate::config::{self, Config, Problems};
 /// Say what is wrong with a configuration, here and in AWS
 ///
 /// Reads the file and says everything that is wrong with it at once, each with file, line, column, key and what would be right. Then asks AWS
-/// whether what the file names is there and fit for it, a line each. Nothing is changed in AWS: a right to write is tried only in a form that
+/// whether what the file names is there and fit for it, a line each; and the worker that listens where the file says, if one does, which launches it
+/// holds for a fault of their route. Nothing is changed in AWS: a right to write is tried only in a form that
 /// cannot succeed, and what cannot be tried in such a form is said to be not tested.
 ///
-/// Exits with 0 when nothing failed, with 1 when something did, and with 2 when the file itself cannot be used.
+/// Exits with 0 when nothing failed, with 1 when something did, and with 2 when the file itself cannot be used. A server that takes no orders just now,
+/// and will again by itself (maintenance, backup, a restart), is a warning: launches wait for it. One that waits for somebody (UNHEALTHY, CONNECTION_LOST,
+/// nobody answers) is a failure. With --strict, warnings end with 1 too.
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct CheckArgs {
@@ -35,6 +40,14 @@ pub struct CheckArgs {
     /// Leave AWS out: only the file and the environment
     #[arg(long)]
     pub offline: bool,
+
+    /// Exit with 1 for warnings too
+    #[arg(long)]
+    pub strict: bool,
+
+    /// How many nodes may launch at once, in the place of fleet_size: which quotas they will meet, and how long they take at the least
+    #[arg(long, value_name = "N")]
+    pub fleet: Option<u32>,
 
     /// How the findings are printed
     #[arg(long, value_enum, default_value_t = Output::Text)]
@@ -55,6 +68,10 @@ Examples:
   enrolld check --config enrolld.toml
   In a build, where there are no credentials:
     enrolld check --config enrolld.toml --offline
+  Before a release, which shall not meet a server under maintenance:
+    enrolld check --config enrolld.toml --strict
+  What 10,000 launches at once will meet:
+    enrolld check --config enrolld.toml --offline --fleet 10000
   Only what failed, with jq:
     enrolld check --config enrolld.toml --output json | jq '.findings[] | select(.result == \"FAIL\")'";
 
@@ -63,7 +80,11 @@ Examples:
 /// # Errors
 /// A file that cannot be used, or an SDK configuration that cannot be made.
 pub async fn run(args: CheckArgs) -> Result<ExitCode, CommandError> {
-    let config = match config::load(args.config.path(), &config::environment()) {
+    let mut environment = config::environment();
+    if let Some(fleet) = args.fleet {
+        environment.insert("ENROLLD_FLEET_SIZE".to_owned(), fleet.to_string());
+    }
+    let config = match config::load(args.config.path(), &environment) {
         Ok(config) => config,
         Err(problems) if args.output == Output::Json => {
             println!("{}", problems_as_json(&problems));
@@ -83,11 +104,15 @@ pub async fn run(args: CheckArgs) -> Result<ExitCode, CommandError> {
     } else {
         ask(&config, &mut report).await;
     }
+    if !args.offline {
+        held::check(&config, &mut report).await;
+    }
     match args.output {
         Output::Text => println!("{report}"),
         Output::Json => println!("{}", report.json()),
     }
-    Ok(if report.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let good = report.passed() && !(args.strict && report.has_warnings());
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Reads the files that registrars are given. Who starts the worker reads them too, and it stops there.

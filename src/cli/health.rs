@@ -92,7 +92,8 @@ pub async fn ask(args: &HealthArgs) -> Result<(), HealthError> {
         return Err(HealthError::Url(args.url.clone()));
     };
     let address = format!("{}:{}", authority.host(), authority.port_u16().unwrap_or(80));
-    let asked = tokio::time::timeout(Duration::from_secs(args.timeout), exchange(&args.url, &address));
+    let path = args.url.path_and_query().map_or("/", |path| path.as_str());
+    let asked = tokio::time::timeout(Duration::from_secs(args.timeout), exchange(path, &address, LONGEST));
     let (status, body) = asked.await.map_err(|_| HealthError::Timeout(args.timeout))??;
     if status.is_success() {
         return Ok(());
@@ -102,13 +103,20 @@ pub async fn ask(args: &HealthArgs) -> Result<(), HealthError> {
     Err(HealthError::NotWell { status, reason: line })
 }
 
-async fn exchange(url: &Uri, address: &str) -> Result<(StatusCode, Bytes), HealthError> {
+/// Reads a page of what listens at an address (host and port), at most 256 KiB of it.
+///
+/// # Errors
+/// Where nobody answers, or no HTTP.
+pub(super) async fn page(address: &str, path: &str) -> Result<(StatusCode, Bytes), HealthError> {
+    exchange(path, address, 256 << 10).await
+}
+
+async fn exchange(path: &str, address: &str, longest: usize) -> Result<(StatusCode, Bytes), HealthError> {
     let connected = TcpStream::connect(address).await;
     let stream = connected.map_err(|source| HealthError::Connect { authority: address.into(), source })?;
     let broken = |error: hyper::Error| HealthError::Broken(error.into());
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
     let connection = tokio::spawn(connection);
-    let path = url.path_and_query().map_or("/", |path| path.as_str());
     let request = Request::get(path)
         .header(HOST, address)
         .header(CONNECTION, "close")
@@ -116,7 +124,7 @@ async fn exchange(url: &Uri, address: &str) -> Result<(StatusCode, Bytes), Healt
         .map_err(|error| HealthError::Broken(error.into()))?;
     let response = sender.send_request(request).await.map_err(broken)?;
     let status = response.status();
-    let body = Limited::new(response.into_body(), LONGEST).collect().await.map_err(HealthError::Broken)?.to_bytes();
+    let body = Limited::new(response.into_body(), longest).collect().await.map_err(HealthError::Broken)?.to_bytes();
     connection.abort();
     Ok((status, body))
 }

@@ -4,18 +4,14 @@ use std::sync::Arc;
 
 use super::CommandError;
 use crate::aws::{Aws, AwsSettings, ScopeSettings};
-use crate::config::{self, Config, Engine};
+use crate::config::{self, Config};
 use crate::core::settings::Settings;
 use crate::driver::services::{ScopeServices, Services};
 use crate::key_material::{self, CsrRules, Document, Keys, OwnerRole};
 use crate::observe::RouteNames;
 use crate::observe::audit::AuditTarget;
 use crate::queue::Queue;
-use crate::registrar::http::{HttpSettings, Identity, PrivateKey, read_certificates};
-use crate::registrar::{
-    ChefServer, ChefSettings, CmEngine, CmSettings, CommandRegistrar, CommandSettings, NodeWork, OpsWorksCm, PuppetCa, PuppetCaSettings,
-    Registrar,
-};
+use crate::registrar::Registrar;
 
 /// Loads the shared SDK configuration, and refuses endpoints that may not be used.
 ///
@@ -66,26 +62,12 @@ pub fn services(config: &Config, settings: &Settings, aws: &Aws) -> Result<Servi
     })
 }
 
-/// The registrar of a route. A new kind of server is one more arm here.
+/// The registrar of a route, of whichever kind.
 ///
 /// # Errors
 /// A file that cannot be used, or settings that no connection can be made with.
 pub fn registrar(config: &Config, route: &config::Route, scope: &aws_config::SdkConfig) -> Result<Arc<dyn Registrar>, CommandError> {
-    Ok(match &route.registrar {
-        config::Registrar::OpsWorksCm { server, engine } => {
-            let engine = match engine {
-                Engine::Chef { organization } => CmEngine::Chef { organization: organization.clone() },
-                Engine::Puppet => CmEngine::Puppet,
-            };
-            Arc::new(OpsWorksCm::new(scope, CmSettings { server: server.clone(), engine }))
-        }
-        config::Registrar::Command { program, args, timeout, env, .. } => {
-            let (program, args, env) = (program.clone(), args.clone(), env.clone());
-            Arc::new(CommandRegistrar::new(CommandSettings { program, args, timeout: *timeout, env }))
-        }
-        config::Registrar::ChefServer(chef) => Arc::new(chef_server(config, chef)?),
-        config::Registrar::PuppetCa(ca) => Arc::new(puppet_ca(config, ca)?),
-    })
+    route.registrar.build(&config.limits(), scope).map_err(CommandError::failed)
 }
 
 /// Reads and checks the files that a route's registrar is given, without speaking to anybody.
@@ -93,49 +75,7 @@ pub fn registrar(config: &Config, route: &config::Route, scope: &aws_config::Sdk
 /// # Errors
 /// What is wrong with them.
 pub fn check_registrar_files(config: &Config, route: &config::Route) -> Result<(), CommandError> {
-    match &route.registrar {
-        config::Registrar::OpsWorksCm { .. } | config::Registrar::Command { .. } => Ok(()),
-        config::Registrar::ChefServer(chef) => chef_server(config, chef).map(drop),
-        config::Registrar::PuppetCa(ca) => puppet_ca(config, ca).map(drop),
-    }
-}
-
-fn chef_server(config: &Config, chef: &config::ChefServer) -> Result<ChefServer, CommandError> {
-    let http = HttpSettings {
-        url: chef.url.clone(),
-        authorities: chef.ca_file.as_deref().map(read_certificates).transpose().map_err(CommandError::failed)?,
-        identity: None,
-        connect_timeout: config.connect_timeout,
-        attempt_timeout: config.attempt_timeout,
-        allow_plain_http: config.allow_plain_http,
-        max_answer: HttpSettings::MAX_ANSWER,
-    };
-    let settings = ChefSettings {
-        http,
-        client_name: chef.client_name.clone(),
-        client_key: PrivateKey::read(&chef.client_key).map_err(CommandError::failed)?,
-        work: match chef.node.clone() {
-            config::NodeSettings::RunList { environment, run_list } => NodeWork::RunList { environment, run_list },
-            config::NodeSettings::Policy { name, group } => NodeWork::Policy { name, group },
-        },
-        replace_existing: chef.replace_existing,
-        call_timeout: config.call_timeout,
-    };
-    ChefServer::new(settings).map_err(CommandError::failed)
-}
-
-fn puppet_ca(config: &Config, ca: &config::PuppetCa) -> Result<PuppetCa, CommandError> {
-    let http = HttpSettings {
-        url: ca.url.clone(),
-        authorities: Some(read_certificates(&ca.ca_file).map_err(CommandError::failed)?),
-        identity: Some(Identity::read(&ca.certificate, &ca.private_key).map_err(CommandError::failed)?),
-        connect_timeout: config.connect_timeout,
-        attempt_timeout: config.attempt_timeout,
-        allow_plain_http: config.allow_plain_http,
-        max_answer: HttpSettings::MAX_ANSWER,
-    };
-    let settings = PuppetCaSettings { http, call_timeout: config.call_timeout, replace_existing: ca.replace_existing };
-    PuppetCa::new(&settings).map_err(CommandError::failed)
+    route.registrar.check_files(&config.limits()).map_err(CommandError::failed)
 }
 
 fn key_source(route: &config::Route) -> Result<key_material::KeySource, CommandError> {

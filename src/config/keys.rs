@@ -1,5 +1,7 @@
 //! Every key there is, with its kind, default and meaning. The reader takes defaults from here, unknown keys are measured
-//! against this list, and the tables in `docs/configuration.md` are compared with it by a test.
+//! against this list, and the tables in `docs/configuration.md` are compared with it by a test. The keys of a `registrar` stand with its kind.
+
+use crate::registrar::Kind;
 
 /// What stands for a key that is not written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,25 +27,35 @@ pub struct Key {
     pub about: &'static str,
 }
 
-const fn required(name: &'static str, kind: &'static str, about: &'static str) -> Key {
+/// A key that must be written.
+#[must_use]
+pub const fn required(name: &'static str, kind: &'static str, about: &'static str) -> Key {
     Key { name, kind, default: Default::Required, about }
 }
 
-const fn optional(name: &'static str, kind: &'static str, absent: &'static str, about: &'static str) -> Key {
+/// A key that may be left out; `absent` says what that means.
+#[must_use]
+pub const fn optional(name: &'static str, kind: &'static str, absent: &'static str, about: &'static str) -> Key {
     Key { name, kind, default: Default::Absent(absent), about }
 }
 
-const fn usual(name: &'static str, kind: &'static str, default: &'static str, about: &'static str) -> Key {
+/// A key with a default, as it would be written in an environment variable.
+#[must_use]
+pub const fn usual(name: &'static str, kind: &'static str, default: &'static str, about: &'static str) -> Key {
     Key { name, kind, default: Default::Is(default), about }
 }
 
-const TEXT: &str = "text";
-const TEXTS: &str = "list of texts";
+/// A text.
+pub const TEXT: &str = "text";
+/// A list of texts.
+pub const TEXTS: &str = "list of texts";
 const NUMBER: &str = "whole number";
 const RATE: &str = "number per second";
-const SPAN: &str = "duration";
+/// A duration, with its unit.
+pub const SPAN: &str = "duration";
 const TEMPLATE: &str = "template";
-const SWITCH: &str = "true or false";
+/// True or false.
+pub const SWITCH: &str = "true or false";
 
 /// The keys at the top of the file.
 pub const TOP: &[Key] = &[
@@ -83,7 +95,7 @@ pub const TOP: &[Key] = &[
         "max_deliveries",
         NUMBER,
         "10",
-        "Runs of one message that may end in an internal error before it is ended with a recorded result, 1 to 980.",
+        "Runs of one message that may end in an internal error of this worker before it is ended with a recorded result, 1 to 980. What else gives a message back (a crash, a shutdown) does not count. Each worker counts its own; across all of them the queue's `maxReceiveCount` is the limit.",
     ),
     usual(
         "patience",
@@ -116,7 +128,19 @@ pub const TOP: &[Key] = &[
         "The first wait after a fault of the route (no such server, access denied), which a person must mend.",
     ),
     usual("route_fault_max", SPAN, "5m", "The longest such wait."),
-    usual("listen", "address:port or `off`", "127.0.0.1:9464", "Where `/livez`, `/readyz` and `/metrics` are served."),
+    usual(
+        "max_rate",
+        TEXTS,
+        "",
+        "Hard limits, in calls a second, such as `CompleteLifecycleAction=20`; each account and region has them to itself. Without one, and below \
+         it, rates are learned from throttling.",
+    ),
+    usual(
+        "listen",
+        "address:port or `off`",
+        "127.0.0.1:9464",
+        "Where `/livez`, `/readyz`, `/metrics` and `/held` are served. `enrolld check` asks there which launches are held.",
+    ),
     usual("log", TEXT, "info", "What is logged: a level, or a filter such as `info,enrolld=debug`."),
     usual("log_format", "`auto`, `human` or `json`", "auto", "`auto` is human on a terminal and JSON elsewhere."),
     usual(
@@ -195,7 +219,7 @@ pub const ROUTE: &[Key] = &[
         "max_abandons",
         NUMBER,
         "5",
-        "Launches abandoned for a fault of the route within `abandon_window`, per worker, before further ones are held until the fault is mended.",
+        "Launches abandoned for a fault of the route within `abandon_window`, per worker, before further ones are held until the fault is mended; also launches that fail for one and the same reason, one after the other.",
     ),
     usual("abandon_window", SPAN, "10m", "The window of `max_abandons`."),
     usual(
@@ -204,73 +228,6 @@ pub const ROUTE: &[Key] = &[
         "",
         "For Puppet: certificate request extensions that are allowed, each with `oid` and `pattern`. All others are refused.",
     ),
-];
-
-/// The keys of a route's `registrar`, where its kind is `opsworks-cm`.
-pub const OPSWORKS_CM: &[Key] = &[
-    required("kind", "`opsworks-cm`", "The kind of server."),
-    required("server", TEXT, "The OpsWorks CM server's name: 1 to 40 letters, digits and hyphens, beginning with a letter."),
-    required("engine", "`chef` or `puppet`", "What the server is."),
-    optional("organization", TEXT, "`default` for Chef", "The Chef organization. Not for Puppet."),
-];
-
-/// The keys of a route's `registrar`, where its kind is `chef-server`.
-pub const CHEF_SERVER: &[Key] = &[
-    required("kind", "`chef-server`", "The kind of server."),
-    required("url", TEXT, "The server's base URL, with `/organizations/ORG` where it has organizations (goiardi has none)."),
-    required("client_name", TEXT, "The API client or user that the requests are signed as."),
-    required(
-        "client_key",
-        "path",
-        "Its private RSA key in PEM, of 2048 bits or more. Others than the file's owner must not be able to read it.",
-    ),
-    optional(
-        "ca_file",
-        "path",
-        "the system's authorities",
-        "Certificates in PEM: the only authorities that the server's certificate may come from.",
-    ),
-    optional("environment", TEXT, "`_default`", "The environment of new nodes. Not with a policy."),
-    usual("run_list", TEXTS, "", "The run list of new nodes, such as `role[web]` or `recipe[base::hardened]`. Not with a policy."),
-    optional("policy_name", TEXT, "none", "The policy of new nodes, with `policy_group`."),
-    optional("policy_group", TEXT, "none", "The group whose revision of the policy is theirs."),
-    usual(
-        "replace_existing",
-        SWITCH,
-        "false",
-        "Whether a node that is there with another key is replaced, with its key and its node object. `false` ends the launch instead.",
-    ),
-];
-
-/// The keys of a route's `registrar`, where its kind is `puppet-ca`.
-pub const PUPPET_CA: &[Key] = &[
-    required("kind", "`puppet-ca`", "The kind of server."),
-    required("url", TEXT, "The Puppet (or OpenVox) Server that is the certificate authority, such as `https://puppet.example.com:8140`."),
-    required("certificate", "path", "The certificate, in PEM, of a client that may sign, revoke and clean."),
-    required("private_key", "path", "Its private key in PEM. Others than the file's owner must not be able to read it."),
-    required("ca_file", "path", "Certificates in PEM: the only authorities that the server's certificate may come from."),
-    usual(
-        "replace_existing",
-        SWITCH,
-        "false",
-        "Whether a request or certificate that stands under a node's name and is not its own is taken away for it. `false` ends the launch instead.",
-    ),
-];
-
-/// The keys of a route's `registrar`, where its kind is `command`.
-pub const COMMAND: &[Key] = &[
-    required("kind", "`command`", "The kind of server: whatever a program of one's own speaks to."),
-    required("program", TEXT, "The program: an absolute path. It is run for each order; docs/command-registrar.md is its contract."),
-    usual("args", TEXTS, "", "Its arguments, passed as they are: no shell reads them, and nothing is put into them."),
-    usual("timeout", SPAN, "30s", "How long one run may take, 1s to 15m. Then the program is killed with everything that it started."),
-    usual(
-        "env",
-        TEXTS,
-        "",
-        "Names of variables of the worker's own environment that the program gets, beside `PATH`. It gets no others, and AWS credentials \
-         only if they are named here.",
-    ),
-    usual("material", "`public-key` or `certificate-request`", "public-key", "What nodes publish for it."),
 ];
 
 /// The keys of a route's `key`: either `parameter`, or `document`.
@@ -313,17 +270,16 @@ pub const EXTENSION: &[Key] = &[
     required("pattern", TEXT, "What its value must match: a glob (`*`, `?`)."),
 ];
 
-/// The tables of keys, each with the heading that it stands under in the documentation.
-pub const TABLES: &[(&str, &[Key])] = &[
-    ("Top-level keys", TOP),
-    ("Keys of a `[[route]]`", ROUTE),
-    ("Keys of `registrar`, kind `opsworks-cm`", OPSWORKS_CM),
-    ("Keys of `registrar`, kind `chef-server`", CHEF_SERVER),
-    ("Keys of `registrar`, kind `puppet-ca`", PUPPET_CA),
-    ("Keys of `registrar`, kind `command`", COMMAND),
-    ("Keys of `key`", KEY),
-    ("Keys of an entry of `allow_extensions`", EXTENSION),
-];
+/// The tables of keys with these kinds of registrars, each with the heading that it stands under in the documentation.
+#[must_use]
+pub fn tables(kinds: &[&Kind]) -> Vec<(String, &'static [Key])> {
+    let of_kinds = kinds.iter().map(|kind| (format!("Keys of `registrar`, kind `{}`", kind.name), kind.keys));
+    let mut tables = vec![("Top-level keys".to_owned(), TOP), ("Keys of a `[[route]]`".to_owned(), ROUTE)];
+    tables.extend(of_kinds);
+    tables.push(("Keys of `key`".to_owned(), KEY));
+    tables.push(("Keys of an entry of `allow_extensions`".to_owned(), EXTENSION));
+    tables
+}
 
 /// A table of keys as the documentation shows it.
 #[must_use]

@@ -2,12 +2,13 @@
 //! wrong said at once with its place and with what would be right.
 //!
 //! [`load`] reads the file; [`parse`] is the pure function behind it. What comes out is plain data of checked types, which
-//! [`Config::core_settings`] turns into what the core is told. The keys stand in [`keys`], with their defaults.
+//! [`Config::core_settings`] turns into what the core is told. The keys stand in [`keys`], with their defaults; those of a route's
+//! `registrar` come with its kind, of which nothing else is known here.
 
 pub mod keys;
 mod overrides;
 mod problem;
-mod reader;
+pub mod reader;
 mod registrars;
 mod route;
 mod route_tables;
@@ -15,7 +16,7 @@ mod rules;
 mod sense;
 mod settings;
 mod tables;
-mod values;
+pub mod values;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -23,13 +24,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use overrides::NOT_CONFIGURATION;
-pub use problem::{Place, Problem, Problems};
-pub use route::{AllowedExtension, ChefServer, Engine, KeySource, Material, NodeSettings, Owner, PuppetCa, Registrar, Route, Scope};
+pub use problem::{Place, Problem, Problems, Refusal};
+pub use registrars::{Kinds, Registrar};
+pub use route::{AllowedExtension, KeySource, Owner, Route, Scope};
 pub use rules::{QueueUrl, RoleArn};
 pub use settings::Server;
 
-use crate::core::settings::Unmatched;
+use crate::core::settings::{MaxRates, Unmatched};
 use crate::names::{AccountId, Region};
+use crate::registrar::{Allowed, KINDS, Limits};
 use crate::retry::Schedule;
 
 /// The environment, as far as it matters here: variables whose names begin with `ENROLLD_`.
@@ -81,6 +84,8 @@ pub struct Config {
     pub not_ready: Schedule,
     /// How a fault of a route is probed.
     pub route_fault: Schedule,
+    /// The user's limits, in calls a second of each operation.
+    pub max_rates: MaxRates,
     /// Where to listen; nowhere where none.
     pub listen: Option<SocketAddr>,
     /// What is logged.
@@ -97,6 +102,19 @@ pub struct Config {
     pub fleet_size: Option<u32>,
     /// The routes, first match first; never empty.
     pub routes: Vec<Route>,
+}
+
+impl Config {
+    /// The limits of every call.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        Limits {
+            connect: self.connect_timeout,
+            attempt: self.attempt_timeout,
+            call: self.call_timeout,
+            allowed: Allowed { plain_http: self.allow_plain_http },
+        }
+    }
 }
 
 /// Where the audit trail goes.
@@ -148,7 +166,15 @@ pub fn load(path: &Path, environment: &Environment) -> Result<Config, Problems> 
 /// # Errors
 /// Everything that is wrong; a text that is not TOML is refused at its first mistake.
 pub fn parse(text: &str, file: &str, environment: &Environment) -> Result<Config, Problems> {
-    tables::read(text, file, environment).map_err(Problems::new)
+    parse_with(KINDS, text, file, environment)
+}
+
+/// The same with other kinds of registrars than our own.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_with(kinds: Kinds, text: &str, file: &str, environment: &Environment) -> Result<Config, Problems> {
+    tables::read(text, file, environment, kinds).map_err(Problems::new)
 }
 
 /// The process's own variables, as far as they matter here.

@@ -35,7 +35,8 @@ impl fmt::Display for Place {
 pub struct Problem {
     /// Where.
     pub place: Place,
-    /// Which key, such as `route.web.timeout`; empty where the file as a whole is wrong.
+    /// Which key, such as `route.web.timeout`; empty where the file as a whole is wrong. Escaped and cut, since a key in quotes may be
+    /// anything.
     pub key: String,
     /// What is wrong; values from the file are shown escaped and cut.
     pub wrong: String,
@@ -84,15 +85,27 @@ impl fmt::Display for Problems {
 
 /// What one value is refused with: what is wrong, and what would be right.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Refusal {
-    pub(super) wrong: String,
-    pub(super) right: String,
+pub struct Refusal {
+    /// What is wrong; values from the file escaped and cut ([`shown`](crate::names::shown)).
+    pub wrong: String,
+    /// What would be right.
+    pub right: String,
 }
 
 impl Refusal {
-    pub(super) fn new(wrong: impl Into<String>, right: impl Into<String>) -> Self {
+    /// What is wrong, and what would be right.
+    pub fn new(wrong: impl Into<String>, right: impl Into<String>) -> Self {
         Self { wrong: wrong.into(), right: right.into() }
     }
+}
+
+/// The longest that the file's own keys and the TOML reader's words are shown, in characters.
+const MAX_SAID: usize = 300;
+
+/// Text that may quote the file as it is: control characters are escaped, and what is too long is cut.
+pub(super) fn one_line(said: &str) -> String {
+    let escaped = |c: char| if c.is_control() { c.escape_default().collect() } else { c.to_string() };
+    said.chars().take(MAX_SAID).map(escaped).collect()
 }
 
 /// The known name that an unknown one was probably meant to be.

@@ -8,7 +8,7 @@ use super::*;
 /// Text that is nearly a configuration: pieces of good ones, put together at random.
 fn nearly() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
-        prop::sample::select(keys::TABLES).prop_flat_map(|(_, keys)| prop::sample::select(keys).prop_map(|key| key.name.to_owned())),
+        prop::sample::select(keys::tables(KINDS)).prop_flat_map(|(_, keys)| prop::sample::select(keys).prop_map(|key| key.name.to_owned())),
         prop::sample::select(vec![
             "=",
             " = ",

@@ -8,7 +8,7 @@ use toml_span::value::{Table, ValueInner};
 use toml_span::{Span, Value};
 
 use super::keys::{Default, Key};
-use super::problem::{Place, Problem, Refusal, nearest};
+use super::problem::{Place, Problem, Refusal, nearest, one_line};
 use super::values::Given;
 use crate::names::shown;
 
@@ -36,7 +36,7 @@ impl<'a> Source<'a> {
     }
 
     pub(super) fn refuse(&self, place: Place, key: impl Into<String>, refusal: Refusal) {
-        let problem = Problem { place, key: key.into(), wrong: refusal.wrong, right: refusal.right };
+        let problem = Problem { place, key: one_line(&key.into()), wrong: refusal.wrong, right: refusal.right };
         self.problems.borrow_mut().push(problem);
     }
 
@@ -49,7 +49,7 @@ impl<'a> Source<'a> {
 pub(super) type Overrides<'a> = BTreeMap<String, (&'a str, &'a str)>;
 
 /// One table that is being read.
-pub(super) struct Section<'s, 'a> {
+pub struct Section<'s, 'a> {
     source: &'s Source<'a>,
     /// How the table is named in messages; empty for the top of the file.
     path: String,
@@ -86,12 +86,13 @@ impl<'s, 'a> Section<'s, 'a> {
     }
 
     /// Refuses a key's value, or what it makes together with others.
-    pub(super) fn refuse(&self, name: &str, refusal: Refusal) {
+    pub fn refuse(&self, name: &str, refusal: Refusal) {
         self.source.refuse(self.place_of(name), self.path_of(name), refusal);
     }
 
     /// Whether the key is written anywhere.
-    pub(super) fn has(&self, name: &str) -> bool {
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
         self.overrides.contains_key(name) || self.table.is_some_and(|table| table.contains_key(name))
     }
 
@@ -107,7 +108,10 @@ impl<'s, 'a> Section<'s, 'a> {
     }
 
     /// Reads a key that has a value in any case: written, or its default. `None` means that a problem was noted.
-    pub(super) fn read<T>(&self, name: &str, convert: impl FnOnce(Given<'_>) -> Result<T, Refusal>) -> Option<T> {
+    ///
+    /// # Panics
+    /// Where the key does not stand in the section's table of keys.
+    pub fn read<T>(&self, name: &str, convert: impl FnOnce(Given<'_>) -> Result<T, Refusal>) -> Option<T> {
         let given = match (self.written(name), self.key(name).default) {
             (Some(given), _) => given,
             (None, Default::Is(text)) => Given::Text(text),
@@ -122,13 +126,18 @@ impl<'s, 'a> Section<'s, 'a> {
     }
 
     /// Reads a key that may be absent. The outer `None` means that a problem was noted.
-    #[expect(clippy::option_option, reason = "noted problem and absent value are two things")]
-    pub(super) fn read_optional<T>(&self, name: &str, convert: impl FnOnce(Given<'_>) -> Result<T, Refusal>) -> Option<Option<T>> {
+    ///
+    /// # Panics
+    /// Where the key does not stand in the section's table of keys.
+    pub fn read_optional<T>(&self, name: &str, convert: impl FnOnce(Given<'_>) -> Result<T, Refusal>) -> Option<Option<T>> {
         if self.has(name) { self.read(name, convert).map(Some) } else { Some(None) }
     }
 
     /// Reads a list, each of its entries at its own place; a variable separates them by commas.
-    pub(super) fn read_each<T>(&self, name: &str, convert: impl Fn(&str) -> Result<T, Refusal>) -> Option<Vec<T>> {
+    ///
+    /// # Panics
+    /// Where the key does not stand in the section's table of keys.
+    pub fn read_each<T>(&self, name: &str, convert: impl Fn(&str) -> Result<T, Refusal>) -> Option<Vec<T>> {
         let entries: Vec<(&str, Place)> = match (self.written(name), self.key(name).default) {
             (Some(Given::Toml(value)), _) => self.entries(name, value)?,
             (Some(Given::Text(text)), _) => split(text).map(|entry| (entry, self.place_of(name))).collect(),

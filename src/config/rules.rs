@@ -1,10 +1,10 @@
-//! Rules that come from elsewhere: what AWS takes as a queue URL, a role, a server's name, a document, an object identifier.
+//! Rules that come from elsewhere: what AWS takes as a queue URL, a role, a document, an object identifier.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 
-use super::problem::Refusal;
-use crate::names::{AccountId, GroupName, InstanceId, NodeName, ParameterName, Region, ServerUrl, Template, TemplateValues, shown};
+use super::problem::{Refusal, nearest};
+use crate::core::settings::Limited;
+use crate::names::{AccountId, GroupName, NodeName, ParameterName, Region, Template, shown};
 
 /// The URL of an SQS queue, with what it shows of the queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,6 +102,12 @@ impl RoleArn {
         &self.arn
     }
 
+    /// The role's name, without its path.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.arn.rsplit('/').next().unwrap_or_default()
+    }
+
     /// The role's account.
     #[must_use]
     pub fn account(&self) -> &AccountId {
@@ -132,87 +138,6 @@ pub(super) fn worker(name: &str) -> Result<String, Refusal> {
     }
 }
 
-/// OpsWorks CM's rule for `ServerName`: 1 to 40 of `[a-zA-Z][a-zA-Z0-9\-]*`.
-pub(super) fn server_name(name: &str) -> Result<String, Refusal> {
-    let good = name.len() <= 40
-        && name.starts_with(|c: char| c.is_ascii_alphabetic())
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-    if good {
-        Ok(name.to_owned())
-    } else {
-        let wrong = format!("{} is not the name of an OpsWorks CM server", shown(name));
-        Err(Refusal::new(wrong, "write 1 to 40 letters, digits and hyphens, beginning with a letter"))
-    }
-}
-
-/// Chef's rule for an organization's short name: lower case, beginning with a letter or digit, at most 255.
-pub(super) fn organization(name: &str) -> Result<String, Refusal> {
-    let good = name.len() <= 255
-        && name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
-        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-');
-    if good {
-        Ok(name.to_owned())
-    } else {
-        let wrong = format!("{} is not the short name of a Chef organization", shown(name));
-        Err(Refusal::new(wrong, "write a-z 0-9 _ -, beginning with a letter or a digit, such as \"default\""))
-    }
-}
-
-/// The base URL of a server of one's own.
-pub(super) fn server_url(url: &str, allow_plain_http: bool) -> Result<ServerUrl, Refusal> {
-    let server = ServerUrl::new(url).map_err(super::values::refused_name)?;
-    if server.is_exposed() && !allow_plain_http {
-        let wrong = format!("{} is without TLS and not on this machine", shown(url));
-        return Err(Refusal::new(wrong, "write https://, or allow_plain_http = true if that is meant"));
-    }
-    Ok(server)
-}
-
-/// Chef's rule for the name of a client, which that of a user keeps too: letters, digits, `_ - .`.
-pub(super) fn chef_client(name: &str) -> Result<String, Refusal> {
-    chef_name(name, b"_-.", "the name of a Chef client or user", "write A-Z a-z 0-9 _ - .")
-}
-
-/// Chef's rule for the name of an environment: letters, digits, `_ -`.
-pub(super) fn chef_environment(name: &str) -> Result<String, Refusal> {
-    chef_name(name, b"_-", "the name of a Chef environment", "write A-Z a-z 0-9 _ -")
-}
-
-/// Chef's rule for the name of a policy or a policy group: letters, digits, `_ - : .`.
-pub(super) fn chef_policy(name: &str) -> Result<String, Refusal> {
-    chef_name(name, b"_-:.", "the name of a Chef policy or policy group", "write A-Z a-z 0-9 _ - : .")
-}
-
-fn chef_name(name: &str, beside: &[u8], what: &str, right: &str) -> Result<String, Refusal> {
-    if (1..=255).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || beside.contains(&b)) {
-        Ok(name.to_owned())
-    } else {
-        Err(Refusal::new(format!("{} is not {what}", shown(name)), right))
-    }
-}
-
-/// Chef's rule for an item of a run list: `recipe[COOKBOOK::RECIPE@VERSION]`, `role[NAME]`, or a recipe without its brackets.
-pub(super) fn run_list_item(item: &str) -> Result<String, Refusal> {
-    let word = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b));
-    let recipe = |text: &str| {
-        let (name, version) = text.split_once('@').map_or((text, "1"), |(name, version)| (name, version));
-        let (cookbook, recipe) = name.split_once("::").unwrap_or((name, "default"));
-        word(cookbook) && word(recipe) && !version.is_empty() && version.bytes().all(|b| b.is_ascii_digit() || b == b'.')
-    };
-    let inside = |kind: &str| item.strip_prefix(kind).and_then(|rest| rest.strip_prefix('[')).and_then(|rest| rest.strip_suffix(']'));
-    let good = match (inside("role"), inside("recipe")) {
-        (Some(role), _) => word(role),
-        (None, Some(name)) => recipe(name),
-        (None, None) => recipe(item),
-    };
-    if good {
-        Ok(item.to_owned())
-    } else {
-        let wrong = format!("{} is not an item of a run list", shown(item));
-        Err(Refusal::new(wrong, "write \"role[NAME]\" or \"recipe[COOKBOOK::RECIPE]\""))
-    }
-}
-
 /// SSM's rule for a document: a name of 3 to 128 of `[a-zA-Z0-9_\-.]`, or the ARN of one that is shared.
 pub(super) fn document(name: &str) -> Result<String, Refusal> {
     let plain = |name: &str| (3..=128).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b));
@@ -222,39 +147,6 @@ pub(super) fn document(name: &str) -> Result<String, Refusal> {
     } else {
         let wrong = format!("{} is not the name of a Run Command document", shown(name));
         Err(Refusal::new(wrong, "write 3 to 128 of A-Z a-z 0-9 _ - ., or the ARN of a shared document"))
-    }
-}
-
-/// An absolute path of a file.
-pub(super) fn absolute_path(path: &str) -> Result<PathBuf, Refusal> {
-    if path.starts_with('/') && !path.ends_with('/') && !path.contains('\0') {
-        Ok(PathBuf::from(path))
-    } else {
-        Err(Refusal::new(
-            format!("{} is not the absolute path of a file", shown(path)),
-            "write it from the root on, such as /etc/enrolld/ca.pem",
-        ))
-    }
-}
-
-/// An argument of a program: what the system can pass.
-pub(super) fn argument(text: &str) -> Result<String, Refusal> {
-    if text.contains('\0') {
-        return Err(Refusal::new(format!("{} holds a NUL character, which ends an argument", shown(text)), "leave it out"));
-    }
-    Ok(text.to_owned())
-}
-
-/// The name of an environment variable that may be passed on. `ENROLLD_` is what we tell the program ourselves.
-pub(super) fn variable_name(name: &str) -> Result<String, Refusal> {
-    let good = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
-        && !name.starts_with("ENROLLD_");
-    if good {
-        Ok(name.to_owned())
-    } else {
-        let wrong = format!("{} is not a variable that can be passed on", shown(name));
-        Err(Refusal::new(wrong, "write the name of one, such as HOME; names that begin with ENROLLD_ are set by the worker itself"))
     }
 }
 
@@ -328,8 +220,8 @@ pub(super) fn parameter(template: Template) -> Result<Template, Refusal> {
             "write it under a prefix of its own, such as /enrolld/{instance_id}/public-key",
         ));
     }
-    let name = ParameterName::new(&fill_with_samples(&template))
-        .map_err(|error| Refusal::new(format!("{source} makes no parameter name"), error.rule))?;
+    let name =
+        ParameterName::new(&template.sample()).map_err(|error| Refusal::new(format!("{source} makes no parameter name"), error.rule))?;
     let first = name.as_str().trim_start_matches('/').to_ascii_lowercase();
     if first.starts_with("aws") || first.starts_with("ssm") {
         let wrong = format!("{source} begins with a prefix that SSM keeps for itself (aws, ssm)");
@@ -344,25 +236,30 @@ pub(super) fn parameter(template: Template) -> Result<Template, Refusal> {
 
 /// A node's name for some instance must be one that servers take.
 pub(super) fn node_name(template: Template) -> Result<Template, Refusal> {
-    match NodeName::new(&fill_with_samples(&template)) {
+    match NodeName::new(&template.sample()) {
         Ok(_) => Ok(template),
         Err(error) => Err(Refusal::new(format!("{} makes no node name", shown(template.source())), error.rule)),
     }
 }
 
-/// What a node's name for some instance is, where Puppet would not take that for a certificate: it takes a-z 0-9 . _ - alone.
-pub(super) fn not_a_certname(template: &Template) -> Option<String> {
-    let name = fill_with_samples(template);
-    let good = name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b));
-    (!good).then_some(name)
-}
-
-fn fill_with_samples(template: &Template) -> String {
-    template.fill(TemplateValues {
-        instance: &InstanceId::new("i-0123456789abcdef0").expect("it keeps the rule of instance ids"),
-        group: &GroupName::new("group").expect("it keeps the rule of group names"),
-        account: &AccountId::new("123456789012").expect("it keeps the rule of account ids"),
-        region: &Region::new("eu-central-1").expect("it keeps the rule of regions"),
+/// A limit for one operation: `CompleteLifecycleAction=20`, in calls a second.
+pub(super) fn max_rate(text: &str) -> Result<(Limited, f64), Refusal> {
+    let names = || Limited::ALL.iter().map(|operation| operation.name());
+    let (name, rate) = text.split_once('=').unwrap_or((text, ""));
+    let Some(operation) = Limited::ALL.iter().find(|operation| operation.name() == name.trim()) else {
+        let right = match name.trim() {
+            "AssociateNode" => "write max_rate in the routes of that server".to_owned(),
+            "GetParameters" | "GetParameterHistory" => "write key_rate in the routes".to_owned(),
+            other => match nearest(other, names()) {
+                Some(near) => format!("did you mean {near}?"),
+                None => format!("the operations are {}", names().collect::<Vec<_>>().join(", ")),
+            },
+        };
+        return Err(Refusal::new(format!("{} is no operation that a limit can be set for here", shown(name.trim())), right));
+    };
+    let number: Option<f64> = rate.trim().parse().ok().filter(|rate: &f64| *rate > 0.0 && *rate <= 10_000.0);
+    number.map(|rate| (*operation, rate)).ok_or_else(|| {
+        Refusal::new(format!("{} has no number per second", shown(text)), format!("write {}=10, above 0 and at most 10000", operation.name()))
     })
 }
 
@@ -422,26 +319,6 @@ mod tests {
             "https://ho st/a",
         ] {
             assert!(QueueUrl::new(bad, false).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn a_server_name_keeps_the_services_rule() {
-        for good in ["c", "chef-automate", &"a".repeat(40)] {
-            assert!(server_name(good).is_ok(), "{good}");
-        }
-        for bad in ["", "1chef", "-chef", "chef_automate", "chef.example", "größe", &"a".repeat(41)] {
-            assert!(server_name(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn a_run_list_has_roles_and_recipes() {
-        for good in ["role[web]", "recipe[base]", "recipe[base::hardened]", "recipe[base::hardened@1.2.3]", "base", "base::hardened"] {
-            assert_eq!(run_list_item(good).unwrap(), good);
-        }
-        for bad in ["", "role[]", "role[web", "role[a b]", "recipe[a::]", "recipe[a@]", "rolle[web]", "recipe[role[a]]", "a,b"] {
-            assert!(run_list_item(bad).is_err(), "{bad}");
         }
     }
 

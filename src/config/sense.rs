@@ -1,15 +1,16 @@
 //! What each value allows for itself and all of them together do not: combinations that could not work.
 
+use std::time::Duration;
+
 use wildmatch::WildMatch;
 
 use super::Config;
 use super::problem::Refusal;
 use super::reader::Section;
-use super::route::{KeySource, Owner, Registrar, Route};
+use super::route::{KeySource, Owner, Route};
 use super::route_tables::ReadRoute;
-use super::rules;
 use super::values::show;
-use crate::core::settings::DeleteKey;
+use crate::core::settings::{DeleteKey, Route as CoreRoute};
 use crate::names::shown;
 
 /// Time-outs: each must leave room for the next longer one.
@@ -70,9 +71,8 @@ pub(super) fn of_route(section: &Section<'_, '_>, route: &Route) {
         let wrong = format!("owner_role is in account {}, and role_arn in {}", owner.account(), role.account());
         section.refuse("key", Refusal::new(wrong, "name the role that the instances have in the account where their parameters are"));
     }
-    if matches!(route.registrar, Registrar::ChefServer(_)) && route.node_name.source().contains(':') {
-        let wrong = "a Chef server takes no colon in the name of a client";
-        section.refuse("node_name", Refusal::new(wrong, "write another character in its place"));
+    if let Some(refusal) = route.registrar.refuses_names(&route.node_name) {
+        section.refuse("node_name", refusal);
     }
     if !route.allow_extensions.is_empty() && !route.registrar.takes_certificate_requests() {
         let wrong = "only Puppet's certificate requests have extensions";
@@ -87,17 +87,8 @@ pub(super) fn of_route(section: &Section<'_, '_>, route: &Route) {
             refuse("it is the parameter of the request", "write another name, such as /enrolld/{instance_id}/certificate");
         }
     }
-    if matches!(route.registrar, Registrar::PuppetCa(_))
-        && let Some(bad) = rules::not_a_certname(&route.node_name)
-    {
-        let wrong =
-            format!("{} makes names such as {}, which no Puppet certificate can have", shown(route.node_name.source()), shown(&bad));
-        section.refuse("node_name", Refusal::new(wrong, "write only a-z 0-9 . _ - beside the placeholders"));
-    }
-    if let Registrar::Command { timeout, .. } = &route.registrar
-        && *timeout >= route.timeout
-    {
-        let wrong = format!("its timeout ({}) is not shorter than the route's ({})", show(*timeout), show(route.timeout));
+    if let Some(timeout) = route.registrar.order_timeout().filter(|timeout| *timeout >= route.timeout) {
+        let wrong = format!("its timeout ({}) is not shorter than the route's ({})", show(timeout), show(route.timeout));
         section.refuse("registrar", Refusal::new(wrong, "write a shorter one, or a longer timeout for the route"));
     }
     if route.key_poll >= route.timeout {
@@ -196,15 +187,19 @@ pub(super) fn of_fleet(config: &Config, routes: &[ReadRoute<'_, '_>]) {
     for ReadRoute { section, route, .. } in routes {
         let Some(route) = route else { continue };
         let a_call = f64::from(route.key_batch());
-        let needed = f64::from(fleet) / (a_call * route.key_rate);
-        if needed > route.key_poll.as_secs_f64() {
+        let at = |poll: Duration, rate: f64| CoreRoute::nodes_a_poll(poll, rate, route.key_batch());
+        if at(route.key_poll, route.key_rate) < f64::from(fleet) {
+            let needed = f64::from(fleet) / (a_call * route.key_rate);
+            // What is asked early, and the part of the rate that is not used, take their share of the interval.
+            let enough = (1..=600).find(|seconds| at(Duration::from_secs(*seconds), route.key_rate) >= f64::from(fleet));
             let wrong = format!(
-                "{} is too short for a fleet of {fleet}: at key_rate {} a second and {a_call} a call, asking for each node once takes {needed:.0}s",
+                "{} is too short for a fleet of {fleet}: at key_rate {} a second and {a_call} a call, asking for each node once takes {needed:.0}s, and a node is asked a little before its time",
                 show(route.key_poll),
                 route.key_rate
             );
-            let rate = (f64::from(fleet) / (a_call * route.key_poll.as_secs_f64())).ceil();
-            let right = format!("write key_poll = \"{:.0}s\" or more, or key_rate = {rate:.0} once SSM's quota allows it", needed.ceil());
+            let rate = (f64::from(fleet) / at(route.key_poll, 1.0)).ceil();
+            let longer = enough.map_or_else(String::new, |seconds| format!("key_poll = \"{seconds}s\" or more, or "));
+            let right = format!("write {longer}key_rate = {rate:.0} once SSM's quota allows it");
             section.refuse("key_poll", Refusal::new(wrong, right));
         }
     }

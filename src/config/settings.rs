@@ -3,7 +3,8 @@
 use wildmatch::WildMatch;
 
 use super::Config;
-use super::route::{KeySource, Owner, Registrar, Route, Scope};
+use super::registrars::Registrar;
+use super::route::{KeySource, Owner, Route, Scope};
 use crate::core::call::{ScopeId, ServerId};
 use crate::core::settings::{self, Settings};
 
@@ -39,6 +40,7 @@ impl Config {
             transient: self.retry,
             not_ready: self.not_ready,
             route_fault: self.route_fault,
+            max_rates: self.max_rates.clone(),
             routes: self.routes.iter().map(|route| self.core_route(route, &scopes, &servers)).collect(),
         }
     }
@@ -90,6 +92,8 @@ impl Config {
             name: route.name.clone(),
             groups: route.groups.iter().map(|glob| WildMatch::new(glob)).collect(),
             scope,
+            account: route.scope.role.as_ref().map(|role| role.account().clone()),
+            region: route.scope.region.clone().or_else(|| self.region.clone()),
             server: ServerId(small(server)),
             node_name: route.node_name.clone(),
             key: match &route.key {

@@ -6,8 +6,9 @@ use toml_span::{ErrorKind, Span, Value};
 
 use super::keys;
 use super::overrides::{self, Sorted, variable_name};
-use super::problem::{Place, Problem, Refusal};
+use super::problem::{Place, Problem, Refusal, one_line};
 use super::reader::{Overrides, Section, Source};
+use super::registrars::Kinds;
 use super::route::Route;
 use super::route_tables::{ReadRoute, read_route};
 use super::rules::{self, QueueUrl};
@@ -15,6 +16,7 @@ use super::values::{checked, duration, name, one_of, refused_name, seconds, show
 use super::{Audit, Config, Environment, LogFormat, sense};
 use crate::core::settings::Unmatched;
 use crate::names::{AccountId, Region, shown};
+use crate::registrar::Allowed;
 use crate::retry::Schedule;
 
 pub(super) const MILLIS: fn(u64) -> Duration = Duration::from_millis;
@@ -24,11 +26,9 @@ pub(super) const HOUR: u64 = 3600;
 
 /// More routes than this are a mistake.
 const MAX_ROUTES: usize = 1000;
-/// The longest that the TOML reader's own words are shown, in characters.
-const MAX_SAID: usize = 300;
 
 /// Reads everything; the problems are all that there are.
-pub(super) fn read(text: &str, file: &str, environment: &Environment) -> Result<Config, Vec<Problem>> {
+pub(super) fn read(text: &str, file: &str, environment: &Environment, kinds: Kinds) -> Result<Config, Vec<Problem>> {
     let mut problems = Vec::new();
     let Sorted { top, routes } = overrides::sort(environment, &mut problems);
     let source = Source::new(file, text);
@@ -41,7 +41,7 @@ pub(super) fn read(text: &str, file: &str, environment: &Environment) -> Result<
         }
     };
     let section = Section::new(&source, "", keys::TOP, root.as_table(), source.place(Span::new(0, 0)), top);
-    let config = read_top(&section, root.as_table().and_then(|table| table.get("route")), routes, &source);
+    let config = read_top(&section, root.as_table().and_then(|table| table.get("route")), routes, &source, kinds);
     section.refuse_unknown(&["route"]);
     problems.extend(source.into_problems());
     match config {
@@ -59,13 +59,8 @@ fn syntax(error: &toml_span::Error, source: &Source<'_>) -> Refusal {
         ErrorKind::UnquotedString => "write the text in quotes".to_owned(),
         _ => "write TOML here, such as key = \"value\"".to_owned(),
     };
+    // What the TOML reader says quotes the file as it is.
     Refusal::new(one_line(&error.to_string()), right)
-}
-
-/// What the TOML reader says quotes the file as it is: control characters are escaped, and what is too long is cut.
-fn one_line(said: &str) -> String {
-    let escaped = |c: char| if c.is_control() { c.escape_default().collect() } else { c.to_string() };
-    said.chars().take(MAX_SAID).map(escaped).collect()
 }
 
 fn read_top<'a>(
@@ -73,6 +68,7 @@ fn read_top<'a>(
     routes: Option<&Value<'a>>,
     overrides: std::collections::BTreeMap<&str, Overrides<'_>>,
     source: &Source<'a>,
+    kinds: Kinds,
 ) -> Option<Config> {
     let allow_plain_http = top.read("allow_plain_http", switch);
     let plain = allow_plain_http.unwrap_or(true);
@@ -96,6 +92,7 @@ fn read_top<'a>(
     let retry = schedule(top, "retry_initial", "retry_max", MILLIS(10)..=SECS(HOUR));
     let not_ready = schedule(top, "not_ready_initial", "not_ready_max", MILLIS(100)..=SECS(HOUR));
     let route_fault = schedule(top, "route_fault_initial", "route_fault_max", MILLIS(100)..=SECS(HOUR));
+    let max_rates = top.read_each("max_rate", rules::max_rate).map(|limits| limits.into_iter().collect());
     let listen = top.read("listen", checked(rules::listen));
     let log = top.read("log", checked(rules::log_filter));
     let forms = &[("auto", LogFormat::Auto), ("human", LogFormat::Human), ("json", LogFormat::Json)];
@@ -108,7 +105,7 @@ fn read_top<'a>(
     let worker = top.read_optional("worker", checked(rules::worker));
     let fleet_size = top.read_optional("fleet_size", whole(1..=1_000_000));
 
-    let read_routes = read_routes(top, routes, overrides, source, plain);
+    let read_routes = read_routes(top, routes, overrides, source, |section| read_route(section, kinds, Allowed { plain_http: plain }));
     sense::of_routes(&read_routes);
     let routes: Option<Vec<Route>> = read_routes.iter().map(|read| read.route.clone()).collect();
 
@@ -134,6 +131,7 @@ fn read_top<'a>(
         retry: retry?,
         not_ready: not_ready?,
         route_fault: route_fault?,
+        max_rates: max_rates?,
         listen: listen?,
         log: log?,
         log_format: log_format?,
@@ -154,7 +152,7 @@ fn read_routes<'s, 'a>(
     routes: Option<&'s Value<'a>>,
     mut overrides: std::collections::BTreeMap<&str, Overrides<'s>>,
     source: &'s Source<'a>,
-    allow_plain_http: bool,
+    read_one: impl Fn(Section<'s, 'a>) -> ReadRoute<'s, 'a>,
 ) -> Vec<ReadRoute<'s, 'a>> {
     let mut read = Vec::new();
     let example = "begin each route with [[route]] and give it a name, groups, a registrar and a key";
@@ -181,7 +179,7 @@ fn read_routes<'s, 'a>(
                 let named = table.get("name").and_then(Value::as_str);
                 let path = named.map_or_else(|| format!("route.{}", at + 1), |name| format!("route.{}", printable(name)));
                 let over = named.and_then(|name| overrides.remove(variable_name(name).as_str())).unwrap_or_default();
-                read.push(read_route(Section::new(source, path, keys::ROUTE, Some(table), place, over), allow_plain_http));
+                read.push(read_one(Section::new(source, path, keys::ROUTE, Some(table), place, over)));
             }
         }
     }

@@ -11,11 +11,11 @@ use toml_span::value::ValueInner;
 
 use super::problem::Refusal;
 use super::reader::kind_of;
-use crate::names::{NameError, Template, shown};
+use crate::names::{NameError, ServerUrl, Template, shown};
 
 /// A value as it was found.
 #[derive(Clone, Copy)]
-pub(super) enum Given<'v> {
+pub enum Given<'v> {
     /// In the file.
     Toml(&'v Value<'v>),
     /// As the text of an environment variable or of a default.
@@ -39,7 +39,10 @@ impl<'v> Given<'v> {
 }
 
 /// A text that is not empty.
-pub(super) fn text(given: Given<'_>) -> Result<String, Refusal> {
+///
+/// # Errors
+/// It is no text, or empty.
+pub fn text(given: Given<'_>) -> Result<String, Refusal> {
     match given.as_text() {
         Some(text) if text.trim().is_empty() => Err(Refusal::new("it is empty", "write a value, or leave the key out")),
         Some(text) => Ok(text.to_owned()),
@@ -48,7 +51,10 @@ pub(super) fn text(given: Given<'_>) -> Result<String, Refusal> {
 }
 
 /// The path of a file.
-pub(super) fn path(given: Given<'_>) -> Result<PathBuf, Refusal> {
+///
+/// # Errors
+/// It is no text, or empty.
+pub fn path(given: Given<'_>) -> Result<PathBuf, Refusal> {
     text(given).map(PathBuf::from)
 }
 
@@ -62,7 +68,7 @@ pub(super) fn refused_name(error: NameError) -> Refusal {
 }
 
 /// A text that a rule of ours takes.
-pub(super) fn checked<T>(rule: impl FnOnce(&str) -> Result<T, Refusal>) -> impl FnOnce(Given<'_>) -> Result<T, Refusal> {
+pub fn checked<T>(rule: impl FnOnce(&str) -> Result<T, Refusal>) -> impl FnOnce(Given<'_>) -> Result<T, Refusal> {
     move |given| text(given).and_then(|text| rule(&text))
 }
 
@@ -80,16 +86,36 @@ pub(super) fn template(given: Given<'_>) -> Result<Template, Refusal> {
 }
 
 /// One of a few words.
-pub(super) fn one_of<T: Copy>(words: &'static [(&'static str, T)]) -> impl FnOnce(Given<'_>) -> Result<T, Refusal> {
+pub fn one_of<T: Copy>(words: &'static [(&'static str, T)]) -> impl FnOnce(Given<'_>) -> Result<T, Refusal> {
     move |given| {
-        let all = words.iter().map(|(word, _)| format!("\"{word}\"")).collect::<Vec<_>>().join(" or ");
         let found = given.as_text().and_then(|text| words.iter().find(|(word, _)| *word == text));
-        found.map(|(_, meaning)| *meaning).ok_or_else(|| Refusal::new(format!("it is {}", given.what()), format!("write {all}")))
+        found.map(|(_, meaning)| *meaning).ok_or_else(|| none_of(given, words.iter().map(|(word, _)| *word)))
     }
 }
 
+/// What is said of a value that is none of a few words.
+pub(super) fn none_of<'w>(given: Given<'_>, words: impl Iterator<Item = &'w str>) -> Refusal {
+    let all = words.map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(" or ");
+    Refusal::new(format!("it is {}", given.what()), format!("write {all}"))
+}
+
+/// The base URL of a server of one's own; without TLS only on this machine, or where `plain_http` is allowed.
+pub fn server_url(plain_http: bool) -> impl FnOnce(Given<'_>) -> Result<ServerUrl, Refusal> {
+    checked(move |url| {
+        let server = ServerUrl::new(url).map_err(refused_name)?;
+        if server.is_exposed() && !plain_http {
+            let wrong = format!("{} is without TLS and not on this machine", shown(url));
+            return Err(Refusal::new(wrong, "write https://, or allow_plain_http = true if that is meant"));
+        }
+        Ok(server)
+    })
+}
+
 /// True or false.
-pub(super) fn switch(given: Given<'_>) -> Result<bool, Refusal> {
+///
+/// # Errors
+/// It is neither.
+pub fn switch(given: Given<'_>) -> Result<bool, Refusal> {
     match given {
         Given::Toml(value) => value.as_bool(),
         Given::Text(text) => text.trim().parse().ok(),
@@ -98,7 +124,7 @@ pub(super) fn switch(given: Given<'_>) -> Result<bool, Refusal> {
 }
 
 /// A whole number in a range.
-pub(super) fn whole<T>(range: RangeInclusive<T>) -> impl FnOnce(Given<'_>) -> Result<T, Refusal>
+pub fn whole<T>(range: RangeInclusive<T>) -> impl FnOnce(Given<'_>) -> Result<T, Refusal>
 where
     T: TryFrom<i64> + PartialOrd + Display,
 {
@@ -134,7 +160,7 @@ pub(super) fn rate(max: f64) -> impl FnOnce(Given<'_>) -> Result<f64, Refusal> {
 }
 
 /// A duration in a range, written with its unit.
-pub(super) fn duration(range: RangeInclusive<Duration>) -> impl FnOnce(Given<'_>) -> Result<Duration, Refusal> {
+pub fn duration(range: RangeInclusive<Duration>) -> impl FnOnce(Given<'_>) -> Result<Duration, Refusal> {
     move |given| {
         let example = || format!("write a duration from \"{}\" to \"{}\"", show(*range.start()), show(*range.end()));
         let number = match given {

@@ -35,6 +35,8 @@ pub(super) enum Stage {
     Disassociate,
     /// The registrar took the order; waiting for how it went.
     Status(Order, StatusToken),
+    /// Failed in this step as many of its route did before it, and held until one of them does not.
+    Parked(Step),
     /// Writing the certificate that the server signed under its parameter.
     Deliver,
     /// Completing the lifecycle action.
@@ -55,6 +57,7 @@ impl Stage {
         match self {
             Self::Verify | Self::Hooks | Self::LookAgain | Self::Whereabouts => Step::Verify,
             Self::Turn => Step::Queue,
+            Self::Parked(step) => *step,
             Self::Key | Self::Output(_) => Step::Key,
             Self::Associate => Step::Associate,
             Self::Disassociate => Step::Disassociate,
@@ -86,14 +89,15 @@ pub(super) enum Association {
     Done,
 }
 
-/// Whether an association that failed where one may have stood before was given its second chance: the node is taken off and
-/// associated once more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Whether an association that failed was given its second chance: the node is taken off and associated once more.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum SecondChance {
     Unused,
     /// The node is to be taken off, once it is seen to wait still: another worker may have put it in service meanwhile.
     TakeOff,
     Taken,
+    /// It failed again, with this, and the launch is given up, once it is seen to wait still.
+    GiveUp(Box<Failure>),
 }
 
 /// What is still to be done once it is decided how an action ends.
@@ -107,7 +111,10 @@ pub(super) struct Ending {
     pub clean: bool,
     /// The same for the certificate's.
     pub clean_certificate: bool,
+    /// Whether a dead letter is still to be written.
     pub letter: bool,
+    /// It could not be written before the completion in time, and comes after it.
+    pub letter_is_late: bool,
     /// The node should be taken off and could not be: the dead letter says so.
     pub owed: bool,
 }
@@ -123,6 +130,7 @@ impl Ending {
             clean: false,
             clean_certificate: false,
             letter: false,
+            letter_is_late: false,
             owed: false,
         }
     }
@@ -188,8 +196,9 @@ pub(super) struct Action {
     pub association_before: Association,
     /// An order for its node is on its way to the server: no other is sent before that one is answered.
     pub ordering: bool,
-    /// The second chance of a redelivered action was taken: disassociated and associated once more.
     pub second_chance: SecondChance,
+    /// Orders to associate it that may have been carried out, since it was taken up or last taken off.
+    pub orders: u32,
     /// An order to take the node off for its second chance was sent, and it has not been associated since.
     pub taken_off: bool,
     /// An unknown status token was answered by giving the order again.
@@ -198,9 +207,13 @@ pub(super) struct Action {
     pub ordered_at: u64,
     /// Held past its deadline, since the fault is the route's.
     pub held: bool,
+    /// Held though it failed for good, since all of its route do: what fails again stays so.
+    pub parked: bool,
     /// The last thing that went wrong, for the reason at the deadline.
     pub cause: Option<Box<Failure>>,
     pub ending: Option<Box<Ending>>,
+    /// Its result was recorded: only its messages are still to be deleted.
+    pub recorded: bool,
     pub steps: Vec<StepRecord>,
     pub step_since: u64,
 }
@@ -238,12 +251,15 @@ impl Action {
             association_before: Association::None,
             ordering: false,
             second_chance: SecondChance::Unused,
+            orders: 0,
             taken_off: false,
             reordered: false,
             ordered_at: 0,
             held: false,
+            parked: false,
             cause: None,
             ending: None,
+            recorded: false,
             steps: Vec::new(),
             step_since: now.mono_ms,
         }
@@ -252,6 +268,11 @@ impl Action {
     /// Whether it is a launch.
     pub fn is_launch(&self) -> bool {
         self.claim.as_ref().is_some_and(|claim| claim.transition == Transition::Launching)
+    }
+
+    /// Whether it is decided how it ends, and its lifecycle action is still to be completed.
+    pub fn is_to_complete(&self) -> bool {
+        self.ending.as_ref().is_some_and(|ending| ending.complete.is_some())
     }
 
     /// When the instance began to wait, in Unix milliseconds, as its event says. One that lies ahead of us is a clock that is wrong:

@@ -8,7 +8,7 @@ use super::action::{Action, Association, Ending, Message};
 use super::call::{Call, CallId, ScopeId};
 use super::lane::{LaneKey, Ticket, Who};
 use super::observation::{Observation, Outcome, Reason};
-use super::settings::{KeySource, Unmatched};
+use super::settings::{KeySource, Route, Unmatched};
 use super::time::ms;
 use super::{ActionId, Core, Flight, MessageKey, Timer};
 use crate::event::{self, LifecycleAction, Notification, Place};
@@ -18,8 +18,17 @@ use crate::retry::Failure;
 
 /// How often the queue is asked again what it is, in milliseconds: a redrive policy may change, and rarely does.
 const QUEUE_REFRESH_MS: u64 = 600_000;
+/// Messages that are received within this time of each other come close together, in milliseconds.
+const CLOSE_MS: u64 = 50;
+/// While messages come close together, so many polls: a message must not wait for the next poll to arrive.
+const POLLS_WHILE_CLOSE: u32 = 3;
 /// A receive brings at most ten messages (SQS).
 const RECEIVE_MAX: u8 = 10;
+/// How many bytes of bodies are held for each action that may be open, and at the least in all: beyond it nothing is received until
+/// some have gone, as beyond `max_open`. A real notification has about 1 KiB; SQS takes 1 MiB, and whoever may send could have us
+/// hold that for as long as a claim is looked into.
+const BODY_BYTES_EACH: usize = 4 * 1024;
+const BODY_BYTES_LEAST: usize = 16 * 1024 * 1024;
 
 impl Core {
     /// Asks what the queue is, unless it is being asked.
@@ -56,17 +65,25 @@ impl Core {
         }
     }
 
-    /// Starts as many long polls as there is room for: one while the queue is quiet, more while receives come back full. Nothing
+    /// Starts as many long polls as there is room for: one while the queue is quiet, a few while messages come close together, more while
+    /// receives come back full. Nothing
     /// is received before the queue has said whose it is, since events are held against that.
     pub(super) fn start_receives(&mut self) {
         if self.shutdown.is_some() || self.queue.facts.is_none() || self.queue.receive_at.is_some() {
             return;
         }
+        let most_bytes = (self.settings.max_open * BODY_BYTES_EACH).max(BODY_BYTES_LEAST);
+        // What polls bring is read before it is seen how much it is: half-way to the bound, there is one of them at a time.
+        let wanted_polls = match self.body_bytes {
+            bytes if bytes >= most_bytes => 0,
+            bytes if bytes >= most_bytes / 2 => 1,
+            _ => self.queue.wanted_polls,
+        };
         // Whoever cannot keep what is in hand takes no more: else the leases of all run out in turn, and nothing is ever done.
         if self.lanes.get(&LaneKey::Extend).is_some_and(|lane| lane.ready.len() > usize::from(RECEIVE_MAX)) {
             return;
         }
-        while self.queue.polls < self.queue.wanted_polls {
+        while self.queue.polls < wanted_polls {
             let expected = usize::from(RECEIVE_MAX) * (self.queue.polls as usize);
             let room = self.settings.max_open.saturating_sub(self.messages.len() + expected);
             if room == 0 {
@@ -91,11 +108,15 @@ impl Core {
                 self.queue.answers = true;
                 self.queue.receiving.reset();
                 let most = u32::try_from(self.settings.max_polls).unwrap_or(1).max(1);
+                let now = self.now.mono_ms;
+                let close = !messages.is_empty() && now.saturating_sub(self.queue.received_at) < CLOSE_MS;
+                let least = if close { POLLS_WHILE_CLOSE.min(most) } else { 1 };
                 self.queue.wanted_polls = match messages.len() {
                     n if n >= usize::from(RECEIVE_MAX) => (self.queue.wanted_polls + 1).min(most),
-                    _ => self.queue.wanted_polls.saturating_sub(1).max(1),
+                    _ => self.queue.wanted_polls.saturating_sub(1).max(least),
                 };
                 if !messages.is_empty() {
+                    self.queue.received_at = now;
                     self.observe(Observation::Received { messages: messages.len() });
                 }
                 for message in messages {
@@ -129,6 +150,7 @@ impl Core {
         let id = ActionId(self.new_id());
         let body = Arc::clone(&received.body);
         self.message_ids.insert(received.id.clone(), key);
+        self.body_bytes += body.len();
         self.messages.insert(
             key,
             Message {
@@ -187,7 +209,10 @@ impl Core {
             });
         };
         let route = self.settings.route(route_id);
-        let region = claim.region.as_ref().unwrap_or(&facts.region);
+        if let Some(ending) = self.refuse_elsewhere(&claim, route, facts) {
+            return Some(ending);
+        }
+        let region = claim.region.as_ref().or(route.region.as_ref()).unwrap_or(&facts.region);
         let values = TemplateValues { instance: &claim.instance, group: &claim.group, account: &claim.account, region };
         action.route = Some(route_id);
         action.scope = route.scope;
@@ -220,6 +245,20 @@ impl Core {
         let region = claim.region.as_ref()?;
         let ours = if settings.regions.is_empty() { *region == facts.region } else { settings.regions.contains(region) };
         (!ours).then(|| undeliverable("wrong_region", format!("the event is of region {region}; list it under `regions` if that is right")))
+    }
+
+    /// Names are made of the account and the region that an event claims, and the route's Auto Scaling is asked whether it is true: so
+    /// they must be those that it is asked in. A route without a role asks in the queue's account, where that one's events are taken.
+    fn refuse_elsewhere(&self, claim: &LifecycleAction, route: &Route, facts: &QueueFacts) -> Option<Ending> {
+        let taken = &self.settings.accounts;
+        let own = || Some(&facts.account).filter(|own| taken.is_empty() || taken.contains(own));
+        let asked = (route.account.as_ref().or_else(own), route.region.as_ref());
+        if asked.0.is_some_and(|asked| claim.account != *asked) {
+            let detail = format!("the event is of account {}, and the route {} asks another", claim.account, route.name);
+            return Some(undeliverable("wrong_account", detail));
+        }
+        let region = claim.region.as_ref().zip(asked.1).filter(|(claimed, asked)| claimed != asked)?.0;
+        Some(undeliverable("wrong_region", format!("the event is of region {region}, and the route {} asks another", route.name)))
     }
 
     /// Whether an action in hand came of the same claim. Who shares only its token, by a mistake or a forgery, must not share its end.
@@ -258,6 +297,7 @@ impl Core {
         let ahead = turn.front().copied();
         turn.push_back(id);
         self.set_deadline(id, Some(deadline));
+        self.keep_open_unseen(id);
         self.begin_verify(id);
         if let Some(ahead) = ahead {
             self.nudge(ahead);

@@ -14,6 +14,9 @@ use super::time::ms;
 use super::{ActionId, Core, Flight, Stage};
 use crate::retry::{Class, Failure};
 
+/// So many entries in a row refused for a fault of the route, each alone, and the operation is taken to be denied to all.
+const DENIED_IN_A_ROW: u32 = 5;
+
 impl Core {
     pub(super) fn take_answer(&mut self, call: CallId, answer: Answer) {
         match self.flights.remove(&call) {
@@ -178,7 +181,7 @@ impl Core {
         }
         let now = self.now.mono_ms;
         // What is final for the whole may be one member's fault. What concerns everybody is not found by halving.
-        let halve = matches!(failure.class, Class::Final | Class::RouteFault | Class::NotReady) && !failure.concerns_everybody();
+        let halve = matches!(failure.class, Class::Final | Class::RouteFault | Class::NotReady) && !concerns_all_of(key, &failure);
         let half = u8::try_from(tickets.len() / 2).unwrap_or(u8::MAX).max(1);
         if !halve {
             self.block_lane(key, &failure);
@@ -200,6 +203,7 @@ impl Core {
         let schedule = if failure.class == Class::RouteFault { self.settings.route_fault } else { self.settings.transient };
         let lane = self.lane_mut(key);
         lane.trouble = Some(failure.clone());
+        lane.on_trial |= failure.class == Class::RouteFault;
         if lane.blocked_until > now {
             return;
         }
@@ -213,19 +217,22 @@ impl Core {
     fn lane_works(&mut self, key: LaneKey) {
         self.pace_mut(key).succeeded();
         if let Some(lane) = self.lanes.get_mut(&key) {
-            lane.progress.reset();
-            lane.blocked_until = 0;
-            lane.trouble = None;
+            lane.works();
         }
     }
 
     /// One entry failed.
     fn entry_failed(&mut self, key: LaneKey, mut ticket: Ticket, began: u64, failure: Failure) {
         let now = self.now.mono_ms;
-        if failure.concerns_everybody() {
+        if concerns_all_of(key, &failure) || self.is_denied_to_all(key, &failure) {
             self.block_lane(key, &failure);
             self.remember_failure(&ticket, &failure);
-            self.lane_mut(key).push_front(now, ticket);
+            // What it was refused for may be its own: the next one tries.
+            if failure.concerns_everybody() {
+                self.lane_mut(key).push_front(now, ticket);
+            } else {
+                self.lane_mut(key).push(now, ticket);
+            }
             if let LaneKey::Server(server) = key
                 && let Some(gate) = self.gates.get_mut(&server)
             {
@@ -273,6 +280,17 @@ impl Core {
         self.lane_mut(key).push_at(now + ms(delay), ticket);
     }
 
+    /// Whether an operation has refused so many entries in a row, each alone, that it refuses everybody's. What keeps actions open or ends
+    /// them is not taken for such: the next action may be of a group for which it is allowed.
+    fn is_denied_to_all(&mut self, key: LaneKey, failure: &Failure) -> bool {
+        if failure.class != Class::RouteFault || key.is_vital() || matches!(key, LaneKey::Server(_)) {
+            return false;
+        }
+        let lane = self.lane_mut(key);
+        lane.denied = lane.denied.saturating_add(1);
+        lane.denied >= DENIED_IN_A_ROW
+    }
+
     /// A server takes no orders. Who asked keeps its place at the head; but one that was the trial lets the next one try, since what
     /// it was refused for may be its own.
     fn refused_by_server(&mut self, key: LaneKey, server: super::call::ServerId, ticket: Ticket, failure: Failure) {
@@ -298,6 +316,7 @@ impl Core {
             && action.stage == Stage::Associate
         {
             action.association = action.association_before;
+            action.orders = action.orders.saturating_sub(1);
         }
     }
 
@@ -404,6 +423,13 @@ impl Core {
             self.observe(Observation::Retrying { subject, step, attempt, failure: failure.clone(), delay });
         }
     }
+}
+
+/// Whether a failure concerns everybody who waits in a lane, so that looking for a bad member would find none: our credentials, or what is
+/// denied of Auto Scaling's Describe operations, whose rights IAM gives for all resources or for none.
+fn concerns_all_of(key: LaneKey, failure: &Failure) -> bool {
+    let describes = matches!(key, LaneKey::Instances(_) | LaneKey::Hooks(_) | LaneKey::Whereabouts(_));
+    failure.concerns_everybody() || (describes && failure.class == Class::RouteFault)
 }
 
 /// An answer of another kind than the call asks for: a mistake of the driver's.

@@ -93,6 +93,8 @@ impl Core {
         self.stop_heartbeats(id);
         if let Some(ending) = self.actions.get_mut(&id).and_then(|action| action.ending.as_mut()) {
             ending.outcome = Outcome::Continued;
+            // The one that was written says that it was abandoned.
+            ending.letter = true;
             ending.complete = None;
             ending.disassociate = false;
             ending.clean = false;
@@ -113,6 +115,7 @@ impl Core {
                     ending.clean = false;
                     ending.clean_certificate = false;
                     ending.owed = true;
+                    ending.letter = true;
                 }
                 self.go_on_ending(id);
             }

@@ -2,14 +2,10 @@
 
 use super::action::{Action, Stage};
 use super::lane::LaneKey;
-use super::observation::{Observation, Reason};
-use super::settings::{KeySource, OnFailure};
-use super::time::ms;
+use super::observation::Reason;
+use super::settings::KeySource;
 use super::{ActionId, Core};
-use crate::retry::{Class, Failure};
-
-/// No lifecycle action can be kept open for longer (Auto Scaling: 48 h), in milliseconds.
-const LONGEST_ACTION_MS: u64 = 48 * 3600 * 1000;
+use crate::retry::Failure;
 
 impl Core {
     /// An action's budget is over.
@@ -23,6 +19,7 @@ impl Core {
                     self.disassociation_failed(id, reason, false);
                 }
                 Stage::CleanUp => self.cleaned_up(id),
+                Stage::DeadLetter if action.is_to_complete() => self.dead_letter_is_late(id),
                 _ => {}
             };
         }
@@ -47,13 +44,19 @@ impl Core {
 
     /// What an action waits for that is in trouble: its server, as long as that takes no orders; the operation that it waits for, where
     /// that fails for everybody; what it failed with itself; or, where it has not even been its turn to ask, what others failed with.
-    fn trouble_of(&self, id: ActionId) -> Option<&Failure> {
+    pub(super) fn trouble_of(&self, id: ActionId) -> Option<&Failure> {
+        let action = self.actions.get(&id)?;
+        let lane = self.lane_of(action).and_then(|key| self.lanes.get(&key)).and_then(|lane| lane.trouble.as_ref());
+        let everybodys = lane.filter(|failure| failure.concerns_everybody());
+        self.servers_trouble(id).or(everybodys).or(action.cause.as_deref()).or(lane)
+    }
+
+    /// Why the server that an action waits for takes no orders, as long as it does not.
+    pub(super) fn servers_trouble(&self, id: ActionId) -> Option<&Failure> {
         let action = self.actions.get(&id)?;
         let at_gate = matches!(action.stage, Stage::Associate | Stage::Disassociate) || action.renewing;
         let gate = action.route.and_then(|route| self.gates.get(&self.settings.route(route).server)).filter(|_| at_gate);
-        let lane = self.lane_of(action).and_then(|key| self.lanes.get(&key)).and_then(|lane| lane.trouble.as_ref());
-        let everybodys = lane.filter(|failure| failure.concerns_everybody());
-        gate.and_then(|gate| gate.failure.as_ref()).or(everybodys).or(action.cause.as_deref()).or(lane)
+        gate.and_then(|gate| gate.failure.as_ref())
     }
 
     /// The lane that an action's present stage waits in.
@@ -75,44 +78,7 @@ impl Core {
             Stage::CleanUp => LaneKey::DeleteParameters(action.scope),
             Stage::DeadLetter => LaneKey::DeadLetter,
             Stage::Delete => LaneKey::Delete,
-            Stage::LookAgain | Stage::Turn => return None,
+            Stage::LookAgain | Stage::Turn | Stage::Parked(_) => return None,
         })
-    }
-
-    /// An abandoned launch is launched again, and fails the same way if the fault is the route's: so, past a few, they are held to
-    /// the hook's own limit instead, and go on by themselves when the cause is mended.
-    fn hold_rather_than_abandon(&mut self, id: ActionId, reason: &Reason) -> bool {
-        let now = self.now.mono_ms;
-        let Some(action) = self.actions.get(&id) else { return false };
-        let Some(route_id) = action.route else { return false };
-        let route = self.settings.route(route_id);
-        let routes_fault = self.trouble_of(id).is_some_and(|failure| failure.class == Class::RouteFault);
-        if !routes_fault || !action.is_launch() || route.on_failure != OnFailure::Abandon {
-            return false;
-        }
-        let held = action.held;
-        let window = ms(route.abandon_window);
-        let allowed = usize::try_from(route.max_abandons).unwrap_or(usize::MAX);
-        // Where the hook was never learned, its limit is the longest that there is.
-        let limit = if action.hook.is_some() { self.hook_limit(id) } else { Some(action.taken_up.mono_ms + LONGEST_ACTION_MS) };
-        // Counted when it is decided: those that are being abandoned now count too.
-        let recent = self.abandons.entry(route_id).or_default();
-        while recent.front().is_some_and(|at| *at < now.saturating_sub(window)) {
-            recent.pop_front();
-        }
-        let Some(limit) = limit.filter(|limit| !held && *limit > now && recent.len() >= allowed) else {
-            recent.push_back(now);
-            return false;
-        };
-        let spread = self.rng.u64(0..=window.min((limit - now) / 2));
-        self.set_deadline(id, Some(limit - spread));
-        if let Some(action) = self.actions.get_mut(&id) {
-            action.held = true;
-            self.held += 1;
-            if let Some(subject) = action.subject() {
-                self.observe(Observation::LaunchHeld { subject, reason: reason.clone() });
-            }
-        }
-        true
     }
 }

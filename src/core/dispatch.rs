@@ -9,7 +9,7 @@ use super::action::{Association, Stage};
 use super::call::{ActionOrder, Call, InHand, KeyWanted, NodeOrder, RouteId, ScopeId};
 use super::lane::{Lane, LaneKey, Ticket, Who};
 use super::pace::Pace;
-use super::settings::KeySource;
+use super::settings::{KeySource, Limited};
 use super::verify::{SECOND_CHANCE_FRESH_MS, SIGHTING_FRESH_MS};
 use super::{ActionId, Core, Flight};
 use crate::names::GroupName;
@@ -46,10 +46,21 @@ impl Core {
 
     /// Sends what may be sent.
     pub(super) fn dispatch(&mut self) {
-        let keys: Vec<LaneKey> = self.lanes.iter().filter(|(_, lane)| !lane.ready.is_empty()).map(|(key, _)| *key).collect();
-        if keys.is_empty() {
-            return;
+        let mut looked_at: Vec<LaneKey> = Vec::new();
+        loop {
+            // Looking at a lane may fill another, as when a sighting is renewed before an order. Nothing but this would send what is in it.
+            let filled = self.lanes.iter().filter(|(key, lane)| !lane.ready.is_empty() && !looked_at.contains(*key));
+            let keys: Vec<LaneKey> = filled.map(|(key, _)| *key).collect();
+            if keys.is_empty() {
+                return;
+            }
+            looked_at.extend(&keys);
+            self.dispatch_of(keys);
         }
+    }
+
+    /// Sends what may be sent of some lanes.
+    fn dispatch_of(&mut self, keys: Vec<LaneKey>) {
         let (vital, others): (Vec<_>, Vec<_>) = keys.into_iter().partition(|key| key.is_vital());
         for key in vital {
             while self.has_slot(true) && self.send_one(key) {}
@@ -63,6 +74,9 @@ impl Core {
             let mut sent = false;
             for at in 0..others.len() {
                 let key = others[(at + self.turn) % others.len()];
+                if self.lanes.get(&key).is_none_or(|lane| lane.ready.is_empty()) {
+                    continue;
+                }
                 sent |= self.has_slot(false) && self.within_share(key) && self.send_one(key);
             }
             if !sent {
@@ -125,7 +139,7 @@ impl Core {
                 let limits = self.settings.routes.iter().filter(|route| route.server == server).filter_map(|route| route.max_rate);
                 limits.reduce(f64::min)
             }
-            _ => None,
+            other => self.settings.max_rates.get(&limited(other)?).copied(),
         }
     }
 
@@ -136,6 +150,9 @@ impl Core {
         let scarce = self.calls_in_flight() as usize * 2 >= self.settings.max_calls;
         let most = self.batch_of(key);
         let Some(lane) = self.lanes.get(&key) else { return false };
+        if lane.on_trial && lane.in_flight > 0 {
+            return false;
+        }
         if lane.ready.is_empty() || lane.blocked_until > now || self.pace_at(key) > now {
             return false;
         }
@@ -194,8 +211,10 @@ impl Core {
         if action.stage == Stage::Associate {
             action.association_before = action.association;
             action.association = action.association.max(Association::Maybe);
+            action.orders += 1;
         } else if action.ending.is_none() {
             action.taken_off = true;
+            action.orders = 0;
         }
     }
 
@@ -371,6 +390,23 @@ impl Core {
         let parameters = tickets.iter().filter_map(|ticket| if let Who::Action(id, _) = ticket.who { self.to_clean(id) } else { None });
         Call::DeleteParameters { scope, parameters: parameters.cloned().collect() }
     }
+}
+
+/// The operation that a lane calls, where it is one that the user may set a limit for at the top of the configuration.
+const fn limited(key: LaneKey) -> Option<Limited> {
+    Some(match key {
+        LaneKey::Instances(_) => Limited::DescribeAutoScalingInstances,
+        LaneKey::Hooks(_) => Limited::DescribeLifecycleHooks,
+        LaneKey::Whereabouts(_) => Limited::DescribeScalingActivities,
+        LaneKey::Heartbeat(_) => Limited::RecordLifecycleActionHeartbeat,
+        LaneKey::Complete(_) => Limited::CompleteLifecycleAction,
+        LaneKey::Commands(_) => Limited::SendCommand,
+        LaneKey::Outputs(_) => Limited::GetCommandInvocation,
+        LaneKey::PutParameter(_) => Limited::PutParameter,
+        LaneKey::DeleteParameters(_) => Limited::DeleteParameters,
+        LaneKey::Status(_) => Limited::DescribeNodeAssociationStatus,
+        LaneKey::Extend | LaneKey::Release | LaneKey::DeadLetter | LaneKey::Delete | LaneKey::Keys(_) | LaneKey::Server(_) => return None,
+    })
 }
 
 fn action_order(claim: &crate::event::LifecycleAction) -> ActionOrder {

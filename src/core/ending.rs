@@ -1,8 +1,14 @@
 //! How an action ends: what is left to do once that is decided, in the order in which a crash between two steps does no harm.
 //!
+//! A dead letter comes before the completion: once the action is closed, another worker would find it over and could not say why.
+//! One that dies between the two leaves a letter of something that the next run decides anew, perhaps otherwise, and perhaps with a
+//! second letter: more than the truth is in the dead-letter queue then, never less. What turns out after the completion (that the
+//! node could not be taken off, that its instance lives all the same) goes into a second letter.
+//!
 //! A launch is completed first and, if it failed, taken off the registrar then: from ABANDON on, Auto Scaling shows the instance
 //! terminating, which is what allows its node to be removed, and a second worker would find the same. A termination is taken off
-//! first and completed then. The message goes last of all.
+//! first and completed then. When all that is done the result is recorded, and the message goes last of all: a worker that dies before
+//! it is gone leaves a record, and to the next worker something that is over.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,8 +34,8 @@ impl Core {
     /// Decides how an action ends, and begins to end it.
     pub(super) fn end(&mut self, id: ActionId, ending: Ending) {
         let now = self.now.mono_ms;
+        self.unhold(id);
         let Some(action) = self.actions.get_mut(&id) else { return };
-        self.held -= u32::from(std::mem::take(&mut action.held));
         let timeout = action.route.map(|route| ms(self.settings.route(route).timeout));
         // A failed launch has its own time for being taken off again; a termination's is its budget.
         let deadline = match timeout {
@@ -44,11 +50,17 @@ impl Core {
     /// The registrar reported success for this node and this key: the launch goes into service.
     pub(super) fn end_enrolled(&mut self, id: ActionId) {
         let clean = self.cleans_after_success(id);
+        if let Some(route) = self.route_of(id) {
+            self.route_works(route);
+        }
         self.end(id, Ending { complete: Some(ActionResult::Continue), clean, ..Ending::new(Outcome::Enrolled) });
     }
 
-    /// An action failed for good.
+    /// An action failed for good. A launch whose route's others all failed alike is held.
     pub(super) fn fail(&mut self, id: ActionId, reason: Reason) {
+        if self.park_rather_than_abandon(id, &reason) {
+            return;
+        }
         let Some(action) = self.actions.get(&id) else { return };
         let Some(route) = action.route else { return self.end(id, super::admission::undeliverable(&reason.code, reason.detail)) };
         if !action.is_launch() {
@@ -84,6 +96,7 @@ impl Core {
         let Some(ending) = action.ending.as_deref() else { return };
         let take_off = ending.disassociate && action.node.is_some() && action.route.is_some();
         match ending.complete {
+            Some(_) if ending.letter && !ending.letter_is_late => self.begin_dead_letter(id),
             Some(result) if action.is_launch() || !take_off => self.begin_complete(id, result),
             _ if take_off => self.begin_disassociate(id),
             _ if self.to_clean(id).is_some() => self.begin_clean_up(id),
@@ -125,7 +138,7 @@ impl Core {
         if ending.outcome == Outcome::Left {
             ending.outcome = Outcome::LeftBehind;
         }
-        if !presumed || ending.letter {
+        if !presumed || ending.letter || ending.outcome == Outcome::Abandoned {
             ending.letter = true;
             ending.owed = true;
         }
@@ -153,14 +166,25 @@ impl Core {
         self.go_on_ending(id);
     }
 
+    /// Before the completion a letter has the time of one call: nobody may be kept waiting for ever because the dead-letter queue is.
     fn begin_dead_letter(&mut self, id: ActionId) {
-        self.set_deadline(id, None);
+        let until = self.now.mono_ms + self.call_ms();
+        let deadline = self.actions.get(&id).is_some_and(Action::is_to_complete).then_some(until);
+        self.set_deadline(id, deadline);
         if self.dead_letter_url().is_some() {
             self.set_stage(id, Stage::DeadLetter);
             self.ask(id, LaneKey::DeadLetter);
         } else {
             self.without_dead_letter_queue(id);
         }
+    }
+
+    /// The letter could not be written in time: it is written once the action is completed.
+    pub(super) fn dead_letter_is_late(&mut self, id: ActionId) {
+        if let Some(ending) = self.actions.get_mut(&id).and_then(|action| action.ending.as_mut()) {
+            ending.letter_is_late = true;
+        }
+        self.go_on_ending(id);
     }
 
     /// Nowhere for dead letters to go. What was completed has its result in the log; what was not stays in the queue, hidden for
@@ -216,7 +240,13 @@ impl Core {
     /// The dead letter is written, or cannot be.
     pub(super) fn take_dead_lettered(&mut self, id: ActionId, answer: Result<(), Failure>) {
         match answer {
-            Ok(()) => self.begin_delete(id),
+            Ok(()) => {
+                let Some(ending) = self.actions.get_mut(&id).and_then(|action| action.ending.as_mut()) else { return };
+                ending.letter = false;
+                let code = ending.reason.as_ref().map_or(ending.outcome.as_str(), |reason| reason.code.as_str()).to_owned();
+                self.observe(Observation::LetterWritten { code });
+                self.go_on_ending(id);
+            }
             Err(failure) => {
                 self.observe(Observation::ServiceTrouble { operation: "SendMessage", failure, delay: HIDE });
                 self.without_dead_letter_queue(id);
@@ -224,9 +254,10 @@ impl Core {
         }
     }
 
-    /// Everything is done; the messages go, and the next action of the instance may act.
+    /// Everything is done: the result stands and is recorded, the messages go, and the next action of the instance may act.
     fn begin_delete(&mut self, id: ActionId) {
         self.set_deadline(id, None);
+        self.record(id);
         self.set_stage(id, Stage::Delete);
         self.pass_turn(id);
         let Some(action) = self.actions.get(&id) else { return };
@@ -251,6 +282,7 @@ impl Core {
         self.pass_turn(id);
         self.stop_heartbeats(id);
         self.set_deadline(id, None);
+        self.unhold(id);
         let Some(mut action) = self.actions.remove(&id) else { return };
         self.timers.set(Timer::Stage(id), &mut action.wake_at, None);
         if action.renewing
@@ -258,27 +290,44 @@ impl Core {
         {
             gate.renewing = gate.renewing.saturating_sub(1);
         }
-        self.held -= u32::from(action.held);
         if let Some(step) = action.steps.last() {
             self.by_step[step.step as usize] -= 1;
         }
-        action.close_step(self.now);
         if let Some(claim) = &action.claim
             && self.tokens.get(&claim.token) == Some(&id)
         {
             self.tokens.remove(&claim.token);
         }
-        let (outcome, reason) = match action.ending.take() {
-            Some(ending) => (ending.outcome, ending.reason),
+        self.record_of(&mut action);
+    }
+
+    /// Says how an action ended, once: a result that stands must be on record before the message that could repeat it is gone.
+    fn record(&mut self, id: ActionId) {
+        if let Some(mut action) = self.actions.remove(&id) {
+            self.record_of(&mut action);
+            self.actions.insert(id, action);
+        }
+    }
+
+    fn record_of(&mut self, action: &mut Action) {
+        if std::mem::replace(&mut action.recorded, true) {
+            return;
+        }
+        action.close_step(self.now);
+        let (outcome, reason) = match action.ending.as_deref() {
+            Some(ending) => (ending.outcome, ending.reason.clone()),
             None => (Outcome::Released, None),
         };
+        if outcome.is_final() {
+            self.broken_runs.forget(&action.message);
+        }
         let record = Record {
             subject: action.subject(),
-            message: action.message,
+            message: action.message.clone(),
             receive_count: action.receive_count,
             outcome,
             reason,
-            steps: action.steps,
+            steps: action.steps.clone(),
             took: Duration::from_millis(self.now.mono_ms.saturating_sub(action.taken_up.mono_ms)),
             queued: action.queued,
         };
@@ -306,25 +355,28 @@ impl Core {
         }
     }
 
-    /// Our own mistake: a call or a step panicked. The message is given back with a growing delay; after too many such runs, or on
+    /// Our own mistake: a call or a step panicked. The message is given back with a growing delay; after too many such runs here, or on
     /// the last receive that the queue allows, the action ends with a recorded result.
     pub(super) fn internal_error(&mut self, id: ActionId, detail: &str) {
-        let Some(action) = self.actions.get_mut(&id) else { return };
-        let runs = action.receive_count;
+        let Some(action) = self.actions.get(&id) else { return };
+        let runs = self.broken_runs.add(&action.message);
         let last = runs >= self.settings.max_deliveries || self.is_last_receive(id);
         let Some(action) = self.actions.get_mut(&id) else { return };
         let reason = Reason::new("internal_error", detail.chars().take(300).collect::<String>());
         // Nobody sends heartbeats meanwhile: at half the hook's time-out the next would have been due.
         let longest = action.hook.map_or(600_000, |times| (times.heartbeat_ms / 4).min(600_000));
-        let delay = jittered((5_000_u64 << runs.min(7)).min(longest), &mut self.rng);
+        let delay = jittered((5_000_u64 << (runs - 1).min(7)).min(longest), &mut self.rng);
         match &mut action.ending {
+            // Its result stands; its messages are deleted whatever else goes wrong.
+            _ if action.stage == Stage::Delete => {}
             // All that is left of it is the letter, which another run would not know to write.
             _ if action.stage == Stage::DeadLetter => {
                 self.set_stage(id, Stage::DeadLetter);
                 self.ask_at(id, LaneKey::DeadLetter, self.now.mono_ms + delay);
             }
             None if last => self.fail(id, reason),
-            Some(ending) if last && !ending.letter => {
+            // Once: where even that ends in an error, the message is given back until its last receive.
+            Some(ending) if last && !ending.letter && !ending.owed => {
                 ending.disassociate = false;
                 ending.clean = false;
                 ending.clean_certificate = false;

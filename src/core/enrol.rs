@@ -5,14 +5,19 @@ use super::call::{Call, ServerId};
 use super::gate::State;
 use super::lane::{LaneKey, Ticket, Who};
 use super::observation::{Observation, Reason};
-use super::settings::KeySource;
+use super::settings::{KeySource, key_grain_ms};
 use super::time::ms;
 use super::{ActionId, Core, Flight, Timer};
+use crate::event::Place;
 use crate::facts::{Certificate, CommandId, CommandOutput, Health, KeyAnswer, Registration, RegistrationStatus, StatusToken};
 use crate::retry::{Class, Failure};
 
 /// An association that lately took less than this is asked after at once, in milliseconds.
 const AT_ONCE_MS: f64 = 20.0;
+/// What completing an action takes once its association is seen to have succeeded, in milliseconds: a call, once tried again.
+const COMPLETES_MS: u64 = 5_000;
+/// Another worker's association is waited for at most so long, in milliseconds, however long this server's take.
+const TYPICAL_MOST_MS: u64 = 60_000;
 
 impl Core {
     /// Asks for the node's key material.
@@ -57,14 +62,14 @@ impl Core {
         }
     }
 
-    /// Asks again when the poll interval is over. Those who wait together are asked for together: the time is rounded up, so that
-    /// batches fill.
+    /// Asks again before the poll interval is over. Those who wait together are asked for together: the time is rounded to a grain, so that
+    /// batches fill, and a grain earlier than need be, since those of one grain are sent one after the other.
     fn ask_for_key_later(&mut self, id: ActionId) {
         let Some(route_id) = self.route_of(id) else { return };
         let route = self.settings.route(route_id);
         let poll = ms(route.key_poll).max(1);
-        let grain = (poll / 10).clamp(1, 1000);
-        let at = (self.now.mono_ms + poll - grain).div_ceil(grain) * grain;
+        let grain = key_grain_ms(poll);
+        let at = (self.now.mono_ms + poll - grain) / grain * grain;
         let key = match route.key {
             KeySource::Parameter { .. } => LaneKey::Keys(route_id),
             KeySource::RunCommand => LaneKey::Commands(route_id),
@@ -153,13 +158,15 @@ impl Core {
         let Some(route_id) = self.route_of(id) else { return };
         let route = self.settings.route(route_id);
         let first = ms(route.status_poll.initial) as f64;
+        // The first of all is asked after at once: it may be done, and then nobody else needs to wait.
+        let is_first = !self.typical_ms.contains_key(&route.server);
         let typical = *self.typical_ms.entry(route.server).or_insert(first);
         self.set_stage(id, Stage::Status(order, token));
         if let Some(action) = self.actions.get_mut(&id) {
             action.ordered_at = self.now.mono_ms;
             action.looking.reset();
         }
-        if typical < AT_ONCE_MS {
+        if is_first || typical < AT_ONCE_MS {
             self.ask_status(id);
         } else {
             self.wake_stage_at(id, self.now.mono_ms + typical as u64);
@@ -271,39 +278,67 @@ impl Core {
     }
 
     /// The registrar said that an order will not succeed. What a repeated association of the same node is answered with is
-    /// documented nowhere; so where an earlier run may have associated it, the node is taken off and associated once more before
-    /// the failure is believed. Where the registrar says that what stands there is another's, it is neither taken off nor tried again.
+    /// documented nowhere, so a failure may only mean that the node is there: from an earlier run, from the warm pool, by an order of
+    /// ours whose answer was lost, or by another worker with the same message, of which nobody here knows. Before it is believed the
+    /// node is taken off and associated once more. Where the registrar says that what stands there is another's, it is neither taken
+    /// off nor tried again.
     fn order_failed(&mut self, id: ActionId, order: Order, failure: Failure) {
         let Some(action) = self.actions.get_mut(&id) else { return };
         let (anothers, contested) = (failure.leaves_anothers(), failure.is_security());
-        let reason = Reason::new(failure.code, failure.detail);
         // Taking it off again may meet the same; somebody is woken once.
         if contested
             && order == Order::Associate
             && let Some(subject) = action.subject()
         {
-            self.observe(Observation::Security { subject, reason: reason.clone() });
+            self.observe(Observation::Security { subject, reason: Reason::new(failure.code.clone(), failure.detail.clone()) });
         }
         let Some(action) = self.actions.get_mut(&id) else { return };
         match order {
-            Order::Associate => {
-                // By an earlier run, from the warm pool, or by an order of ours whose answer was lost.
-                let repeated = action.association_before > Association::None && !anothers && !contested;
+            Order::Associate if anothers || contested => {
                 if anothers {
                     action.association = Association::None;
                 }
-                if repeated && action.second_chance == SecondChance::Unused {
-                    action.second_chance = SecondChance::TakeOff;
-                    return self.begin_verify(id);
-                }
-                self.fail(id, reason);
+                self.fail(id, Reason::new(failure.code, failure.detail));
+            }
+            Order::Associate => {
+                // After the second chance a failure is believed, unless an answer was lost on the way: then it may be our own doing again.
+                let believed = action.second_chance == SecondChance::Taken && action.orders <= 1;
+                action.cause = Some(Box::new(failure.clone()));
+                action.second_chance = if believed { SecondChance::GiveUp(Box::new(failure)) } else { SecondChance::TakeOff };
+                self.look_before_second_chance(id);
             }
             Order::Disassociate if action.ending.is_none() => {
                 action.second_chance = SecondChance::Taken;
                 self.begin_associate(id);
             }
-            Order::Disassociate => self.disassociation_failed(id, reason, true),
+            Order::Disassociate => self.disassociation_failed(id, Reason::new(failure.code, failure.detail), true),
         }
+    }
+
+    /// Looks at the instance again before its node is taken off, or its launch given up. If another worker associated it just now,
+    /// that one sees so at its next look at the status, and then has one call to make: after that the instance waits no longer, and
+    /// nothing is left to do here. Waiting for a whole visibility time-out would be surer, since what another worker holds has then
+    /// come to an end or come back, but a node that is merely bad would keep its group waiting for minutes.
+    fn look_before_second_chance(&mut self, id: ActionId) {
+        let Some(action) = self.actions.get(&id) else { return };
+        let Some(route_id) = action.route else { return };
+        // What comes out of the warm pool was associated when it went in: no other worker need have had a hand in it.
+        let pooled = action.claim.as_ref().is_some_and(|claim| claim.origin == Some(Place::WarmPool));
+        let route = self.settings.route(route_id);
+        let associates = self.typical_ms.get(&route.server).map_or(0, |typical| *typical as u64).min(TYPICAL_MOST_MS);
+        let at_once = pooled && !action.taken_off;
+        let pause = if at_once { 0 } else { associates + ms(route.status_poll.max) + COMPLETES_MS };
+        if let (SecondChance::TakeOff, Some(subject), Some(failure)) =
+            (&action.second_chance, action.subject(), action.cause.as_deref().cloned())
+        {
+            let (step, attempt, delay) = (subject.step, subject.attempt, std::time::Duration::from_millis(pause));
+            self.observe(Observation::Retrying { subject, step, attempt, failure, delay });
+        }
+        if at_once {
+            return self.begin_verify(id);
+        }
+        self.set_stage(id, Stage::LookAgain);
+        self.wake_stage_at(id, self.now.mono_ms + pause);
     }
 
     /// The server or the way to it refused an order: its gate closes, and one probe waits for all.
@@ -360,6 +395,7 @@ impl Core {
         let failure = match answer {
             Ok(Health::Ready) => return,
             Ok(Health::NotReady(state)) => Failure::new(Class::NotReady, "not_ready", format!("the server says it is {state}")),
+            Ok(Health::Dead(state)) => Failure::new(Class::RouteFault, "dead_server", format!("the server says it is {state}")),
             // We may not be allowed to ask; then the trial itself tells.
             Err(failure) if matches!(failure.class, Class::RouteFault | Class::Final) => return,
             Err(failure) => Failure { class: Class::NotReady, ..failure },

@@ -113,6 +113,10 @@ pub(super) struct Lane {
     pub blocked_until: u64,
     /// Where the lane stands on its retry schedule.
     pub progress: Progress,
+    /// Everything failed here lately, for a fault of the route: one call at a time tries whether it still does.
+    pub on_trial: bool,
+    /// How many entries in a row were refused for a fault of the route, each alone.
+    pub denied: u32,
     /// What the operation last failed with, unless it has gone through since: what those who wait unasked wait for.
     pub trouble: Option<Failure>,
     /// Since when something has been ready.
@@ -144,11 +148,8 @@ impl Lane {
 
     /// Makes ready what has become due.
     pub fn wake(&mut self, now: u64) {
-        while let Some(entry) = self.delayed.first_entry() {
-            if entry.key().0 > now {
-                break;
-            }
-            let ticket = entry.remove();
+        while self.delayed.first_key_value().is_some_and(|((at, _), _)| *at <= now) {
+            let Some((_, ticket)) = self.delayed.pop_first() else { return };
             self.push(now, ticket);
         }
     }
@@ -156,6 +157,19 @@ impl Lane {
     /// How many wait, now or later.
     pub fn waiting(&self) -> usize {
         self.ready.len() + self.delayed.len()
+    }
+
+    /// The operation works: nobody is on trial any more, and batches may be full again.
+    pub fn works(&mut self) {
+        self.progress.reset();
+        self.blocked_until = 0;
+        self.trouble = None;
+        self.denied = 0;
+        if std::mem::take(&mut self.on_trial) {
+            for ticket in self.ready.iter_mut().chain(self.delayed.values_mut()) {
+                ticket.limit = u8::MAX;
+            }
+        }
     }
 
     /// When the lingering for a full batch ends.

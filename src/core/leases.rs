@@ -86,6 +86,7 @@ impl Core {
     /// Forgets a message, and says whose it was.
     pub(super) fn forget_message(&mut self, key: MessageKey) -> Option<ActionId> {
         let mut message = self.messages.remove(&key)?;
+        self.body_bytes = self.body_bytes.saturating_sub(message.body.len());
         self.timers.set(Timer::Lease(key), &mut message.lease_timer, None);
         if self.message_ids.get(&message.id) == Some(&key) {
             self.message_ids.remove(&message.id);
@@ -105,7 +106,8 @@ impl Core {
     pub(super) fn release(&mut self, id: ActionId, delay: Duration) {
         let Some(action) = self.actions.get(&id) else { return };
         let left = action.ending.as_ref().is_some_and(|ending| ending.outcome == Outcome::LeftInQueue);
-        if matches!(action.stage, Stage::DeadLetter | Stage::Delete) && !left {
+        // Before the completion the next run can still find out all that there is to write.
+        if (action.stage == Stage::Delete || (action.stage == Stage::DeadLetter && !action.is_to_complete())) && !left {
             return;
         }
         if !left && self.is_last_receive(id) && self.dead_letter_url().is_some() {

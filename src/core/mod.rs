@@ -19,10 +19,12 @@ mod ending;
 mod enrol;
 mod gate;
 mod heartbeat;
+mod held;
 mod lane;
 mod leases;
 pub mod observation;
 mod pace;
+mod runs;
 #[cfg(test)]
 pub(crate) mod samples;
 pub mod settings;
@@ -38,9 +40,11 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use action::{Action, Message, Stage};
 use call::{Answer, Call, CallId, RouteId, ScopeId, ServerId};
 use gate::Gate;
+use held::Streak;
 use lane::{Lane, LaneKey, Ticket, Who};
 use observation::{Gauges, Observation, Step};
 use pace::Pace;
+use runs::BrokenRuns;
 use settings::Settings;
 pub use time::Moment;
 use time::{Timers, ms};
@@ -77,6 +81,8 @@ enum Timer {
     Deadline(ActionId),
     Lease(MessageKey),
     Gate(ServerId),
+    /// Try one of a route's parked launches again.
+    Parked(RouteId),
     /// Ask (again) what the queue is.
     Queue,
     /// Receive again.
@@ -107,6 +113,8 @@ struct Queue {
     wanted_polls: u32,
     receiving: Progress,
     receive_at: Option<u64>,
+    /// When messages were last received.
+    received_at: u64,
     answers: bool,
 }
 
@@ -132,21 +140,26 @@ pub struct Core {
     turns: HashMap<(ScopeId, InstanceId), VecDeque<ActionId>>,
     messages: HashMap<MessageKey, Message>,
     message_ids: HashMap<MessageId, MessageKey>,
+    /// The bodies of all messages in hand, in bytes.
+    body_bytes: usize,
     hooks: HashMap<(ScopeId, GroupName), HookCache>,
     lanes: BTreeMap<LaneKey, Lane>,
     paces: HashMap<LaneKey, Pace>,
     gates: BTreeMap<ServerId, Gate>,
     /// How long associations of each server have lately taken, in milliseconds.
     typical_ms: HashMap<ServerId, f64>,
-    /// When each route's launches were abandoned for a fault of the route.
-    abandons: HashMap<RouteId, VecDeque<u64>>,
+    /// How the launches of each route have failed lately.
+    streaks: HashMap<RouteId, Streak>,
     flights: HashMap<CallId, Flight>,
+    /// How many runs of each message ended in an internal error.
+    broken_runs: BrokenRuns,
     queue: Queue,
     timers: Timers<Timer>,
     shutdown: Option<shutdown::Shutdown>,
     outbox: Outbox,
     by_step: [u32; Step::ALL.len()],
-    held: u32,
+    /// Launches held for a fault of their route.
+    held: BTreeMap<RouteId, u32>,
     turn: usize,
 }
 
@@ -165,19 +178,21 @@ impl Core {
             turns: HashMap::new(),
             messages: HashMap::new(),
             message_ids: HashMap::new(),
+            body_bytes: 0,
             hooks: HashMap::new(),
             lanes: BTreeMap::new(),
             paces: HashMap::new(),
             gates,
             typical_ms: HashMap::new(),
-            abandons: HashMap::new(),
+            streaks: HashMap::new(),
             flights: HashMap::new(),
+            broken_runs: BrokenRuns::default(),
             queue: Queue { wanted_polls: 1, ..Queue::default() },
             timers: Timers::default(),
             shutdown: None,
             outbox: Outbox::default(),
             by_step: [0; Step::ALL.len()],
-            held: 0,
+            held: BTreeMap::new(),
             turn: 0,
         };
         core.arm_queue(Some(now.mono_ms));
@@ -214,7 +229,12 @@ impl Core {
     #[must_use]
     pub fn next_wake(&self) -> Option<u64> {
         let now = self.now.mono_ms;
-        let lanes = self.lanes.iter().filter_map(|(key, lane)| lane.next_wake(*key, now, self.pace_at(*key)));
+        // This is asked after everything that happens, and most lanes are empty.
+        let waited_in = self.lanes.iter().filter(|(_, lane)| lane.waiting() > 0);
+        let lanes = waited_in.filter_map(|(key, lane)| {
+            let pace_at = if lane.ready.is_empty() { now } else { self.pace_at(*key) };
+            lane.next_wake(*key, now, pace_at)
+        });
         lanes.chain(self.timers.next()).min()
     }
 
@@ -231,7 +251,7 @@ impl Core {
             by_step: self.by_step,
             messages: u32::try_from(self.messages.len()).unwrap_or(u32::MAX),
             calls: self.calls_in_flight(),
-            held: self.held,
+            held: self.settings.routes.iter().zip(0..).map(|(_, at)| self.held.get(&RouteId(at)).copied().unwrap_or_default()).collect(),
             queue_answers: self.queue.answers,
         }
     }
@@ -243,6 +263,7 @@ impl Core {
             Timer::Deadline(id) => self.guard(id, |core| core.deadline_is_over(id)),
             Timer::Lease(key) => self.lease_is_due(key),
             Timer::Gate(server) => self.probe_is_due(server),
+            Timer::Parked(route) => self.parked_is_due(route),
             Timer::Queue => {
                 self.queue.ask_at = None;
                 self.ask_queue();

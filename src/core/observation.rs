@@ -277,7 +277,12 @@ pub enum Observation {
         /// The group whose hook was made.
         group: Option<GroupName>,
     },
-    /// Something ended.
+    /// A dead letter was written.
+    LetterWritten {
+        /// The reason's short word.
+        code: String,
+    },
+    /// Something ended: its result stands. It comes once, before the message is deleted.
     Ended(Box<Record>),
     /// The worker stops receiving; so many actions are in hand.
     ShuttingDown {
@@ -295,8 +300,8 @@ pub struct Gauges {
     pub messages: u32,
     /// Calls in flight, long polls aside.
     pub calls: u32,
-    /// Launches held for a fault of their route.
-    pub held: u32,
+    /// Launches held for a fault of their route, by [`RouteId`].
+    pub held: Vec<u32>,
     /// Whether the queue answered the last time it was asked.
     pub queue_answers: bool,
 }

@@ -1,5 +1,6 @@
 //! What the core is told at its start: limits, budgets and routes, checked by `config` and free of anything that does I/O.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use wildmatch::WildMatch;
@@ -27,7 +28,7 @@ pub struct Settings {
     pub grace: Duration,
     /// The longest a call can take, all its parts included; after that it has failed.
     pub call_timeout: Duration,
-    /// How many runs of one message may end in an internal error before it is ended with a recorded result.
+    /// How many runs of one message may end in an internal error of this worker before it is ended with a recorded result.
     pub max_deliveries: u32,
     /// How long a claim that cannot be true as it stands is looked at again before it is dead-lettered.
     pub patience: Duration,
@@ -43,8 +44,34 @@ pub struct Settings {
     pub not_ready: Schedule,
     /// How a fault of a route is probed.
     pub route_fault: Schedule,
+    /// The user's own limits.
+    pub max_rates: MaxRates,
     /// First match wins.
     pub routes: Vec<Route>,
+}
+
+/// How finely the times at which a key is asked for are told apart, in milliseconds: those that fall together travel together.
+#[must_use]
+pub const fn key_grain_ms(poll_ms: u64) -> u64 {
+    let tenth = poll_ms / 10;
+    if tenth < 1 {
+        1
+    } else if tenth > 1000 {
+        1000
+    } else {
+        tenth
+    }
+}
+
+impl Route {
+    /// How many nodes can be asked for their key in each poll interval: the interval less the grain that a node is asked earlier, and the
+    /// one that it may have to wait, at the part of `key_rate` that is used.
+    #[must_use]
+    pub fn nodes_a_poll(key_poll: Duration, key_rate: f64, batch: u8) -> f64 {
+        let poll_ms = super::time::ms(key_poll);
+        let usable = poll_ms.saturating_sub(2 * key_grain_ms(poll_ms)) as f64 / 1000.0;
+        usable * key_rate * super::pace::USED * f64::from(batch)
+    }
 }
 
 impl Settings {
@@ -61,6 +88,43 @@ impl Settings {
         &self.routes[usize::from(id.0)]
     }
 }
+
+macro_rules! limited {
+    ($($name:ident),+ $(,)?) => {
+        /// An API operation that the user may set a limit for. Associations and key reads have theirs in each route; SQS, which sets none
+        /// that a worker could meet, has none here.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[expect(missing_docs, reason = "each is the operation of that name")]
+        pub enum Limited { $($name),+ }
+
+        impl Limited {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$name),+];
+
+            /// The operation's name.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$name => stringify!($name)),+ }
+            }
+        }
+    };
+}
+
+limited! {
+    DescribeAutoScalingInstances,
+    DescribeLifecycleHooks,
+    DescribeScalingActivities,
+    RecordLifecycleActionHeartbeat,
+    CompleteLifecycleAction,
+    SendCommand,
+    GetCommandInvocation,
+    PutParameter,
+    DeleteParameters,
+    DescribeNodeAssociationStatus,
+}
+
+/// The most calls a second of each operation, where the user set a limit; each account and region has it to itself.
+pub type MaxRates = BTreeMap<Limited, f64>;
 
 /// What becomes of an event whose group no route matches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,6 +176,10 @@ pub struct Route {
     pub groups: Vec<WildMatch>,
     /// Which account, region and role Auto Scaling and SSM are asked with.
     pub scope: ScopeId,
+    /// The account that the scope asks in, where a role names it.
+    pub account: Option<AccountId>,
+    /// The region that the scope asks in, where the configuration names it.
+    pub region: Option<Region>,
     /// Which server its registrar speaks to.
     pub server: ServerId,
     /// The node's name there.

@@ -84,7 +84,7 @@ impl Core {
             server.and_then(|server| self.gates.get(&server)).is_some_and(|gate| gate.state == State::Open)
         };
         match action.stage {
-            Stage::LookAgain | Stage::Turn | Stage::Output(_) => true,
+            Stage::LookAgain | Stage::Turn | Stage::Output(_) | Stage::Parked(_) => true,
             Stage::Key => !self.is_sent(id) && action.steps.last().is_some_and(|step| step.attempts > 0),
             Stage::Associate | Stage::Disassociate => !gate_is_open() && !action.ordering,
             _ => false,

@@ -4,8 +4,13 @@ mod bench;
 mod broken;
 mod certificates;
 mod chaos;
+mod forged;
 mod outages;
+mod records;
+mod repeated;
 mod scopes;
+mod storms;
+mod unseen;
 
 use std::time::Duration;
 
@@ -145,26 +150,6 @@ fn a_launch_whose_time_is_over_is_abandoned_with_the_last_trouble_as_its_reason(
     assert_eq!(bench.count("Disassociate"), 0, "a server that refused it has nothing to take off");
     assert_eq!(bench.letters[0].attributes[0].1, "deadline");
     assert!(bench.letters[0].attributes[1].1.contains("UNDER_MAINTENANCE"), "{:?}", bench.letters[0]);
-}
-
-#[test]
-fn a_status_of_failed_is_final_and_on_a_redelivery_it_is_tried_once_more_from_the_start() {
-    let mut bench = Bench::new(settings());
-    bench.in_progress = true;
-    bench.statuses = vec![RegistrationStatus::Failed("no reason".into())];
-    bench.launch(1);
-    bench.run_for(20_000);
-    // The node is taken off after ABANDON, with a status of its own.
-    assert_eq!(bench.completions, [(1, ActionResult::Abandon)]);
-    assert_eq!(bench.count("Associate"), 1);
-
-    let mut bench = Bench::new(settings());
-    bench.in_progress = true;
-    bench.statuses = vec![RegistrationStatus::Success, RegistrationStatus::Success, RegistrationStatus::Failed("exists".into())];
-    bench.launch_received(1, 2);
-    bench.run_for(20_000);
-    assert_eq!(bench.order_of(&["Associate", "Disassociate"]), ["Associate", "Disassociate", "Associate"]);
-    assert_eq!(bench.outcomes(), [Outcome::Enrolled]);
 }
 
 #[test]
@@ -386,7 +371,7 @@ fn a_message_is_given_back_before_the_twelve_hours_of_sqs_are_over_and_taken_up_
 fn a_node_whose_instance_went_into_service_meanwhile_is_not_taken_off_for_a_second_chance() {
     let mut bench = Bench::new(settings());
     bench.in_progress = true;
-    bench.statuses = vec![RegistrationStatus::Failed("exists".into())];
+    bench.statuses = vec![RegistrationStatus::Failed("exists".into()), RegistrationStatus::InProgress];
     bench.launch_received(1, 2);
     bench.run_for(500);
     bench.set_state(1, Some(LifecycleState::Living));

@@ -36,7 +36,7 @@ pub(super) fn judge(claim: &LifecycleAction, seen: Option<&InstanceSeen>) -> Ver
         Transition::Launching => match seen.state {
             S::PendingWait | S::WarmedPendingWait => Verdict::Waits,
             S::Pending | S::PendingProceed | S::Unknown => Verdict::Soon,
-            S::Living | S::Detached => Verdict::Alive,
+            S::Living | S::Pooled | S::Detached => Verdict::Alive,
             S::Terminating | S::TerminatingWait | S::TerminatingProceed => Verdict::Leaving,
         },
         // The destination is a claim too, so the state decides: what really terminates is disassociated, whatever the message
@@ -46,7 +46,7 @@ pub(super) fn judge(claim: &LifecycleAction, seen: Option<&InstanceSeen>) -> Ver
             S::WarmedPendingWait => Verdict::WaitsForPool,
             S::Terminating | S::Pending | S::PendingProceed | S::Unknown => Verdict::Soon,
             S::TerminatingProceed => Verdict::Leaving,
-            S::Living | S::PendingWait | S::Detached => Verdict::Alive,
+            S::Living | S::Pooled | S::PendingWait | S::Detached => Verdict::Alive,
         },
     }
 }
@@ -75,6 +75,7 @@ mod tests {
             (S::WarmedPendingWait, V::Waits, V::WaitsForPool),
             (S::PendingProceed, V::Soon, V::Soon),
             (S::Living, V::Alive, V::Alive),
+            (S::Pooled, V::Alive, V::Alive),
             (S::Detached, V::Alive, V::Alive),
             (S::Terminating, V::Leaving, V::Soon),
             (S::TerminatingWait, V::Leaving, V::Waits),

@@ -10,7 +10,7 @@ use super::time::ms;
 use super::verdict::{Verdict, judge};
 use super::{ActionId, Core, Timer};
 use crate::event::{Place, Transition};
-use crate::facts::{ActionResult, HookFacts, InstanceSeen, Whereabouts};
+use crate::facts::{ActionResult, HookFacts, InstanceSeen, LifecycleState, Whereabouts};
 use crate::names::GroupName;
 use crate::retry::{Failure, Schedule};
 
@@ -41,7 +41,9 @@ impl Core {
             return;
         }
         action.verified_at = None;
-        if matches!(action.stage, Stage::Key | Stage::Output(_)) || (action.stage == Stage::Associate && !action.ordering) {
+        if matches!(action.stage, Stage::Key | Stage::Output(_) | Stage::Parked(_))
+            || (action.stage == Stage::Associate && !action.ordering)
+        {
             self.begin_verify(id);
         }
     }
@@ -76,9 +78,16 @@ impl Core {
                     let reason = Reason::new("taken_off", detail);
                     return self.end(id, Ending { letter: true, ..Ending::because(Outcome::Stale, reason) });
                 }
-                let clean = self.cleans_after_success(id);
+                // A claim alone must not take the key of an instance that waits in the warm pool, or has yet to launch from it.
+                let clean = seen.is_some_and(|seen| seen.state == LifecycleState::Living) && self.cleans_after_success(id);
                 let reason = Reason::new("in_service", "the instance waits no longer, and lives");
                 self.end(id, Ending { clean, ..Ending::because(Outcome::Stale, reason) });
+            }
+            // Its way back into the warm pool is over, or never was: a notification that comes again must not be taken for a false one.
+            Verdict::Alive if claim.destination == Some(Place::WarmPool) && !self.is_patient(id) => {
+                let reason =
+                    Reason::new("in_pool", "the instance is not on its way into the warm pool any more, and lives; its node stays");
+                self.end(id, Ending::because(Outcome::Stale, reason));
             }
             Verdict::Alive => self.doubt(id, "unproven", "Auto Scaling shows the instance alive, not terminating; its node stays"),
             Verdict::Leaving => self.end_gone(id, "terminating", "the instance is being terminated, and waits no longer as the event says"),
@@ -257,6 +266,10 @@ impl Core {
         let place = (action.scope, claim.instance.clone());
         if self.turns.get(&place).and_then(|turn| turn.front()) != Some(&id) {
             return self.set_stage(id, Stage::Turn);
+        }
+        if let SecondChance::GiveUp(failure) = &action.second_chance {
+            let reason = Reason::new(failure.code.clone(), failure.detail.clone());
+            return self.fail(id, reason);
         }
         match claim.transition {
             Transition::Launching if action.second_chance == SecondChance::TakeOff => self.begin_disassociate(id),

@@ -124,6 +124,7 @@ impl Board {
             | Observation::QueueKnown { .. }
             | Observation::ServiceTrouble { .. }
             | Observation::TestNotification { .. }
+            | Observation::LetterWritten { .. }
             | Observation::ShuttingDown { .. } => None,
         }
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 
+use crate::aws::{FurtherCall, counting};
 use crate::core::call::{Answer, Call, CallId};
 use crate::core::settings::Settings;
 use crate::core::{Core, Outbox};
@@ -37,7 +38,7 @@ pub struct Worker {
     observer: Observer,
     health: Arc<Health>,
     clock: Arc<dyn Clock>,
-    calls: JoinSet<Answer>,
+    calls: JoinSet<(Answer, Vec<FurtherCall>)>,
     /// What each task is for: needed where it panics, and has no answer of its own.
     underway: HashMap<Id, Underway>,
     aborts: HashMap<CallId, AbortHandle>,
@@ -132,11 +133,12 @@ impl Worker {
                 abort.abort();
             }
         }
-        for (id, call) in outbox.calls {
-            self.start(id, call);
-        }
+        // A result is on record before the call is begun that deletes its message.
         for observation in &outbox.observations {
             self.observer.observe(wall_ms, observation);
+        }
+        for (id, call) in outbox.calls {
+            self.start(id, call);
         }
         let gauges = self.core.gauges();
         self.health.queue_answers(gauges.queue_answers);
@@ -148,26 +150,29 @@ impl Worker {
         let services = Arc::clone(&self.services);
         let operation = self.services.operation(&call);
         let can_be_dropped = matches!(call, Call::Receive { .. } | Call::DescribeQueue);
-        let task = self.calls.spawn(async move { services.perform(call).await });
+        let task = self.calls.spawn(async move { counting(services.perform(call)).await });
         self.underway.insert(task.id(), Underway { call: id, operation, began: self.clock.elapsed() });
         if can_be_dropped {
             self.aborts.insert(id, task);
         }
     }
 
-    fn take(&mut self, done: Result<(Id, Answer), JoinError>) {
-        let (task, answer) = match done {
-            Ok((task, answer)) => (task, answer),
+    fn take(&mut self, done: Result<(Id, (Answer, Vec<FurtherCall>)), JoinError>) {
+        let (task, answer, further) = match done {
+            Ok((task, (answer, further))) => (task, answer, further),
             Err(error) if error.is_cancelled() => {
                 self.underway.remove(&error.id());
                 return;
             }
-            Err(error) => (error.id(), Answer::Panicked(panic_text(error))),
+            Err(error) => (error.id(), Answer::Panicked(panic_text(error)), Vec::new()),
         };
         let Some(underway) = self.underway.remove(&task) else { return };
         self.aborts.remove(&underway.call);
         if let Some(credentials) = answer.shows_credentials() {
             self.health.has_credentials(credentials);
+        }
+        for call in further {
+            self.observer.call_done(call.operation, call.outcome, call.took);
         }
         self.observer.call_done(underway.operation, answer.outcome(), self.clock.elapsed().saturating_sub(underway.began));
         self.core.answer(self.clock.moment(), underway.call, answer);

@@ -2,6 +2,7 @@
 
 pub mod check;
 mod errors;
+pub mod history;
 mod owner;
 mod parameters;
 mod run_command;
@@ -23,7 +24,8 @@ use crate::retry::{Class, Failure};
 pub enum KeySource {
     /// A parameter of SSM's Parameter Store.
     Parameter {
-        /// The role whose session, named after the instance, must have written the parameter last; none where anybody may.
+        /// The role whose session, named after the instance, must have written the parameter, and one key only; none where anybody
+        /// may, and whatever stands there counts.
         owner: Option<OwnerRole>,
     },
     /// The standard output of a Run Command document.

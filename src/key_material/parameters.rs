@@ -8,8 +8,9 @@ use zeroize::Zeroizing;
 
 use super::check::{self, Engine};
 use super::errors::classify;
+use super::history::{self, Version};
 use super::owner::OwnerRole;
-use crate::aws::from_sdk;
+use crate::aws::{from_sdk, further};
 use crate::core::call::{BatchAnswer, KeyWanted};
 use crate::facts::{Certificate, KeyAnswer};
 use crate::names::ParameterName;
@@ -50,56 +51,37 @@ fn answer(engine: &Engine, one: &KeyWanted, values: &HashMap<String, Zeroizing<S
     })
 }
 
-/// Reads a parameter's newest version together with who wrote it: GetParameterHistory gives both in one answer.
+/// Reads all versions of a parameter, each with who wrote it: GetParameterHistory gives both in one answer.
 pub(super) async fn fetch_owned(client: &Client, engine: &Engine, owner: &OwnerRole, one: &KeyWanted) -> Result<KeyAnswer, Failure> {
     let name = one.parameter.as_ref().ok_or_else(without_parameter)?;
-    let mut newest: Option<Version> = None;
+    let mut versions = Vec::new();
     let mut next_token = None;
     for _ in 0..MOST_PAGES {
         let request = client.get_parameter_history().name(name.as_str()).with_decryption(true).max_results(PAGE);
-        let output = match request.set_next_token(next_token).send().await {
-            Ok(output) => output,
-            Err(error) if error.as_service_error().is_some_and(|error| error.is_parameter_not_found()) => return Ok(KeyAnswer::Absent),
-            Err(error) => return Err(from_sdk(&error, classify)),
-        };
-        for version in output.parameters.unwrap_or_default().into_iter().map(Version::from) {
-            if newest.as_ref().is_none_or(|newest| newest.number < version.number) {
-                newest = Some(version);
+        let first = next_token.is_none();
+        let asked = async {
+            match request.set_next_token(next_token).send().await {
+                Ok(output) => Ok(Some(output)),
+                Err(error) if error.as_service_error().is_some_and(|error| error.is_parameter_not_found()) => Ok(None),
+                Err(error) => Err(from_sdk(&error, classify)),
             }
-        }
+        };
+        let answer = if first { asked.await? } else { further("GetParameterHistory", asked).await? };
+        let Some(output) = answer else { return Ok(KeyAnswer::Absent) };
+        versions.extend(output.parameters.unwrap_or_default().into_iter().map(Version::from));
         next_token = output.next_token.filter(|token| !token.is_empty());
         if next_token.is_none() {
-            return Ok(newest.map_or(KeyAnswer::Absent, |newest| owned(engine, owner, one, newest)));
+            return Ok(history::choose(engine, owner, one, versions));
         }
     }
     // The newest version may be on a page that was not read.
     Err(Failure::new(Class::Transient, "endless_pages", "GetParameterHistory had more pages than a parameter has versions"))
 }
 
-/// One version of a parameter; its value is wiped when dropped, and cannot be shown.
-struct Version {
-    number: i64,
-    user: String,
-    value: Option<Zeroizing<String>>,
-}
-
 impl From<ParameterHistory> for Version {
     fn from(history: ParameterHistory) -> Self {
         Self { number: history.version, user: history.last_modified_user.unwrap_or_default(), value: history.value.map(Zeroizing::new) }
     }
-}
-
-fn owned(engine: &Engine, owner: &OwnerRole, one: &KeyWanted, newest: Version) -> KeyAnswer {
-    if !owner.is_session_of(&newest.user, &one.instance) {
-        let reason = format!(
-            "version {} of its parameter was written by {}, not by the instance {} in its role",
-            newest.number,
-            crate::names::shown(&newest.user),
-            one.instance
-        );
-        return KeyAnswer::Refused { code: "foreign_key", reason, security: true };
-    }
-    newest.value.map_or(KeyAnswer::Absent, |value| check::check(engine, &one.node, value))
 }
 
 fn without_parameter() -> Failure {

@@ -9,7 +9,7 @@ use aws_sdk_autoscaling::Client;
 use aws_sdk_autoscaling::error::ProvideErrorMetadata;
 use aws_sdk_autoscaling::types::{AutoScalingInstanceDetails, LifecycleHook};
 
-use crate::aws::from_sdk;
+use crate::aws::{from_sdk, further};
 use crate::core::call::ActionOrder;
 use crate::facts::{ActionReply, ActionResult, HookFacts, InstanceSeen, LifecycleState};
 use crate::names::{GroupName, HookName, InstanceId};
@@ -52,8 +52,10 @@ impl Lifecycle {
         let ids: Vec<String> = instances.iter().map(|instance| instance.as_str().to_owned()).collect();
         let mut next_token = None;
         for _ in 0..MOST_PAGES {
+            let first = next_token.is_none();
             let request = self.client.describe_auto_scaling_instances().set_instance_ids(Some(ids.clone())).set_next_token(next_token);
-            let output = request.send().await.map_err(|error| from_sdk(&error, classify))?;
+            let asked = async { request.send().await.map_err(|error| from_sdk(&error, classify)) };
+            let output = if first { asked.await? } else { further("DescribeAutoScalingInstances", asked).await? };
             for details in output.auto_scaling_instances.unwrap_or_default() {
                 let Some(found) = instance_seen(&details) else {
                     tracing::warn!(instance = ?details.instance_id, "Auto Scaling listed an instance that cannot be read");

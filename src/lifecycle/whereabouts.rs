@@ -6,7 +6,7 @@ use aws_sdk_autoscaling::types::{Activity, ScalingActivityStatusCode};
 
 use super::errors::classify;
 use super::{Lifecycle, Page};
-use crate::aws::from_sdk;
+use crate::aws::{from_sdk, further};
 use crate::event::Transition;
 use crate::facts::Whereabouts;
 use crate::names::{GroupName, InstanceId};
@@ -30,7 +30,9 @@ impl Lifecycle {
             if found.iter().all(Option::is_some) {
                 break;
             }
-            let page = self.activity_page(group, next_token).await?;
+            let first = next_token.is_none();
+            let asked = self.activity_page(group, next_token);
+            let page = if first { asked.await? } else { further("DescribeScalingActivities", asked).await? };
             for activity in page.items {
                 note(&activity, instances, &mut found);
             }

@@ -81,6 +81,17 @@ impl Template {
         Ok(Self { source: source.to_owned(), parts })
     }
 
+    /// What it makes of some instance: for rules about the names that servers take.
+    #[must_use]
+    pub fn sample(&self) -> String {
+        self.fill(TemplateValues {
+            instance: &InstanceId::new("i-0123456789abcdef0").expect("it keeps the rule of instance ids"),
+            group: &GroupName::new("group").expect("it keeps the rule of group names"),
+            account: &AccountId::new("123456789012").expect("it keeps the rule of account ids"),
+            region: &Region::new("eu-central-1").expect("it keeps the rule of regions"),
+        })
+    }
+
     /// Fills the template in.
     #[must_use]
     pub fn fill(&self, values: TemplateValues<'_>) -> String {

@@ -1,4 +1,4 @@
-//! The listener: `/livez`, `/readyz` and `/metrics` over plain HTTP, on loopback unless configured.
+//! The listener: `/livez`, `/readyz`, `/metrics` and `/held` (which launches are held, and why, for `enrolld check`) over plain HTTP, on loopback unless configured.
 //!
 //! It answers anybody who can reach it, so it takes nothing: no body, small headers, little time, few connections.
 
@@ -33,6 +33,7 @@ const CONNECTION_TIME: Duration = Duration::from_secs(10);
 const HEAD_SIZE: usize = 8192;
 
 const PLAIN: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// The address cannot be listened at.
@@ -112,9 +113,9 @@ async fn serve(stream: TcpStream, health: &Health, metrics: &Metrics) -> hyper::
 }
 
 fn answer(method: &Method, path: &str, no_body: bool, health: &Health, metrics: &Metrics) -> Response<Full<Bytes>> {
-    let known = matches!(path, "/livez" | "/readyz" | "/metrics");
+    let known = matches!(path, "/livez" | "/readyz" | "/metrics" | "/held");
     if !known {
-        return text(StatusCode::NOT_FOUND, "here are /livez, /readyz and /metrics");
+        return text(StatusCode::NOT_FOUND, "here are /livez, /readyz, /metrics and /held");
     }
     if *method != Method::GET && *method != Method::HEAD {
         let mut refusal = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD");
@@ -127,6 +128,7 @@ fn answer(method: &Method, path: &str, no_body: bool, health: &Health, metrics: 
     match path {
         "/livez" => state(health.live()),
         "/readyz" => state(health.ready()),
+        "/held" => page(StatusCode::OK, JSON, serde_json::to_string(&metrics.held()).unwrap_or_else(|_| "{}".into())),
         _ => page(StatusCode::OK, OPEN_METRICS, metrics.text()),
     }
 }

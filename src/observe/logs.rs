@@ -126,7 +126,9 @@ fn subscriber(format: Format, filter: &str, colour: bool, writer: Lines) -> Resu
             Box::new(json.with_writer(writer))
         }
     };
-    Ok(Registry::default().with(layer.with_filter(asked.and(filter_fn(may_be_logged)))))
+    // Without a hint the other filter's would be lost, and each of the SDK's many callsites below info would be looked up at each call.
+    let capped = filter_fn(may_be_logged).with_max_level_hint(LevelFilter::TRACE);
+    Ok(Registry::default().with(layer.with_filter(asked.and(capped))))
 }
 
 /// What no filter can let through: anything below info that is not ours, and anybody else's spans. The SDK, the HTTP and the TLS crates log

@@ -9,15 +9,19 @@ use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Metric, Registry};
 
-use crate::core::observation::{Gauges, Outcome, Record, Step};
+use super::held::{Held, HeldPage};
+use crate::core::observation::{Gauges, Reason, Record, Step};
 
+/// What the name of each begins with.
+const PREFIX: &str = "enrolld";
 /// From a quick enrolment to the longest a hook may last: seconds.
 const LONG: [f64; 14] = [0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 7200.0];
 /// One call: seconds.
@@ -72,12 +76,15 @@ struct CodeLabel {
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    described: Vec<(String, String)>,
     actions: Family<ActionLabels, Counter>,
     action_seconds: Family<TransitionLabel, Histogram, fn() -> Histogram>,
     step_seconds: Family<StepLabel, Histogram, fn() -> Histogram>,
     open: Family<StepLabel, Gauge>,
+    /// Those of `open`, by step: they are set at every turn of the loop, which finding each by its label would make dear.
+    open_of: Vec<Gauge>,
     messages: Gauge,
-    launches_held: Gauge,
+    launches_held: Family<RouteLabel, Gauge>,
     calls: Family<CallLabels, Counter>,
     call_seconds: Family<OperationLabel, Histogram, fn() -> Histogram>,
     calls_in_flight: Gauge,
@@ -89,6 +96,7 @@ pub struct Metrics {
     server_held: Family<RouteLabel, Gauge>,
     security: Family<CodeLabel, Counter>,
     audit_failures: Counter,
+    held: Held,
     words: Mutex<HashSet<String>>,
 }
 
@@ -105,13 +113,15 @@ impl Metrics {
         let long: fn() -> Histogram = || Histogram::new(LONG);
         let short: fn() -> Histogram = || Histogram::new(SHORT);
         let mut metrics = Self {
-            registry: Registry::with_prefix("enrolld"),
+            registry: Registry::with_prefix(PREFIX),
+            described: Vec::new(),
             actions: Family::default(),
             action_seconds: Family::new_with_constructor(long),
             step_seconds: Family::new_with_constructor(long),
             open: Family::default(),
+            open_of: Vec::new(),
             messages: Gauge::default(),
-            launches_held: Gauge::default(),
+            launches_held: Family::default(),
             calls: Family::default(),
             call_seconds: Family::new_with_constructor(short),
             calls_in_flight: Gauge::default(),
@@ -123,32 +133,52 @@ impl Metrics {
             server_held: Family::default(),
             security: Family::default(),
             audit_failures: Counter::default(),
+            held: Held::default(),
             words: Mutex::default(),
         };
         metrics.register();
+        let of = |step: &Step| Gauge::clone(&metrics.open.get_or_create(&StepLabel { step: step.as_str() }));
+        metrics.open_of = Step::ALL.iter().map(of).collect();
         metrics
     }
 
     fn register(&mut self) {
-        let r = &mut self.registry;
-        r.register("actions", "Lifecycle actions and other messages that ended, by transition and outcome", self.actions.clone());
-        r.register("action_seconds", "From when a message was taken up to its end", self.action_seconds.clone());
-        r.register("step_seconds", "Time in each step, all its attempts together", self.step_seconds.clone());
-        r.register("actions_open", "Actions in hand, by the step they are in", self.open.clone());
-        r.register("messages_held", "Messages in hand, duplicates included", self.messages.clone());
-        r.register("launches_held", "Launches held at their deadline for a fault of their route", self.launches_held.clone());
-        r.register("calls", "API calls that were answered or failed, by operation and outcome", self.calls.clone());
-        r.register("call_seconds", "Time of an API call", self.call_seconds.clone());
-        r.register("calls_in_flight", "API calls under way, long polls aside", self.calls_in_flight.clone());
-        r.register("queue_lag_seconds", "From when a message was sent to when it was taken up", self.queue_lag.clone());
-        r.register("received", "Messages received, redeliveries included", self.received.clone());
-        r.register("duplicates", "Messages that repeated one in hand", self.duplicates.clone());
-        r.register("dead_letters", "Messages written to the dead-letter queue, by reason", self.dead_letters.clone());
-        r.register("retries", "Calls for an action that failed and are made again", self.retries.clone());
-        r.register("server_held", "1 while a route's server takes no orders", self.server_held.clone());
-        r.register("security_events", "Events that somebody should look at", self.security.clone());
-        r.register("audit_failures", "Audit lines that could not be written", self.audit_failures.clone());
-        r.register("build", "The version that runs", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
+        self.add("actions", "Lifecycle actions and other messages that ended, by transition and outcome", self.actions.clone());
+        self.add("action_seconds", "From when a message was taken up to its end", self.action_seconds.clone());
+        self.add("step_seconds", "Time in each step, all its attempts together", self.step_seconds.clone());
+        self.add("actions_open", "Actions in hand, by the step they are in", self.open.clone());
+        self.add("messages_held", "Messages in hand, duplicates included", self.messages.clone());
+        self.add("launches_held", "Launches held rather than abandoned for a fault of their route, by route", self.launches_held.clone());
+        self.add("calls", "API calls that were answered or failed, by operation and outcome", self.calls.clone());
+        self.add("call_seconds", "Time of an API call", self.call_seconds.clone());
+        self.add("calls_in_flight", "API calls under way, long polls aside", self.calls_in_flight.clone());
+        self.add("queue_lag_seconds", "From when a message was sent to when it was taken up", self.queue_lag.clone());
+        self.add("received", "Messages received, redeliveries included", self.received.clone());
+        self.add("duplicates", "Messages that repeated one in hand", self.duplicates.clone());
+        self.add("dead_letters", "Messages written to the dead-letter queue, by reason", self.dead_letters.clone());
+        self.add("retries", "Calls for an action that failed and are made again", self.retries.clone());
+        self.add("server_held", "1 while a route's server takes no orders", self.server_held.clone());
+        self.add("security_events", "Events that somebody should look at", self.security.clone());
+        self.add("audit_failures", "Audit lines that could not be written", self.audit_failures.clone());
+        self.add("build", "The version that runs", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
+    }
+
+    fn add(&mut self, name: &str, help: &str, metric: impl Metric) {
+        // As OpenMetrics has it: what is sampled bears the suffix, what is declared does not.
+        let kind = metric.metric_type();
+        let suffix = match kind {
+            MetricType::Counter => "_total",
+            MetricType::Info => "_info",
+            _ => "",
+        };
+        self.described.push((format!("{PREFIX}_{name}{suffix}"), kind.as_str().to_owned()));
+        self.registry.register(name, help, metric);
+    }
+
+    /// Each metric that there is, as it is sampled, with its type; also those of which there is no series yet.
+    #[must_use]
+    pub fn described(&self) -> &[(String, String)] {
+        &self.described
     }
 
     /// All of them in the text form of OpenMetrics.
@@ -178,6 +208,10 @@ impl Metrics {
         self.security.get_or_create(&CodeLabel { code: self.word(code) }).inc();
     }
 
+    pub(super) fn letter_written(&self, code: &str) {
+        self.dead_letters.get_or_create(&CodeLabel { code: self.word(code) }).inc();
+    }
+
     pub(super) fn audit_failed(&self) {
         self.audit_failures.inc();
     }
@@ -201,19 +235,28 @@ impl Metrics {
         if let Some(queued) = record.queued {
             self.queue_lag.observe(queued.as_secs_f64());
         }
-        let to_dead_letters = record.steps.iter().any(|step| step.step == Step::DeadLetter) && record.outcome.is_final();
-        if to_dead_letters || record.outcome == Outcome::DeadLettered {
-            let code = record.reason.as_ref().map_or("none", |reason| &reason.code);
-            self.dead_letters.get_or_create(&CodeLabel { code: self.word(code) }).inc();
-        }
+    }
+
+    /// Which launches are held, and why.
+    #[must_use]
+    pub fn held(&self) -> HeldPage {
+        self.held.page()
+    }
+
+    pub(super) fn held_because(&self, route: &str, reason: &Reason) {
+        self.held.because(route, reason);
+    }
+
+    pub(super) fn launches_held(&self, route: &str, launches: u32) {
+        self.held.count(route, launches);
+        self.launches_held.get_or_create(&RouteLabel { route: route.into() }).set(i64::from(launches));
     }
 
     pub(super) fn gauges(&self, gauges: &Gauges) {
-        for (step, open) in Step::ALL.iter().zip(gauges.by_step) {
-            self.open.get_or_create(&StepLabel { step: step.as_str() }).set(i64::from(open));
+        for (gauge, open) in self.open_of.iter().zip(gauges.by_step) {
+            gauge.set(i64::from(open));
         }
         self.messages.set(i64::from(gauges.messages));
-        self.launches_held.set(i64::from(gauges.held));
         self.calls_in_flight.set(i64::from(gauges.calls));
     }
 
@@ -244,14 +287,15 @@ mod tests {
         let metrics = Metrics::new();
         metrics.received(3);
         metrics.call_done("ReceiveMessage", "ok", Duration::from_millis(7));
-        metrics.gauges(&Gauges { messages: 2, held: 1, calls: 4, ..Gauges::default() });
+        metrics.gauges(&Gauges { messages: 2, calls: 4, ..Gauges::default() });
         metrics.server_held("web", true);
+        metrics.launches_held("web", 1);
         let page = metrics.text();
         for line in [
             "enrolld_received_total 3",
             "enrolld_calls_total{operation=\"ReceiveMessage\",outcome=\"ok\"} 1",
             "enrolld_messages_held 2",
-            "enrolld_launches_held 1",
+            "enrolld_launches_held{route=\"web\"} 1",
             "enrolld_calls_in_flight 4",
             "enrolld_actions_open{step=\"verify\"} 0",
             "enrolld_server_held{route=\"web\"} 1",

@@ -5,6 +5,7 @@
 
 pub mod audit;
 mod health;
+mod held;
 mod journal;
 pub mod listener;
 pub mod logs;
@@ -15,6 +16,7 @@ mod sink;
 pub(crate) mod text;
 
 pub use health::Health;
+pub use held::{HeldPage, HeldRoute};
 pub use metrics::Metrics;
 pub use observer::{Observer, ObserverSettings, RouteNames};
 pub use service_manager::ServiceManager;

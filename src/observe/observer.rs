@@ -120,7 +120,6 @@ macro_rules! ended {
             complete_ms = took(Step::Complete),
             clean_up_ms = took(Step::CleanUp),
             dead_letter_ms = took(Step::DeadLetter),
-            delete_ms = took(Step::Delete),
             "{}",
             sentence(record.outcome)
         );
@@ -144,6 +143,7 @@ impl Observer {
         };
         for route in &observer.routes {
             observer.metrics.server_held(&route.name, false);
+            observer.metrics.launches_held(&route.name, 0);
         }
         Ok(observer)
     }
@@ -182,6 +182,9 @@ impl Observer {
             Observation::Retrying { .. } => self.retrying(observation),
             Observation::ServerHeld { .. } | Observation::ServerReady { .. } => self.server(observation),
             Observation::LaunchHeld { subject, reason } => {
+                if let Some(route) = subject.route.and_then(|route| self.name(route)) {
+                    self.metrics.held_because(route, reason);
+                }
                 let (code, detail) = (printable(&reason.code), printable(&reason.detail));
                 about!(
                     error,
@@ -215,6 +218,10 @@ impl Observer {
                 event = "queue_known",
                 "the queue answers, but it has no dead-letter queue: what nobody can handle stays in it"
             ),
+            Observation::LetterWritten { code } => {
+                self.metrics.letter_written(code);
+                tracing::debug!(event = "dead_letter", code = &*printable(code), "a dead letter was written");
+            }
             Observation::TestNotification { group } => {
                 let group = group.as_ref().map(|group| printable(group.as_str()));
                 tracing::info!(event = "test_notification", group = group.as_deref(), "a hook was made, and its test notification came");
@@ -232,6 +239,9 @@ impl Observer {
 
     /// How much is in hand now.
     pub fn gauges(&self, gauges: &Gauges) {
+        for (route, held) in self.routes.iter().zip(&gauges.held) {
+            self.metrics.launches_held(&route.name, *held);
+        }
         self.metrics.gauges(gauges);
     }
 
@@ -243,7 +253,7 @@ impl Observer {
             event = "alive",
             open = gauges.by_step.iter().sum::<u32>(),
             messages = gauges.messages,
-            held = gauges.held,
+            held = gauges.held.iter().sum::<u32>(),
             calls = gauges.calls,
             queue_answers = gauges.queue_answers,
             enrolled = since(&self.since_alive.enrolled),

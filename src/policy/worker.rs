@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::SHELL_DOCUMENT;
 use super::arn::{DeadLetterQueue, Place, PlaceError, literal};
 use super::document::{Document, Statement};
-use crate::config::{Config, KeySource, Owner, Registrar, RoleArn, Route};
+use crate::config::{Config, KeySource, Owner, RoleArn, Route};
 
 /// What a policy is for beyond the daemon itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -139,26 +139,13 @@ fn of_place(place: &Place, routes: &[&Route], suffix: &str, extras: Extras) -> V
         statements
             .extend(check(place, routes, &sid).map(|statement| if statement.resource == ["*"] { here(statement) } else { statement }));
     }
-    let servers: Vec<&'static str> = unique(routes.iter().flat_map(|route| of_server(&route.registrar)).copied());
+    // Servers of one's own, and programs, are asked without AWS.
+    let rights = routes.iter().filter_map(|route| route.registrar.rights());
+    let servers = unique(rights.flat_map(|rights| [rights.associate, rights.status, rights.health, rights.disassociate]));
     if !servers.is_empty() {
         statements.push(here(Statement::allow(sid("Servers"), &servers, everything())));
     }
     statements
-}
-
-/// What a registrar asks of AWS. OpsWorks CM knows no resources in policies (Service Authorization Reference), so a server cannot be
-/// named.
-fn of_server(registrar: &Registrar) -> &'static [&'static str] {
-    match registrar {
-        Registrar::OpsWorksCm { .. } => &[
-            "opsworks-cm:AssociateNode",
-            "opsworks-cm:DescribeNodeAssociationStatus",
-            "opsworks-cm:DescribeServers",
-            "opsworks-cm:DisassociateNode",
-        ],
-        // Servers of one's own, and programs, are asked without AWS.
-        Registrar::ChefServer(_) | Registrar::PuppetCa(_) | Registrar::Command { .. } => &[],
-    }
 }
 
 /// Reading and cleaning up parameters: by the call that shows the owner, or by the one that takes ten names; and giving nodes their
@@ -210,7 +197,7 @@ fn commands(place: &Place, routes: &[&Route], sid: &impl Fn(&str) -> String) -> 
     statements
 }
 
-/// What `enrolld check` asks of SSM beside what the daemon does.
+/// What `enrolld check` asks of SSM and IAM beside what the daemon does.
 fn check(place: &Place, routes: &[&Route], sid: &impl Fn(&str) -> String) -> impl Iterator<Item = Statement> {
     let counted = routes.iter().any(|route| matches!(route.key, KeySource::Parameter { .. }));
     let documents = unique(routes.iter().filter_map(|route| match &route.key {
@@ -219,7 +206,12 @@ fn check(place: &Place, routes: &[&Route], sid: &impl Fn(&str) -> String) -> imp
     }));
     let count = counted.then(|| Statement::allow(sid("CheckParameters"), &["ssm:DescribeParameters"], vec!["*".to_owned()]));
     let look = (!documents.is_empty()).then(|| Statement::allow(sid("CheckDocuments"), &["ssm:DescribeDocument"], documents));
-    count.into_iter().chain(look)
+    let owners = unique(routes.iter().filter_map(|route| match &route.key {
+        KeySource::Parameter { owner: Owner::Role(role), .. } => Some(role.as_str().to_owned()),
+        _ => None,
+    }));
+    let trust = (!owners.is_empty()).then(|| Statement::allow(sid("CheckOwnerRoles"), &["iam:GetRole"], owners));
+    count.into_iter().chain(look).chain(trust)
 }
 
 fn note(route: &Route) -> Option<String> {

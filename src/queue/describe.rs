@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::Queue;
 use super::errors::classify;
-use crate::aws::{detail, from_sdk};
+use crate::aws::{detail, from_sdk, further};
 use crate::facts::QueueFacts;
 use crate::names::{AccountId, Region};
 use crate::retry::{Class, Failure};
@@ -31,7 +31,7 @@ impl Queue {
         let redrive = Redrive::of(&attributes)?;
         let dead_letter_url = match (&self.dead_letter_url, &redrive) {
             (Some(configured), _) => Some(configured.clone()),
-            (None, Some(redrive)) => Some(self.url_of(&redrive.target).await?),
+            (None, Some(redrive)) => Some(further("GetQueueUrl", self.url_of(&redrive.target)).await?),
             (None, None) => None,
         };
         Ok(QueueFacts {

@@ -6,7 +6,9 @@
 
 mod acl;
 mod api;
+mod errors;
 mod key_store;
+mod kind;
 mod public_key;
 mod signing;
 
@@ -16,17 +18,19 @@ use hyper::Method;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+pub(super) use self::kind::KIND;
+
 use self::api::{Api, Said};
 use self::key_store::Stored;
 use self::public_key::PublicKey;
 use self::signing::Signer;
-use super::http::{HttpClient, HttpError, HttpSettings, PrivateKey};
+use super::http::{HttpClient, HttpError, HttpSettings, PrivateKey, TIMEOUT};
 use super::{Registrar, Reply, without_key};
 use crate::aws::detail;
 use crate::core::call::NodeOrder;
 use crate::facts::{Health, KeyMaterial, ListMark, NodeList, Registration, RegistrationStatus, StatusToken};
 use crate::names::{NodeName, ServerUrl};
-use crate::retry::{Class, Failure};
+use crate::retry::Failure;
 
 /// Which server, in whose name, and what new nodes are given to do.
 #[derive(Debug)]
@@ -115,15 +119,14 @@ impl ChefServer {
 
     async fn within<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
         // Cut off anywhere, the repetition goes on where this one ended.
-        let late = |_| Failure::new(Class::Transient, "timeout", format!("not done within {:?}", self.call_timeout));
+        let late = |_| TIMEOUT.failure(format!("not done within {:?}", self.call_timeout));
         tokio::time::timeout(self.call_timeout, work).await.map_err(late)?
     }
 
     async fn associate_node(&self, name: &str, key: &KeyMaterial) -> Result<Registration, Failure> {
-        let key = PublicKey::from_pem(key.pem())
-            .ok_or_else(|| Failure::new(Class::Final, "bad_key", "the key is no public key that Chef takes"))?;
+        let key = PublicKey::from_pem(key.pem()).ok_or_else(|| errors::BAD_KEY.failure("the key is no public key that Chef takes"))?;
         if name == self.api.signer.name() {
-            return Err(Failure::new(Class::Final, "own_name", "the node has the name of the client that enrols it"));
+            return Err(errors::OWN_NAME.failure("the node has the name of the client that enrols it"));
         }
         if !self.create_client(name, &key).await? {
             self.settle_key(name, &key).await?;
@@ -131,8 +134,8 @@ impl ChefServer {
         let ours = self.create_node(name).await?;
         match self.grant_rights(name).await {
             // Whoever makes an object may give rights on it. One node object that somebody else made must not stop everybody's nodes.
-            Err(failure) if !ours && failure.code == "forbidden" => {
-                Err(Failure::new(Class::Final, "foreign_node", "somebody else made the node object, and we may give no rights on it"))
+            Err(failure) if !ours && failure.code == errors::FORBIDDEN.code => {
+                Err(errors::FOREIGN_NODE.failure("somebody else made the node object, and we may give no rights on it"))
             }
             granted => granted.map(|()| Registration::Done),
         }
@@ -145,13 +148,13 @@ impl ChefServer {
         match said.status {
             201 if made_a_key_pair(&said.json) => {
                 let what = "the server made a key pair of its own instead of taking the node's key; its client must be removed";
-                Err(Failure::new(Class::RouteFault, "server_made_key", what))
+                Err(errors::SERVER_MADE_KEY.failure(what))
             }
             201 => Ok(true),
             409 => Ok(false),
             // Name and key alone come from the node.
-            400 | 422 => Err(said.failure(Class::Final, "refused", "creating the client")),
-            _ => Err(said.failure(Class::RouteFault, "not_chef", "creating the client")),
+            400 | 422 => Err(said.failure(errors::REFUSED, "creating the client")),
+            _ => Err(said.failure(errors::NOT_CHEF, "creating the client")),
         }
     }
 
@@ -162,11 +165,11 @@ impl ChefServer {
             Stored::Key { key: Some(ref found), usable: true, .. } if found == key => return Ok(()),
             Stored::Vanished => return Err(vanished("client")),
             Stored::Guarded(what) => {
-                return Err(Failure::new(Class::Final, "guarded_client", format!("there is a client of this name that is {what}")));
+                return Err(errors::GUARDED.failure(format!("there is a client of this name that is {what}")));
             }
             Stored::Key { .. } if !self.replace_existing => {
                 let detail = "the server has this client with another key; replace_existing = true would replace it";
-                return Err(Failure::new(Class::Final, "other_key", detail));
+                return Err(errors::OTHER_KEY.failure(detail));
             }
             Stored::Key { .. } => {}
         }
@@ -185,11 +188,11 @@ impl ChefServer {
                 match found.status {
                     200 if found.is_named(name) => Ok(false),
                     404 => Err(vanished("node object")),
-                    _ => Err(found.failure(Class::RouteFault, "not_chef", "reading the node object")),
+                    _ => Err(found.failure(errors::NOT_CHEF, "reading the node object")),
                 }
             }
             // All but the name is the route's.
-            _ => Err(said.failure(Class::RouteFault, "refused_node", "creating the node object")),
+            _ => Err(said.failure(errors::REFUSED_NODE, "creating the node object")),
         }
     }
 
@@ -226,13 +229,13 @@ impl ChefServer {
         if !(said.status == 200 && acl::is_acl(&said.json)) {
             // Every server with organizations has rights; one without them has nothing here, and says so in its own way.
             let has_rights = !self.api.organization.is_empty();
-            return if has_rights { Err(said.failure(Class::Transient, "no_acl", "reading the node object's rights")) } else { Ok(()) };
+            return if has_rights { Err(said.failure(errors::NO_ACL, "reading the node object's rights")) } else { Ok(()) };
         }
         for right in acl::RIGHTS {
             let Some(body) = acl::granting(&said.json, right, name) else { continue };
             let said = self.api.ask(Method::PUT, &format!("{path}/{right}"), Some(&body)).await?;
             if said.status != 200 {
-                return Err(said.failure(Class::RouteFault, "refused_acl", "giving the client its rights"));
+                return Err(said.failure(errors::REFUSED_ACL, "giving the client its rights"));
             }
         }
         Ok(())
@@ -240,7 +243,7 @@ impl ChefServer {
 
     async fn disassociate_node(&self, name: &str) -> Result<Registration, Failure> {
         if name == self.api.signer.name() {
-            return Err(Failure::new(Class::Final, "own_name", "the node has the name of the client that enrols it"));
+            return Err(errors::OWN_NAME.failure("the node has the name of the client that enrols it"));
         }
         // The client last: as long as it is there, a list of what was left behind shows the node.
         self.delete("/nodes", name).await?;
@@ -258,9 +261,9 @@ impl ChefServer {
             // Something answered, and not with what it deleted: only its absence proves that it did.
             200..=299 => match self.api.ask(Method::GET, &path, None).await? {
                 Said { status: 404, .. } => Ok(()),
-                found => Err(found.failure(Class::RouteFault, "not_chef", "reading what was deleted")),
+                found => Err(found.failure(errors::NOT_CHEF, "reading what was deleted")),
             },
-            _ => Err(said.failure(Class::RouteFault, "refused_delete", "deleting")),
+            _ => Err(said.failure(errors::REFUSED_DELETE, "deleting")),
         }
     }
 
@@ -275,7 +278,7 @@ impl ChefServer {
         if said.status == 200 && said.is_named(own) {
             return Ok(Health::Ready);
         }
-        Err(said.failure(Class::RouteFault, "not_chef", "reading our own client"))
+        Err(said.failure(errors::NOT_CHEF, "reading our own client"))
     }
 
     /// What `/_status` says is wrong, where the server has that and says so. Only its JSON counts: anything can answer with 200.
@@ -296,7 +299,7 @@ impl ChefServer {
         };
         let said = self.api.list(path).await?;
         let names = said.json.as_object().filter(|_| said.status == 200);
-        let Some(names) = names else { return Err(said.failure(Class::RouteFault, "not_chef", "listing the nodes")) };
+        let Some(names) = names else { return Err(said.failure(errors::NOT_CHEF, "listing the nodes")) };
         Ok(NodeList::Page { names: names.keys().filter_map(|name| NodeName::new(name).ok()).collect(), next })
     }
 }
@@ -341,7 +344,7 @@ fn made_a_key_pair(json: &Value) -> bool {
 
 /// Somebody deleted what had just been there; the repetition creates it.
 fn vanished(what: &str) -> Failure {
-    Failure::new(Class::Transient, "vanished", format!("the {what} was deleted by somebody in the meantime"))
+    errors::VANISHED.failure(format!("the {what} was deleted by somebody in the meantime"))
 }
 
 #[cfg(test)]

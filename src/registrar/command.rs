@@ -3,6 +3,7 @@
 //! The program gets the order as JSON on its standard input and its common fields as environment variables, never as part of a
 //! command line; `docs/command-registrar.md` is its contract.
 
+mod errors;
 mod process;
 mod wire;
 
@@ -10,19 +11,36 @@ use std::ffi::OsString;
 use std::io::ErrorKind;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use process::Ran;
 use wire::{Said, Told, misunderstood};
 
+use super::kind::{Allowed, Blueprint, Kind, Limits, Material, Unusable};
 use super::{Registrar, Reply, without_key};
 use crate::aws::detail;
+use crate::config::Refusal;
+use crate::config::keys::{Key, SPAN, TEXT, TEXTS, required, usual};
+use crate::config::reader::Section;
+use crate::config::values::{checked, duration, one_of};
 use crate::core::call::NodeOrder;
 use crate::facts::{Health, KeyMaterial, ListMark, NodeList, Registration, RegistrationStatus, StatusToken};
+use crate::names::{NodeName, shown};
 use crate::retry::{Class, Failure};
 
 /// `EX_TEMPFAIL` of `sysexits.h`: not now, but later.
 const NOT_NOW: i32 = 75;
+/// The code of a failure by `EX_USAGE` of `sysexits.h`.
+const NO_SUCH_OPERATION: &str = "exit_64";
+/// How much of a program's standard output is kept, in bytes.
+const MOST_OUTPUT: usize = 64 * 1024;
+/// The same for a list of nodes: some 600,000 of them.
+const LONGEST_LIST: usize = 16 * 1024 * 1024;
+/// The shortest time-out of a run.
+const SHORTEST: Duration = Duration::from_secs(1);
+/// The longest one.
+const LONGEST: Duration = Duration::from_secs(15 * 60);
 
 /// Which program, and how it is run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,34 +63,127 @@ pub struct CommandRegistrar {
     environment: Vec<(OsString, OsString)>,
 }
 
+/// What a route's `registrar` may say of a program.
+pub(super) const KIND: Kind = Kind { name: "command", page: "command-registrar.md", keys: KEYS, errors: &[errors::ERRORS], read };
+
+/// The keys of its table.
+const KEYS: &[Key] = &[
+    required("kind", "`command`", "The kind of server: whatever a program of one's own speaks to."),
+    required("program", TEXT, "The program: an absolute path. It is run for each order; docs/command-registrar.md is its contract."),
+    usual("args", TEXTS, "", "Its arguments, passed as they are: no shell reads them, and nothing is put into them."),
+    usual("timeout", SPAN, "30s", "How long one run may take, 1s to 15m. Then the program is killed with everything that it started."),
+    usual(
+        "env",
+        TEXTS,
+        "",
+        "Names of variables of the worker's own environment that the program gets, beside `PATH`. It gets no others, and AWS credentials \
+         only if they are named here.",
+    ),
+    usual("material", "`public-key` or `certificate-request`", "public-key", "What nodes publish for it."),
+];
+
+/// A program as it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Written {
+    command: CommandSettings,
+    material: Material,
+}
+
+fn read(table: &Section<'_, '_>, _: Allowed) -> Option<Box<dyn Blueprint>> {
+    let program = table.read("program", checked(absolute_path));
+    let args = table.read_each("args", argument);
+    let timeout = table.read("timeout", duration(SHORTEST..=LONGEST));
+    let env = table.read_each("env", variable_name);
+    let material = one_of(&[("public-key", Material::PublicKey), ("certificate-request", Material::CertificateRequest)]);
+    let material = table.read("material", material);
+    let command = CommandSettings { program: program?, args: args?, timeout: timeout?, env: env? };
+    Some(Box::new(Written { command, material: material? }))
+}
+
+impl Blueprint for Written {
+    fn about(&self) -> String {
+        format!("command {}", self.command.program.display())
+    }
+
+    /// Which server a program speaks to only it knows: the same program run alike speaks to the same.
+    fn identity(&self) -> String {
+        format!("{self:?}")
+    }
+
+    fn material(&self) -> Material {
+        self.material
+    }
+
+    fn order_timeout(&self) -> Option<Duration> {
+        Some(self.command.timeout)
+    }
+
+    fn build(&self, _: &Limits, _: &aws_config::SdkConfig) -> Result<Arc<dyn Registrar>, Unusable> {
+        Ok(Arc::new(CommandRegistrar::new(self.command.clone())))
+    }
+}
+
+/// An absolute path of a file.
+fn absolute_path(path: &str) -> Result<PathBuf, Refusal> {
+    if path.starts_with('/') && !path.ends_with('/') && !path.contains('\0') {
+        Ok(PathBuf::from(path))
+    } else {
+        Err(Refusal::new(
+            format!("{} is not the absolute path of a file", shown(path)),
+            "write it from the root on, such as /etc/enrolld/ca.pem",
+        ))
+    }
+}
+
+/// An argument of a program: what the system can pass.
+fn argument(text: &str) -> Result<String, Refusal> {
+    if text.contains('\0') {
+        return Err(Refusal::new(format!("{} holds a NUL character, which ends an argument", shown(text)), "leave it out"));
+    }
+    Ok(text.to_owned())
+}
+
+/// The name of an environment variable that may be passed on. `ENROLLD_` is what we tell the program ourselves.
+fn variable_name(name: &str) -> Result<String, Refusal> {
+    let good = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+        && !name.starts_with("ENROLLD_");
+    if good {
+        Ok(name.to_owned())
+    } else {
+        let wrong = format!("{} is not a variable that can be passed on", shown(name));
+        Err(Refusal::new(wrong, "write the name of one, such as HOME; names that begin with ENROLLD_ are set by the worker itself"))
+    }
+}
+
 /// What a program that could not be started means: that it is not there or not to be run is the configuration's fault, that
 /// there are too many processes or files just now is not.
 fn cannot_start(error: &std::io::Error) -> Failure {
-    let class = match error.kind() {
+    let meaning = match error.kind() {
         ErrorKind::NotFound
         | ErrorKind::PermissionDenied
         | ErrorKind::NotADirectory
         | ErrorKind::InvalidInput
-        | ErrorKind::IsADirectory => Class::RouteFault,
-        _ if error.raw_os_error() == Some(rustix::io::Errno::NOEXEC.raw_os_error()) => Class::RouteFault,
-        _ => Class::Transient,
+        | ErrorKind::IsADirectory => errors::CANNOT_START,
+        _ if error.raw_os_error() == Some(rustix::io::Errno::NOEXEC.raw_os_error()) => errors::CANNOT_START,
+        _ => errors::NO_ROOM,
     };
-    Failure::new(class, "command_start", format!("the program cannot be started: {}", detail(&error.to_string())))
+    meaning.failure(format!("the program cannot be started: {}", detail(&error.to_string())))
 }
 
 /// What a run that was not a success means: the one place where exit codes are read.
 fn classify(ran: &Ran, limit: Duration) -> Option<Failure> {
     let said = |otherwise: String| if ran.last_line.is_empty() { otherwise } else { detail(&ran.last_line) };
     let Some(status) = ran.status else {
-        return Some(Failure::new(Class::Transient, "command_timeout", format!("the program did not end within {limit:?} and was killed")));
+        return Some(errors::TIMEOUT.failure(format!("the program did not end within {limit:?} and was killed")));
     };
     match (status.code(), status.signal()) {
         (Some(0), _) => None,
-        (Some(NOT_NOW), _) => Some(Failure::new(Class::NotReady, "exit_75", said("the program says that it cannot do it now".into()))),
-        (Some(code), _) => Some(Failure::new(Class::Final, format!("exit_{code}"), said("the program gave no reason".into()))),
+        (Some(NOT_NOW), _) => Some(errors::NOT_NOW.failure(said("the program says that it cannot do it now".into()))),
+        (Some(code), _) => Some(errors::EXIT.coded(format!("exit_{code}"), said("the program gave no reason".into()))),
         (None, signal) => {
             let signal = signal.unwrap_or_default();
-            Some(Failure::new(Class::Transient, "command_killed", said(format!("the program was killed by signal {signal}"))))
+            Some(errors::KILLED.failure(said(format!("the program was killed by signal {signal}"))))
         }
     }
 }
@@ -87,14 +198,17 @@ impl CommandRegistrar {
     }
 
     async fn run(&self, told: &Told<'_>) -> Result<Said, Failure> {
+        let ran = self.ran(told, MOST_OUTPUT).await?;
+        wire::read(&ran.output, ran.cut)
+    }
+
+    /// A run that ended with success.
+    async fn ran(&self, told: &Told<'_>, most: usize) -> Result<Ran, Failure> {
         let CommandSettings { program, args, timeout, .. } = &self.settings;
         let mut command = tokio::process::Command::new(program);
         command.args(args).env_clear().envs(self.environment.iter().map(|(name, value)| (name, value))).envs(told.variables());
-        let ran = process::run(command, told.json().as_bytes(), *timeout).await.map_err(|error| cannot_start(&error))?;
-        if let Some(failure) = classify(&ran, *timeout) {
-            return Err(failure);
-        }
-        wire::read(&ran.output, ran.cut)
+        let ran = process::run(command, told.json().as_bytes(), *timeout, most).await.map_err(|error| cannot_start(&error))?;
+        classify(&ran, *timeout).map_or(Ok(ran), Err)
     }
 
     async fn order(&self, told: &Told<'_>) -> Result<Registration, Failure> {
@@ -102,7 +216,7 @@ impl CommandRegistrar {
             Said::Success => Ok(Registration::Done),
             Said::InProgress(Some(token)) => Ok(Registration::InProgress(token)),
             Said::InProgress(None) => Err(misunderstood("its answer is in_progress without a token to be asked again with".into())),
-            Said::Failed(reason) => Err(Failure::new(Class::Final, "failed", reason)),
+            Said::Failed(reason) => Err(errors::FAILED.failure(reason)),
             Said::UnknownToken => Err(misunderstood("it was asked with no token, and says that it does not know it".into())),
         }
     }
@@ -113,6 +227,21 @@ impl CommandRegistrar {
             Said::InProgress(_) => RegistrationStatus::InProgress,
             Said::Failed(reason) => RegistrationStatus::Failed(reason),
             Said::UnknownToken => RegistrationStatus::UnknownToken,
+        })
+    }
+
+    /// The program's own list. One that knows no such operation says so with `EX_USAGE`, or says nothing.
+    async fn nodes(&self) -> Result<NodeList, Failure> {
+        let listed = match self.ran(&Told::operation("list"), LONGEST_LIST).await {
+            Err(failure) if failure.code == NO_SUCH_OPERATION => None,
+            ran => {
+                let ran = ran?;
+                wire::read_nodes(&ran.output, ran.cut)?
+            }
+        };
+        Ok(match listed {
+            Some(names) => NodeList::Page { names: names.iter().filter_map(|name| NodeName::new(name).ok()).collect(), next: None },
+            None => NodeList::Unlisted("the program does not list its nodes"),
         })
     }
 
@@ -147,6 +276,6 @@ impl Registrar for CommandRegistrar {
     }
 
     fn list<'a>(&'a self, _after: Option<&'a ListMark>) -> Reply<'a, NodeList> {
-        Box::pin(async { Ok(NodeList::Unlisted("a command is not asked for its nodes; give a file with their names")) })
+        Box::pin(self.nodes())
     }
 }

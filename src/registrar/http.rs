@@ -3,6 +3,7 @@
 //! TLS is rustls with AWS-LC, as the SDK's. Certificates are always checked: against the one authority that the route names, else
 //! against the system's. Nothing is followed or decompressed, nothing that may have been sent is sent again, and no answer is read beyond a limit.
 
+mod errors;
 mod files;
 
 use std::fmt;
@@ -21,8 +22,11 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
 
+pub(super) use errors::TIMEOUT;
+pub use errors::{ERRORS, UNREACHABLE};
 pub use files::{FileError, PrivateKey, read_certificates};
 
+use super::kind::Limits;
 use crate::names::ServerUrl;
 use crate::retry::{Class, Failure};
 
@@ -51,6 +55,20 @@ pub struct HttpSettings {
 impl HttpSettings {
     /// The longest answer where nothing else is set: 4 MiB. A node object with all that its operating system tells is rarely beyond 1 MiB.
     pub const MAX_ANSWER: usize = 4 * 1024 * 1024;
+
+    /// A server with the configuration's limits, the system's authorities, and no certificate of ours.
+    #[must_use]
+    pub fn of(url: ServerUrl, limits: &Limits) -> Self {
+        Self {
+            url,
+            authorities: None,
+            identity: None,
+            connect_timeout: limits.connect,
+            attempt_timeout: limits.attempt,
+            allow_plain_http: limits.allowed.plain_http,
+            max_answer: Self::MAX_ANSWER,
+        }
+    }
 }
 
 /// A client's certificate, with those between it and its authority, and its key.
@@ -164,11 +182,11 @@ impl HttpClient {
     /// so whoever makes it from names has escaped them. Any status is an answer.
     ///
     /// # Errors
-    /// No answer, or one that is too long; its class is that of the table at `trouble`.
+    /// No answer, or one that is too long; its class stands in the table of `errors`.
     pub async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: Bytes) -> Result<Answer, Failure> {
         match tokio::time::timeout(self.attempt_timeout, self.exchange(method, path, headers, body)).await {
             Ok(answer) => answer,
-            Err(_) => Err(Failure::new(Class::Transient, "timeout", format!("no answer within {:?}", self.attempt_timeout))),
+            Err(_) => Err(TIMEOUT.failure(format!("no answer within {:?}", self.attempt_timeout))),
         }
     }
 
@@ -181,7 +199,7 @@ impl HttpClient {
     }
 
     fn request(&self, method: Method, path: &str, headers: &[(&str, &str)], body: Bytes) -> Result<Request<Full<Bytes>>, Failure> {
-        let unsendable = |what: &dyn fmt::Display| Failure::new(Class::Final, "invalid_request", what.to_string());
+        let unsendable = |what: &dyn fmt::Display| errors::INVALID_REQUEST.failure(what.to_string());
         let uri = format!("{}{path}", self.url);
         let mut request = Request::builder().method(method).uri(uri).body(Full::new(body)).map_err(|error| unsendable(&error))?;
         for (name, value) in headers {
@@ -195,19 +213,13 @@ impl HttpClient {
     fn broken(&self, error: &(dyn std::error::Error + Send + Sync + 'static)) -> Failure {
         if error.is::<LengthLimitError>() {
             // A person has to look at what answers there; asking again would bring the same.
-            return Failure::new(Class::RouteFault, "oversized_answer", format!("the answer is longer than {} bytes", self.max_answer));
+            return errors::OVERSIZED.failure(format!("the answer is longer than {} bytes", self.max_answer));
         }
-        Failure::new(Class::Transient, "connection", chain(error))
+        errors::CONNECTION.failure(chain(error))
     }
 }
 
 /// The failure for a request that got no answer.
-///
-/// | what happened | class | why |
-/// | --- | --- | --- |
-/// | nobody listens, or nobody answers on the way | not ready | the server is being restarted, or its machine is |
-/// | a certificate that cannot be believed, ours refused | fault of the route | a person must mend it |
-/// | broken off, no address, anything else | transient | it may work next time |
 fn trouble(error: &hyper_util::client::legacy::Error) -> Failure {
     let text = chain(error);
     let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
@@ -219,7 +231,7 @@ fn trouble(error: &hyper_util::client::legacy::Error) -> Failure {
         if let Some(io) = io.filter(|_| error.is_connect()) {
             use std::io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable, TimedOut};
             if matches!(io.kind(), ConnectionRefused | HostUnreachable | NetworkUnreachable | TimedOut) {
-                return Failure::new(Class::NotReady, "unreachable", text);
+                return errors::UNREACHABLE.failure(text);
             }
         }
         // An I/O error that was made of another names what that one stands on as its source, not that one.
@@ -228,7 +240,7 @@ fn trouble(error: &hyper_util::client::legacy::Error) -> Failure {
             None => cause.source(),
         };
     }
-    Failure::new(Class::Transient, "connection", text)
+    errors::CONNECTION.failure(text)
 }
 
 fn tls_trouble(error: &rustls::Error, text: String) -> Failure {
@@ -239,8 +251,8 @@ fn tls_trouble(error: &rustls::Error, text: String) -> Failure {
         | Error::AlertReceived(_)
         | Error::PeerIncompatible(_)
         // What answers there does not speak TLS.
-        | Error::InvalidMessage(_) => Failure::new(Class::RouteFault, "tls", text),
-        _ => Failure::new(Class::Transient, "tls", text),
+        | Error::InvalidMessage(_) => errors::TLS.failure(text),
+        _ => errors::TLS_BROKEN.failure(text),
     }
 }
 

@@ -5,6 +5,8 @@
 //! HTTP interface: <https://www.puppet.com/docs/puppet/7/server/http_certificate_status>, and Puppet Server 7.9.5 itself.
 
 mod documents;
+mod errors;
+mod kind;
 #[cfg(test)]
 mod tests;
 
@@ -13,9 +15,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use documents::{Certificate, Request};
 use hyper::Method;
+pub(super) use kind::KIND;
 use serde::Deserialize;
 
-use super::http::{Answer, HttpClient, HttpError, HttpSettings, shared_class, unexpected};
+use super::http::{Answer, HttpClient, HttpError, HttpSettings, TIMEOUT, shared_class, unexpected};
 use super::{Registrar, Reply, without_key};
 use crate::aws::detail;
 use crate::core::call::NodeOrder;
@@ -26,8 +29,9 @@ use crate::retry::{Class, Failure};
 /// Where the authority's interface begins.
 const CA: &str = "/puppet-ca/v1";
 
-/// How often an order looks at a name that others change at the same time before it comes back later.
-const LOOKS: usize = 5;
+/// How often an order looks at a name before it comes back later: five times to replace a certificate, and more where others change it
+/// at the same time.
+const LOOKS: usize = 8;
 
 /// A name that no node has: to ask whether we may ask.
 const NOBODY: &str = "enrolld-check";
@@ -51,26 +55,19 @@ pub struct PuppetCa {
     replace_existing: bool,
 }
 
-/// The class of an answer that was not expected. 404 and 409 are looked at where they can be right.
-///
-/// | answer | class | why |
-/// | --- | --- | --- |
-/// | 502, 503, 504 | not ready | the server is restarted behind its balancer, or is starting |
-/// | 404 with a page, 2xx with something else | a fault of the route, not ready while the server starts | something else answers there |
-/// | 401, 403, 3xx | a fault of the route | our certificate may not sign, or the URL is wrong |
-/// | 429, 5xx | throttled, transient | |
-/// | other 4xx | final | this node's request is refused |
+/// The failure for an answer that was not expected; its class stands in the table of `errors`. 404 and 409 are looked at where they can be
+/// right.
 fn classify(answer: &Answer) -> Failure {
-    let class = shared_class(answer.status).unwrap_or(match answer.status {
-        400..=499 if answer.status != 404 => Class::Final,
-        _ => Class::RouteFault,
-    });
-    let code = match answer.status {
-        401 => "unauthorized".to_owned(),
-        403 => "forbidden".to_owned(),
-        status => format!("http_{status}"),
+    let meaning = match (answer.status, shared_class(answer.status)) {
+        (401, _) => return errors::UNAUTHORIZED.failure(unexpected(answer)),
+        (403, _) => return errors::FORBIDDEN.failure(unexpected(answer)),
+        (_, Some(Class::NotReady)) => errors::UNAVAILABLE,
+        (_, Some(Class::Throttled)) => errors::SLOW_DOWN,
+        (_, Some(Class::Transient)) => errors::BROKEN,
+        (400..=499, None) if answer.status != 404 => errors::REFUSED,
+        _ => errors::ELSEWHERE,
     };
-    Failure::new(class, code, unexpected(answer))
+    meaning.coded(format!("http_{}", answer.status), unexpected(answer))
 }
 
 /// What stands under a name.
@@ -104,32 +101,29 @@ impl PuppetCa {
     async fn in_time<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
         match tokio::time::timeout(self.call_timeout, work).await {
             Ok(result) => result,
-            Err(_) => Err(Failure::new(Class::Transient, "timeout", format!("the order was not through within {:?}", self.call_timeout))),
+            Err(_) => Err(TIMEOUT.failure(format!("the order was not through within {:?}", self.call_timeout))),
         }
     }
 
     /// Signs the node's request, whatever a run before this one left behind.
     async fn sign(&self, node: &NodeName, pem: &str) -> Result<Certificate, Failure> {
         check_name(node)?;
-        let request =
-            Request::read(pem).ok_or_else(|| Failure::new(Class::Final, "not_a_request", "the key material is no certificate request"))?;
+        let request = Request::read(pem).ok_or_else(|| errors::NOT_A_REQUEST.failure("the key material is no certificate request"))?;
         let mut signed_by_us = false;
         for _ in 0..LOOKS {
             match self.state(node.as_str()).await? {
                 State::Absent => self.submit(node, pem).await?,
                 State::Requested => {
-                    let pending = self.pending(node).await?;
-                    if pending.is_some_and(|pending| pending == request) {
+                    // One that is gone again was signed or taken away by another worker, and there is nothing to be judged.
+                    let Some(ours) = self.pending_is(node, &request).await? else { continue };
+                    if ours {
                         self.order_signature(node).await?;
                         signed_by_us = true;
                     } else if self.replace_existing {
                         self.clean(node).await?;
                     } else if self.state(node.as_str()).await? == State::Requested {
-                        return Err(Failure::new(
-                            Class::Final,
-                            Failure::FOREIGN_REQUEST,
-                            "a request that is not the node's is pending under its name, and was not signed",
-                        ));
+                        return Err(errors::FOREIGN_REQUEST
+                            .failure("a request that is not the node's is pending under its name, and was not signed"));
                     }
                 }
                 State::Signed => {
@@ -139,28 +133,23 @@ impl PuppetCa {
                     }
                     if signed_by_us {
                         self.take_off(node).await?;
-                        return Err(Failure::new(
-                            Class::Final,
-                            Failure::FOREIGN_CERTIFICATE,
-                            "what was signed was not the node's request; the certificate was revoked",
-                        ));
+                        return Err(
+                            errors::FOREIGN_CERTIFICATE.failure("what was signed was not the node's request; the certificate was revoked")
+                        );
                     }
                     if !self.replace_existing {
-                        return Err(Failure::new(
-                            Class::Final,
-                            Failure::OTHER_KEY,
-                            "a certificate for another key is signed under the node's name",
-                        ));
+                        return Err(errors::OTHER_KEY.failure("a certificate for another key is signed under the node's name"));
                     }
-                    self.take_off(node).await?;
+                    // This one and no other: another worker may put the node's own in its place at any moment, so that each look decides again.
+                    self.revoke(node).await?;
                 }
                 State::Revoked if self.replace_existing => self.clean(node).await?,
                 State::Revoked => {
-                    return Err(Failure::new(Class::Final, Failure::OTHER_KEY, "a revoked certificate stands under the node's name"));
+                    return Err(errors::OTHER_KEY.failure("a revoked certificate stands under the node's name"));
                 }
             }
         }
-        Err(Failure::new(Class::Transient, "unsettled", "what stands under the node's name was changed again and again meanwhile"))
+        Err(errors::UNSETTLED.failure("what stands under the node's name was changed again and again meanwhile"))
     }
 
     /// Revokes and removes whatever stands under a name.
@@ -172,7 +161,7 @@ impl PuppetCa {
                 State::Requested | State::Revoked => self.clean(node).await?,
             }
         }
-        Err(Failure::new(Class::Transient, "unsettled", "what stands under the node's name was changed again and again meanwhile"))
+        Err(errors::UNSETTLED.failure("what stands under the node's name was changed again and again meanwhile"))
     }
 
     /// The same for a node that leaves. That nothing is there is believed only of a server that is an authority.
@@ -191,7 +180,7 @@ impl PuppetCa {
         match answer.status {
             200 => match serde_json::from_slice::<Status>(&answer.body) {
                 Ok(status) if status.name == name => Ok(status.state),
-                _ => Err(Failure::new(Class::RouteFault, "not_a_ca", format!("no status of this name: {}", unexpected(&answer)))),
+                _ => Err(errors::NOT_A_CA.failure(format!("no status of this name: {}", unexpected(&answer)))),
             },
             404 if !is_page(&answer) => Ok(State::Absent),
             _ => Err(self.refusal(&answer).await),
@@ -208,10 +197,11 @@ impl PuppetCa {
         }
     }
 
-    async fn pending(&self, node: &NodeName) -> Result<Option<Request>, Failure> {
+    /// Whether what is pending is this request; none where nothing is pending any more.
+    async fn pending_is(&self, node: &NodeName, request: &Request) -> Result<Option<bool>, Failure> {
         let answer = self.send(Method::GET, &format!("{CA}/certificate_request/{node}"), "text/plain", "").await?;
         match answer.status {
-            200 => Ok(Request::read(&answer.text())),
+            200 => Ok(Some(Request::read(&answer.text()).is_some_and(|pending| pending == *request))),
             404 if !is_page(&answer) => Ok(None),
             _ => Err(self.refusal(&answer).await),
         }
@@ -222,20 +212,21 @@ impl PuppetCa {
         match answer.status {
             200 => match Certificate::read(&answer.text()) {
                 Some(certificate) => Ok(Some(certificate)),
-                None => Err(Failure::new(Class::RouteFault, "not_a_ca", "what stands for the node's certificate is none")),
+                None => Err(errors::NOT_A_CA.failure("what stands for the node's certificate is none")),
             },
             404 if !is_page(&answer) => Ok(None),
             _ => Err(self.refusal(&answer).await),
         }
     }
 
-    /// Signs what is pending. 409 is a request that is gone meanwhile, or one that the server's own rules refuse.
+    /// Signs what is pending. 409 is a request that is gone meanwhile, or one that the server's own rules refuse; 500 is what a worker gets
+    /// that signs at the same moment as another (7.9.5: one certificate is made, and the second finds the request's file gone).
     async fn order_signature(&self, node: &NodeName) -> Result<(), Failure> {
         let answer = self.desire(node, "signed").await?;
         match answer.status {
             200..=299 => Ok(()),
-            404 | 409 if !is_page(&answer) && self.state(node.as_str()).await? != State::Requested => Ok(()),
-            409 => Err(Failure::new(Class::Final, "not_signed", unexpected(&answer))),
+            404 | 409 | 500 if !is_page(&answer) && self.state(node.as_str()).await? != State::Requested => Ok(()),
+            409 => Err(errors::NOT_SIGNED.failure(unexpected(&answer))),
             _ => Err(self.refusal(&answer).await),
         }
     }
@@ -279,8 +270,8 @@ impl PuppetCa {
             return failure;
         }
         match self.running().await {
-            Ok(Health::NotReady(state)) => Failure::new(Class::NotReady, failure.code, format!("the server is {state}")),
-            Ok(Health::Ready) | Err(_) => failure,
+            Ok(Health::NotReady(state)) => errors::STARTING.coded(failure.code, format!("the server is {state}")),
+            Ok(Health::Ready | Health::Dead(_)) | Err(_) => failure,
         }
     }
 
@@ -304,7 +295,7 @@ impl PuppetCa {
             return Err(self.refusal(&answer).await);
         }
         let listed: Vec<Listed> = serde_json::from_slice(&answer.body)
-            .map_err(|_| Failure::new(Class::RouteFault, "not_a_ca", format!("no list of names: {}", unexpected(&answer))))?;
+            .map_err(|_| errors::NOT_A_CA.failure(format!("no list of names: {}", unexpected(&answer))))?;
         let names = listed.iter().filter_map(|listed| NodeName::new(&listed.name).ok()).collect();
         Ok(NodeList::Page { names, next: None })
     }
@@ -324,12 +315,16 @@ struct Listed {
     name: String,
 }
 
-/// Names that Puppet takes for certificates: lower case, digits, `. _ -`.
+/// Whether Puppet takes a name for a certificate: lower case, digits, `. _ -`.
+fn is_certname(name: &str) -> bool {
+    name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b))
+}
+
 fn check_name(node: &NodeName) -> Result<(), Failure> {
-    if node.as_str().bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b)) {
+    if is_certname(node.as_str()) {
         return Ok(());
     }
-    Err(Failure::new(Class::Final, "bad_node_name", format!("{node} cannot name a Puppet certificate: a-z 0-9 . _ - can")))
+    Err(errors::BAD_NAME.failure(format!("{node} cannot name a Puppet certificate: a-z 0-9 . _ - can")))
 }
 
 /// Whether an answer is some web server's page and not the authority's.

@@ -14,6 +14,8 @@ import tempfile
 import time
 import urllib.request
 
+from elsewhere import Elsewhere
+
 ACCOUNT = "123456789012"
 GROUP, QUEUE, DEAD_LETTERS, SERVER = "web-blue", "enrolld-lifecycle", "enrolld-dead-letters", "prod-chef"
 # No shorter time-out can be configured: what a killed worker held comes back after it.
@@ -23,7 +25,7 @@ SIGHTING_MS = 60_000
 WAITING = {"Pending:Wait", "Warmed:Pending:Wait"}
 
 CONFIG = """
-queue_url = "{base}/{account}/{queue}"
+queue_url = "{queue_url}"
 listen = "off"
 log_format = "json"
 visibility_timeout = "{visibility}s"
@@ -42,7 +44,7 @@ patience = "20s"
 name = "web"
 groups = ["web-*"]
 registrar = {{ kind = "opsworks-cm", server = "{server}", engine = "chef" }}
-key = {{ parameter = "/enrolld/{{instance_id}}/public-key", owner_role = "arn:aws:iam::{account}:role/enrolld-node" }}
+key = {{ parameter = "/enrolld/{{instance_id}}/public-key", {owner} }}
 key_poll = "1s"
 key_rate = 200
 status_poll_initial = "200ms"
@@ -95,30 +97,34 @@ class Worker:
         return code == 0
 
 
-def faults():
-    every = {"operation": "*"}
-    return [
-        {"id": "throttle", **every, "effect": {"kind": "throttle", "rate": 1, "burst": 1}, "probability": 0.2},
-        {"id": "errors", **every, "effect": {"kind": "error", "status": 500}, "probability": 0.05},
-        {"id": "drops", **every, "effect": {"kind": "drop"}, "probability": 0.01},
-        {"id": "lost", **every, "effect": {"kind": "lose_answer"}, "probability": 0.01},
-        {"id": "latency", **every, "effect": {"kind": "latency", "ms": 1, "jitter_ms": 20}},
-    ]
+def faults(operations):
+    def about(every):
+        return [
+            {"id": f"throttle {every}", "operation": every, "effect": {"kind": "throttle", "rate": 1, "burst": 1}, "probability": 0.2},
+            {"id": f"errors {every}", "operation": every, "effect": {"kind": "error", "status": 500}, "probability": 0.05},
+            {"id": f"drops {every}", "operation": every, "effect": {"kind": "drop"}, "probability": 0.01},
+            {"id": f"lost {every}", "operation": every, "effect": {"kind": "lose_answer"}, "probability": 0.01},
+            {"id": f"latency {every}", "operation": every, "effect": {"kind": "latency", "ms": 1, "jitter_ms": 20}},
+        ]
+
+    return [fault for operation in operations for fault in about(operation)]
 
 
-def check(state, terminated):
+def left_in(queue):
+    return queue["visible"] + queue["in_flight"] + queue["delayed"]
+
+
+def check(state, terminated, letters, left, moved):
     """What must be true at the end, as a table of counts that must all be 0."""
     wrong = collections.Counter({"associated without cause": 0, "in service without association": 0})
     instances, actions, log = state["instances"], state["actions"], state["associations"]
-    letters = state["queues"][DEAD_LETTERS].get("messages", [])
     owed = {letter["attributes"].get("EnrolldOwed", "").removeprefix("disassociate ") for letter in letters}
-    main = state["queues"][QUEUE]
 
     wrong["actions without a result"] = sum(1 for action in actions if not action.get("result"))
     wrong["actions that timed out"] = sum(1 for action in actions if action.get("closed_by") not in (None, "completed", "superseded"))
     wrong["launches abandoned"] = sum(1 for a in actions if a.get("result") == "ABANDON")
-    wrong["messages left in the queue"] = main["visible"] + main["in_flight"] + main["delayed"]
-    wrong["messages that SQS moved"] = main["counts"]["redriven"]
+    wrong["messages left in the queue"] = left
+    wrong["messages that SQS moved"] = moved
     wrong["dead letters"] = len(letters)
 
     associated = collections.defaultdict(list)
@@ -158,8 +164,12 @@ def main():
     parser.add_argument("--rolling", action="store_true", help="restart in order in the place of kills")
     parser.add_argument("--verbose", action="store_true", help="show the workers' last lines if something was lost")
     parser.add_argument("--seed", type=int, default=random.randrange(2**32))
+    parser.add_argument("--sqs", help="the endpoint of an SQS that is not the simulator's")
+    parser.add_argument("--ssm", help="the endpoint of an SSM that is not the simulator's; both or none")
     parser.add_argument("--longest", type=float, default=300, help="seconds")
     args = parser.parse_args()
+    if bool(args.sqs) != bool(args.ssm):
+        parser.error("--sqs and --ssm go together")
     dice = random.Random(args.seed)
     began = time.monotonic()
     binary = os.path.abspath(args.bin)
@@ -174,10 +184,29 @@ def main():
             "AWS_ACCESS_KEY_ID": "simulated",
             "AWS_SECRET_ACCESS_KEY": "simulated",
         }
+        elsewhere, queue_url = None, f"{simulator.base}/{ACCOUNT}/{QUEUE}"
+        owner = f'owner_role = "arn:aws:iam::{ACCOUNT}:role/enrolld-node"'
+        if args.sqs:
+            elsewhere = Elsewhere(args.sqs, args.ssm, simulator.base, ACCOUNT, QUEUE, DEAD_LETTERS, args.seed)
+            # Who wrote a parameter there is the bridge, and no instance.
+            queue_url, owner = elsewhere.queue_url, "require_owner = false"
+            environment |= {
+                "AWS_ENDPOINT_URL_SQS": args.sqs,
+                "AWS_ENDPOINT_URL_SSM": args.ssm,
+                "AWS_EC2_METADATA_DISABLED": "true",
+            }
+            simulator.ask("faults", faults(["autoscaling:*", "opsworks-cm:*"]))
+            print("SQS and SSM are not the simulator's: their calls are not throttled, refused or lost, and messages are not reordered;")
+            print("those of Auto Scaling and OpsWorks CM are, and one message in ten comes twice")
+        else:
+            simulator.ask("queue-options", {"queue": QUEUE, "options": {"duplicate": 0.1, "reorder": 10}})
+            simulator.ask("faults", faults(["*"]))
         config = folder / "enrolld.toml"
-        config.write_text(CONFIG.format(base=simulator.base, account=ACCOUNT, queue=QUEUE, server=SERVER, visibility=VISIBILITY_S))
-        simulator.ask("queue-options", {"queue": QUEUE, "options": {"duplicate": 0.1, "reorder": 10}})
-        simulator.ask("faults", faults())
+        config.write_text(CONFIG.format(queue_url=queue_url, owner=owner, server=SERVER, visibility=VISIBILITY_S))
+
+        def left():
+            return elsewhere.left() if elsewhere else left_in(simulator.ask("state?summary=1")["queues"][QUEUE])
+
         workers = [Worker(binary, config, environment, folder, number) for number in range(args.workers)]
         kills = out_of_order = 0
         terminated, launched = set(), 0
@@ -203,18 +232,16 @@ def main():
                     kills += 1
                 time.sleep(args.kill_every)
                 summary = simulator.ask("state?summary=1")
-                queue = summary["queues"][QUEUE]
                 done = launched == args.launches and len(terminated) == args.terminations and not maintenance
                 if done and summary["counts"]["open_actions"] == 0:
                     break
                 if time.monotonic() - began > args.longest:
-                    print(f"not done after {args.longest} s: {summary['counts']} {queue['visible']} visible, {queue['in_flight']} in flight")
+                    print(f"not done after {args.longest} s: {summary['counts']}, {left()} messages in the queue")
                     break
             # No more kills: what is left in the queue are duplicates and messages of workers that died before they deleted them.
             last = time.monotonic() + 4 * VISIBILITY_S
             while time.monotonic() < last:
-                queue = simulator.ask("state?summary=1")["queues"][QUEUE]
-                if queue["visible"] + queue["in_flight"] + queue["delayed"] == 0:
+                if left() == 0:
                     break
                 time.sleep(0.5)
             for worker in workers:
@@ -222,18 +249,29 @@ def main():
             for worker in workers:
                 out_of_order += worker.process.wait(15) != 0
             state = simulator.ask("state")
+            if elsewhere:
+                letters, remaining = elsewhere.letters(), elsewhere.left()
+                # What SQS itself moves has no attributes of ours.
+                moved = sum("EnrolldReason" not in letter["attributes"] for letter in letters)
+                elsewhere.stop()
+            else:
+                main = state["queues"][QUEUE]
+                letters = state["queues"][DEAD_LETTERS].get("messages", [])
+                remaining, moved = left_in(main), main["counts"]["redriven"]
         finally:
             for worker in workers:
                 worker.process.kill()
             simulator.stop()
 
-        wrong, serving, gone = check(state, terminated)
+        wrong, serving, gone = check(state, terminated, letters, remaining, moved)
         wrong["workers that did not end in order"] = out_of_order
         calls = sum(state["calls"].values())
         ended = collections.Counter()
         for outcomes in state["outcomes"].values():
             for outcome, count in outcomes.items():
                 ended[outcome if outcome in ("ok", "dropped", "answer_lost") else "refused"] += count
+        if elsewhere:
+            print(f"carried over: {dict(elsewhere.counts)}")
         how = "restarts" if args.rolling else "kills"
         print(f"seed {args.seed}: {launched} launches, {len(terminated)} terminations, {args.workers} workers, {kills} {how}")
         print(f"{serving} in service, {gone} gone; {calls} calls: {dict(ended)}; {time.monotonic() - began:.0f} s")

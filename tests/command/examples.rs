@@ -4,14 +4,14 @@ use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 
-use enrolld::facts::{Health, Registration, RegistrationStatus};
+use enrolld::facts::{Health, NodeList, Registration, RegistrationStatus};
 use enrolld::registrar::{CommandRegistrar, CommandSettings, Registrar};
 use enrolld::retry::Class;
 
 use super::{Folder, KEY, key, order};
 
 /// The first block of the documentation in a language.
-fn example(language: &str) -> String {
+pub fn example(language: &str) -> String {
     let text = include_str!("../../docs/command-registrar.md");
     let begin = format!("```{language}\n#!");
     let block = text.split_once(&begin).expect("the documentation has an example in the language").1;
@@ -41,6 +41,7 @@ async fn the_example_in_shell_keeps_keys_in_a_directory() {
         assert_eq!(registrar.associate(&order(), &key()).await, Ok(Registration::Done));
         assert_eq!(folder.read("keys/i-0a1b2c3d.example.pem"), KEY);
     }
+    assert_eq!(listed(&registrar).await, ["i-0a1b2c3d.example"]);
     let other = enrolld::facts::KeyMaterial::new(KEY.replace("MIIB", "MIIC").into());
     let failure = registrar.associate(&order(), &other).await.unwrap_err();
     assert_eq!((failure.class, failure.detail.as_str()), (Class::Final, "another key is kept for i-0a1b2c3d.example already"));
@@ -48,6 +49,7 @@ async fn the_example_in_shell_keeps_keys_in_a_directory() {
         assert_eq!(registrar.disassociate(&order()).await, Ok(Registration::Done));
     }
     assert_eq!(std::fs::read_dir(&keys).unwrap().count(), 0, "nothing is left behind");
+    assert!(listed(&registrar).await.is_empty());
 }
 
 #[tokio::test]
@@ -60,6 +62,7 @@ async fn the_example_in_python_waits_for_the_inventorys_job() {
     let Ok(Registration::InProgress(token)) = registrar.associate(&order(), &key()).await else { panic!() };
     assert_eq!(registrar.status(&order(), &token).await, Ok(RegistrationStatus::InProgress));
     assert_eq!(registrar.status(&order(), &token).await, Ok(RegistrationStatus::Success));
+    assert_eq!(listed(&registrar).await, ["i-0a1b2c3d.example"]);
     let unknown = enrolld::facts::StatusToken("no such/job".into());
     assert_eq!(registrar.status(&order(), &unknown).await, Ok(RegistrationStatus::UnknownToken));
 
@@ -73,6 +76,11 @@ async fn the_example_in_python_waits_for_the_inventorys_job() {
     assert_eq!(denied.associate(&order(), &key()).await.unwrap_err().class, Class::RouteFault);
     let nobody = with(&folder, python, "python", &[("INVENTORY_URL", "http://127.0.0.1:9")]);
     assert!(matches!(nobody.health().await, Ok(Health::NotReady(why)) if why.contains("cannot be reached")));
+}
+
+async fn listed(registrar: &CommandRegistrar) -> Vec<String> {
+    let Ok(NodeList::Page { names, next: None }) = registrar.list(None).await else { panic!("it lists its nodes") };
+    names.iter().map(ToString::to_string).collect()
 }
 
 /// The inventory that the example speaks of.
@@ -115,6 +123,7 @@ fn serve(stream: &TcpStream, nodes: &mut HashMap<String, String>, asked: &mut u3
     }
     match (method, path.as_str()) {
         ("GET", "/health") => (200, "{}"),
+        ("GET", "/nodes") => (200, r#"{"nodes": ["i-0a1b2c3d.example"]}"#),
         ("PUT", "/nodes/i-0a1b2c3d.example") => {
             let told: serde_json::Value = serde_json::from_slice(&body).unwrap();
             let new = told["public_key"].as_str().unwrap().to_owned();

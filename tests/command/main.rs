@@ -1,6 +1,9 @@
 //! Registrars that are programs: what they are told, what their answers mean, and that none of them can hang or flood the worker.
 
+mod end_to_end;
 mod examples;
+#[path = "../common/fleet.rs"]
+mod fleet;
 mod programs;
 
 use std::path::{Path, PathBuf};

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use enrolld::facts::{Health, Registration, RegistrationStatus, StatusToken};
+use enrolld::facts::{Health, NodeList, Registration, RegistrationStatus, StatusToken};
 use enrolld::registrar::{CommandRegistrar, Registrar};
 use enrolld::retry::{Class, Failure};
 use serde_json::json;
@@ -133,6 +133,25 @@ async fn health_is_the_programs_own_word() {
     assert_eq!(folder.shell("[ \"$ENROLLD_OPERATION\" = health ]").health().await, Ok(Health::Ready));
     assert_eq!(folder.shell("echo full >&2; exit 75").health().await, Ok(Health::NotReady("full".into())));
     assert_eq!(folder.shell("echo what >&2; exit 64").health().await.unwrap_err().class, Class::Final);
+}
+
+#[tokio::test]
+async fn a_program_names_its_nodes_or_says_that_it_cannot() {
+    let folder = Folder::new();
+    let listed =
+        folder.shell(r#"[ "$ENROLLD_OPERATION" = list ] && echo '{"status":"success","nodes":["a","b","no node/name"]}'"#).list(None).await;
+    let Ok(NodeList::Page { names, next: None }) = listed else { panic!("{listed:?}") };
+    assert_eq!(names.iter().map(|name| name.as_str()).collect::<Vec<_>>(), ["a", "b"], "nothing of ours is called otherwise");
+    // Far more than an answer to an order may be.
+    let many = r#"printf '{"status":"success","nodes":["x"'; i=0; while [ $i -lt 20000 ]; do printf ',"node-%d"' $i; i=$((i + 1)); done; echo ']}'"#;
+    let Ok(NodeList::Page { names, .. }) = folder.shell(many).list(None).await else { panic!("a long list") };
+    assert_eq!(names.len(), 20_001);
+    for unlisted in ["exit 64", "exit 0", "echo a; echo b", r#"echo '{"status":"success"}'"#] {
+        assert!(matches!(folder.shell(unlisted).list(None).await, Ok(NodeList::Unlisted(_))), "{unlisted}");
+    }
+    for (script, class) in [("exit 1", Class::Final), ("exit 75", Class::NotReady), (r#"echo '{"nodes":["a"]}'"#, Class::RouteFault)] {
+        assert_eq!(folder.shell(script).list(None).await.unwrap_err().class, class, "{script}");
+    }
 }
 
 #[tokio::test]

@@ -26,8 +26,9 @@ pub struct Fleet {
 }
 
 impl Fleet {
-    /// Starts them. `registrar` is the value of that key in the configuration; instances publish keys of their own unless `silent`.
-    pub async fn start(name: &str, registrar: &str, silent: bool) -> Self {
+    /// Starts them. `registrar` is the value of that key in the configuration; `more` are further lines of the
+    /// route. Instances publish keys of their own unless `silent`.
+    pub async fn start(name: &str, registrar: &str, more: &str, silent: bool) -> Self {
         let mut fixture = Fixture::standard();
         if silent {
             fixture.groups[0].options.agent = AgentOptions { publish: Publish::Never, ..AgentOptions::default() };
@@ -35,7 +36,8 @@ impl Fleet {
         let simulator = Simulator::start(Options { fixture, ..Options::default() }).await.expect("the simulator starts");
         let file = |ending: &str| Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("fleet-{name}-{}.{ending}", std::process::id()));
         let (config, log) = (file("toml"), file("log"));
-        std::fs::write(&config, configuration(&simulator.endpoint(), registrar)).expect("the folder is there to be written to");
+        std::fs::write(&config, format!("{}{more}\n", configuration(&simulator.endpoint(), registrar)))
+            .expect("the folder is there to be written to");
         let mut fleet = Self { simulator, config, log, worker: None };
         let log = std::fs::File::create(&fleet.log).expect("the folder is there to be written to");
         let worker = fleet.command("run").stdout(log.try_clone().expect("a file can be shared")).stderr(log).spawn();
@@ -81,6 +83,13 @@ impl Fleet {
         };
         self.until("the terminated are gone", gone).await;
         leave
+    }
+
+    /// The value of a parameter, where it is there.
+    #[allow(dead_code, reason = "not every test that shares this file looks at parameters")]
+    pub fn parameter(&self, name: &str) -> Option<String> {
+        let mut parameters = self.simulator.state(true).details.expect("they were asked for").parameters;
+        parameters.remove(name).map(|parameter| parameter.value)
     }
 
     pub fn detach_one(&self) -> String {

@@ -70,6 +70,7 @@ async fn a_launch_that_is_in_service_already_is_acknowledged_as_stale() {
     bench.until_empty().await;
     bench.send(&told(&bench, &launched[0]).sns(&told(&bench, &launched[0]).direct().to_string()).to_string());
     worker.until_ends(2).await;
+    bench.until_empty().await;
     assert_eq!(worker.outcomes()[1], (Outcome::Stale, Some("in_service".to_owned())));
     assert_eq!((bench.summary().counts.associations, bench.summary().counts.refused_completions), (1, 0));
     assert_eq!(bench.nodes(SERVER), launched);
@@ -89,6 +90,7 @@ async fn a_launch_whose_instance_is_gone_is_taken_off_and_acknowledged_as_stale(
     assert_eq!(bench.nodes(SERVER), launched, "nobody has noticed");
     bench.send(&told(&bench, &launched[0]).direct().to_string());
     worker.until_ends(2).await;
+    bench.until_empty().await;
     assert_eq!(worker.outcomes()[1], (Outcome::Stale, Some("terminated".to_owned())));
     assert!(bench.nodes(SERVER).is_empty());
     assert_eq!(bench.summary().counts.parameters, 0);

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use enrolld::core::observation::Outcome;
 use enrolld::simulator::model::agent::{AgentOptions, CommandOutcome, Material, Publish};
-use enrolld::simulator::model::autoscaling::LifecycleState;
+use enrolld::simulator::model::autoscaling::{Form, LifecycleState, Place};
 use enrolld::simulator::model::opsworks_cm::Engine;
 use enrolld::simulator::model::ssm::wire::CreateDocument;
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
 
-use crate::bench::{ACCOUNT, Bench, LETTERS, SERVER, configuration_of, never_publishes};
+use crate::bench::{ACCOUNT, Bench, GROUP, LETTERS, SERVER, configuration_of, never_publishes};
 
 const DOCUMENT: &str = "enrolld-show-public-key";
 
@@ -69,6 +69,35 @@ async fn a_command_that_keeps_failing_abandons_its_own_launch_when_its_time_is_o
     assert_eq!(letter.attributes["EnrolldReason"], "deadline");
     assert!(letter.attributes["EnrolldDetail"].contains("command"), "{:?}", letter.attributes);
     assert!(bench.details().commands.len() >= 4, "each was asked again");
+}
+
+#[tokio::test]
+async fn keys_that_are_secure_strings_are_read_in_clear_and_one_that_cannot_be_decrypted_holds_up_no_other() {
+    for owner in [format!("owner_role = \"arn:aws:iam::{ACCOUNT}:role/enrolld-node\""), "require_owner = false".to_owned()] {
+        let bench = Bench::start(|fixture| {
+            fixture.groups[0].options.replace_abandoned = false;
+            fixture.ssm.undecryptable_prefixes = vec!["/enrolld/sealed/".into()];
+        })
+        .await;
+        let route = format!(
+            "registrar = {{ kind = \"opsworks-cm\", server = \"{SERVER}\", engine = \"chef\" }}\n\
+             key = {{ parameter = \"/enrolld/{{group}}/{{instance_id}}\", {owner} }}"
+        );
+        bench.simulator.with(|world, now| world.create_group(now, crate::bench::group("sealed", Form::Direct))).expect("the name is free");
+        let worker = bench.worker_with(&configuration_of(&bench.simulator.endpoint(), "", &route), |_| {});
+        let secure = |group: &str| AgentOptions {
+            publish: Publish::Parameter { name: format!("/enrolld/{group}/{{instance_id}}"), after_ms: 0, jitter_ms: 0, secure: true },
+            ..AgentOptions::default()
+        };
+        let sealed = bench.launch_in("sealed", Place::AutoScalingGroup, Some(&secure("sealed")));
+        let good: Vec<String> = (0..3).map(|_| bench.launch_in(GROUP, Place::AutoScalingGroup, Some(&secure(GROUP)))).collect();
+        bench.until_in_service(&good).await;
+        assert!(bench.details().parameters.values().all(|parameter| parameter.kind == "SecureString"));
+        // That one may be decrypted once somebody gives the right to: it waits, and nobody is associated for it.
+        assert!(worker.until_ends(3).await.iter().all(|end| end.outcome == Outcome::Enrolled));
+        assert_eq!(bench.state_of(&sealed), LifecycleState::PendingWait);
+        assert_eq!(bench.nodes(SERVER).len(), 3);
+    }
 }
 
 /// A certificate request for that name.

@@ -6,6 +6,8 @@ mod odd_messages;
 
 mod bench;
 mod claims;
+mod flood;
+mod held;
 mod keys;
 mod odd;
 mod outages;

@@ -62,6 +62,7 @@ async fn each_odd_message_meets_its_fate_and_the_good_one_behind_it_is_served() 
     let routed = groups.iter().filter(|name| **name != UNROUTED_GROUP).map(ToString::to_string).collect();
     let worker = bench.worker(|config| config.routes[0].groups = routed);
     worker.until_ends(2 * sent.len()).await;
+    bench.until_empty().await;
     assert!(bench.is_empty(QUEUE), "{:?}", bench.queue(QUEUE).counts);
 
     let mut letters = bench.letters();

@@ -124,7 +124,7 @@ async fn it_is_handed_out_once(has_letters: bool) {
     bench.send(&body);
     let worker = bench.worker(|config| config.routes[0].groups = vec!["web-*".into()]);
     worker.until_ends(1).await;
-    let hidden = |bench: &Bench| has_letters || bench.calls("sqs:ChangeMessageVisibilityBatch") == 1;
+    let hidden = |bench: &Bench| if has_letters { bench.is_empty(QUEUE) } else { bench.calls("sqs:ChangeMessageVisibilityBatch") == 1 };
     bench.until("it is deleted or hidden", hidden).await;
     // The visibility time-out is two minutes; ten hours go by.
     bench.simulator.skip(10 * 3_600_000);

@@ -34,6 +34,18 @@ impl Process {
         Self { child, folder }
     }
 
+    /// The most memory that it ever held, in MiB.
+    pub fn peak_mib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("the kernel counts it");
+        peak.trim().trim_end_matches(" kB").parse::<u64>().expect("it is a number") / 1024
+    }
+
+    /// Its arguments.
+    pub fn arguments(&self) -> String {
+        fs::read_to_string(format!("/proc/{}/cmdline", self.child.id())).expect("it runs")
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, name: &str) {
         let sent = Command::new("kill").args([format!("-{name}"), self.child.id().to_string()]).status();

@@ -30,6 +30,18 @@ fn lines(pem: &str) -> impl Iterator<Item = String> {
     pem.lines().filter(|line| line.len() > 30 && !line.starts_with("-----")).map(str::to_owned)
 }
 
+/// What a person sees who looks at the dead letters.
+async fn listed_letters(bench: &Bench, config: &std::path::Path) -> String {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_enrolld"));
+    command.args(["dead-letters", "list", "--output", "json", "--config"]).arg(config).env_clear();
+    command.env("AWS_ENDPOINT_URL", bench.simulator.endpoint());
+    command.envs([("AWS_ACCESS_KEY_ID", "AKIATEST"), ("AWS_SECRET_ACCESS_KEY", "secret"), ("RUST_LOG", "trace")]);
+    let output = tokio::task::spawn_blocking(move || command.output()).await.expect("waiting does not panic").expect("it was built");
+    let text = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && text.contains("private_key"), "{text}");
+    text
+}
+
 #[tokio::test]
 async fn no_key_material_is_in_any_output_even_where_everything_is_logged() {
     let bench = Bench::start(|fixture| {
@@ -76,8 +88,14 @@ async fn no_key_material_is_in_any_output_even_where_everything_is_logged() {
 
     bench.until("three are enrolled", |bench| bench.summary().servers[SERVER].node_count == 3).await;
     bench.until("the others have their letters", |bench| bench.summary().queues[LETTERS].visible == 7).await;
+    let mut outputs = vec![("the arguments".to_owned(), process.arguments())];
+    for page in ["/metrics", "/readyz", "/healthz"] {
+        outputs.push((page.to_owned(), process.ask(page).await.1));
+    }
+    assert!(outputs.iter().any(|(name, text)| name == "/metrics" && text.contains("private_key")), "the metrics tell of what was planted");
     process.signal("TERM");
     assert_eq!(process.ended().await, Some(0));
+    outputs.push(("enrolld dead-letters list".to_owned(), listed_letters(&bench, &process.folder.join("enrolld.toml")).await));
 
     let mut secrets: Vec<String> = planted.values().flat_map(|pem| lines(pem).collect::<Vec<_>>()).collect();
     assert!(secrets.len() > 60, "{}", secrets.len());
@@ -86,7 +104,7 @@ async fn no_key_material_is_in_any_output_even_where_everything_is_logged() {
         assert!(planted.values().any(|value| *value == state.value), "{id}");
     }
     secrets.extend([GARBAGE.to_owned(), PRIVATE_KEY_SECRET.to_owned()]);
-    let mut outputs = process.written();
+    outputs.extend(process.written().into_iter().filter(|(name, _)| !name.ends_with("enrolld.toml")));
     outputs.push(("the audit file".to_owned(), std::fs::read_to_string(&audit).expect("it was written")));
     outputs.extend(bench.queue(LETTERS).messages.into_iter().map(|letter| ("a letter".to_owned(), format!("{:?}", letter.attributes))));
     let log = process.log();

@@ -1,9 +1,10 @@
 //! Every crash point: a worker is killed at each call that it makes for a launch and a termination, and another finishes.
 
+use enrolld::simulator::model::agent::{Material, Publish};
 use enrolld::simulator::model::autoscaling::Closing;
 use enrolld::simulator::model::opsworks_cm::Repeated;
 
-use crate::plan::Plan;
+use crate::plan::{BEGIN, Deed, Plan, agent};
 use crate::run::{Fleet, Kill};
 
 /// What came of a launch and a termination whose worker was killed at one point.
@@ -18,6 +19,7 @@ fn ends_well(repeated: Repeated, kill: Option<Kill>) -> Fleet {
     let actions = state.details.unwrap().actions;
     assert_eq!(actions.len(), 2, "{repeated:?}, {kill:?}");
     for action in actions {
+        assert!(fleet.records.contains_key(&action.token), "{repeated:?}, {kill:?}: no result was recorded of {action:?}");
         assert_eq!(action.closed_by, Some(Closing::Completed), "{repeated:?}, {kill:?}: {action:?}");
         assert_eq!(action.result.as_deref(), Some("CONTINUE"), "{repeated:?}, {kill:?}: {action:?}");
     }
@@ -31,6 +33,43 @@ fn at_every_call(kill: impl Fn(u32) -> Kill) {
         let last = fleet.called.iter().rposition(|(_, operation)| *operation == "DeleteMessageBatch").unwrap();
         for ordinal in 1..=u32::try_from(last).unwrap() + 1 {
             ends_well(repeated, Some(kill(ordinal)));
+        }
+    }
+}
+
+/// What came of a launch whose key is unusable, and whose worker was killed at one point.
+fn is_given_up_well(kill: Option<Kill>) -> Fleet {
+    let mut plan = Plan::plain(7, Repeated::Success);
+    let agent = agent(Publish::default(), Material::Garbage);
+    plan.script = vec![(BEGIN + 1_000, Deed::Launch { group: 0, agent, into_pool: false })];
+    let mut fleet = Fleet::new(plan, false);
+    fleet.kill = kill;
+    fleet.run();
+    let verdict = crate::invariants::judge(&fleet);
+    assert!(verdict.broken.is_empty(), "{kill:?}: {:#?}", verdict.broken);
+    assert_eq!(fleet.crashes, u64::from(kill.is_some()), "{kill:?}: the worker was not killed");
+    let mut state = fleet.services.world.state(true);
+    let actions = state.details.take().unwrap().actions;
+    let abandoned: Vec<_> = actions.iter().filter(|action| action.result.as_deref() == Some("ABANDON")).collect();
+    assert_eq!(abandoned.len(), 1, "{kill:?}: {actions:?}");
+    assert!(fleet.records.contains_key(&abandoned[0].token), "{kill:?}: no result was recorded");
+    let letters = &state.queues[crate::services::DEAD_LETTERS].messages;
+    let says_why = letters.iter().filter(|letter| {
+        let is = |name: &str, what: &str| letter.attributes.get(name).is_some_and(|text| text == what);
+        is("EnrolldReason", "not_pem") && is("EnrolldOutcome", "abandoned") && letter.body.contains(&abandoned[0].token)
+    });
+    let says_why = says_why.count();
+    assert!((1..=2).contains(&says_why), "{kill:?}: {says_why} letters say why it was abandoned: {letters:?}");
+    fleet
+}
+
+#[test]
+fn a_worker_killed_at_any_call_of_a_launch_that_fails_leaves_a_letter_that_says_why() {
+    let fleet = is_given_up_well(None);
+    let last = fleet.called.iter().position(|(_, operation)| *operation == "DeleteMessageBatch").unwrap();
+    for ordinal in 1..=u32::try_from(last).unwrap() + 1 {
+        for kill in [Kill::BeforeCall(ordinal), Kill::Processed(ordinal), Kill::Answered(ordinal)] {
+            is_given_up_well(Some(kill));
         }
     }
 }

@@ -106,6 +106,11 @@ impl Judge<'_> {
             }
             match (action.transition, continued) {
                 (Kind::Terminating, false) => broken.push(format!("{named} was abandoned")),
+                (Kind::Launching, false) => {
+                    if let Some(why) = self.was_sound(action, closed) {
+                        broken.push(format!("{named} was abandoned without cause: {why}"));
+                    }
+                }
                 (Kind::Launching, true) if on_failure(action) == OnFailure::Abandon => {
                     let own = self.own_key(&action.instance);
                     if !was_associated(
@@ -160,6 +165,11 @@ impl Judge<'_> {
             };
             if !fine && !buried {
                 broken.push(format!("a message was deleted too early: {body}"));
+            }
+            let decoded = event::decode(body);
+            let of = if let Ok(Notification::Action(claim)) = &decoded { claim.token.as_str() } else { message.as_str() };
+            if !self.fleet.records.get(of).is_some_and(|records| records.iter().any(|(recorded, _)| recorded <= at)) {
+                broken.push(format!("a message was deleted without a record of its result: {body}"));
             }
         }
         self.broken.append(&mut broken);
@@ -220,7 +230,7 @@ impl Judge<'_> {
                 let says = |name: &str, what: &str| letter.attributes.get(name).is_some_and(|text| text == what);
                 (says("EnrolldReason", "taken_off") || says("EnrolldOutcome", "continued")) && letter.body.contains(id.as_str())
             });
-            if lives && abandons && !servers[SERVERS[route]].nodes.contains_key(id) && self.was_taken_off_between_workers(id) {
+            if lives && abandons && !servers[SERVERS[route]].nodes.contains_key(id) && !told && self.was_cut_off(id) {
                 self.excused += 1;
                 continue;
             }
@@ -231,16 +241,64 @@ impl Judge<'_> {
         self.broken.append(&mut broken);
     }
 
-    /// Whether a node was taken off while its launch waited, and the worker that did so came to an end before it could put it back or
-    /// say so; another worker, with the same message, put the instance in service meanwhile. Three things must meet for it: a message
-    /// on two workers, a server that calls an association failed that stands, and a run that was cut off.
-    fn was_taken_off_between_workers(&self, node: &str) -> bool {
+    /// Whether this and nothing else became of a node: one run associated it and put its instance in service; another run, with the
+    /// same message, took it off meanwhile for a second chance, and came to its end, or had to let go of the message, before it had
+    /// associated it again or could say that it had not. Nobody knows of that run then: the registrar cannot be asked, and what a
+    /// third run finds is an instance in service.
+    fn was_cut_off(&self, node: &str) -> bool {
+        let log: Vec<&LogEntry> = self.details.associations.iter().filter(|entry| entry.node == node).collect();
+        let last = log.iter().rev().find(|entry| matches!(entry.what, Happened::Associated | Happened::Disassociated));
+        let Some(off) = last.filter(|entry| entry.what == Happened::Disassociated) else { return false };
+        let ordered = log.iter().find(|entry| entry.what == Happened::DisassociateAccepted && entry.token == off.token);
+        let anothers = log.iter().any(|entry| entry.what == Happened::Associated && entry.caller != off.caller);
+        let between = |at: u64| self.waits_for_launch(node, at) && self.let_go(&off.caller, node, at, u64::MAX);
+        anothers && ordered.is_some_and(|entry| between(entry.at_ms))
+    }
+
+    /// Whether a run that spoke to the registrars as `caller` ended, or let go of a node's launch, in a span of time.
+    fn let_go(&self, caller: &str, node: &str, from: u64, until: u64) -> bool {
+        self.fleet.let_go.iter().any(|end| {
+            let of_node = end.instance.as_ref().is_none_or(|instance| instance == node);
+            of_node && *end.run.arn == *caller && (from..=until).contains(&end.at)
+        })
+    }
+
+    /// Why a launch should not have been abandoned; none where there was cause.
+    fn was_sound(&self, action: &ActionState, closed: u64) -> Option<String> {
         let plan = &self.fleet.plan;
-        let mut of_node = self.details.associations.iter().filter(|entry| entry.node == node);
-        let taken_off = of_node.any(|entry| entry.what == Happened::DisassociateAccepted && self.waits_for_launch(node, entry.at_ms));
-        let route = self.details.instances.get(node).map_or(0, |one| route_of(&one.group));
-        let cut_off = plan.has_crashes() || plan.odds.panics > 0.0;
-        plan.workers > 1 && cut_off && taken_off && self.may_deny_success(SERVERS[route])
+        let route = route_of(&action.group);
+        let server = &plan.fixture.servers[route].options;
+        let good = self.own_key(&action.instance).is_some() && !self.fleet.rewritten.contains(&action.instance);
+        // A server that fails at random, or that does not know its tokens for long, fails twice sometimes.
+        if !good || server.failures > 0.0 || server.token_known_ms < SEEN_MS {
+            return None;
+        }
+        let timeout = u64::try_from(plan.settings.routes[route].timeout.as_millis()).unwrap();
+        let in_time = closed < action.began_ms + timeout;
+        let codes = self.fleet.failures.get(&action.token).map_or(&[][..], Vec::as_slice);
+        // Who died with the answer to its ABANDON said nothing, and who came after may have said something else.
+        let refused = codes.iter().any(|code| ["registrar_failed", "unknown_status_token"].contains(&code.as_str()));
+        let deadline = !in_time && (!refused || codes.iter().any(|code| code == "deadline"));
+        // Of an internal error's last run, the reason may be that of what came after.
+        let internal = self.fleet.panicked.contains(&action.instance);
+        (!deadline && !internal && !self.was_contended(&action.instance, closed))
+            .then(|| format!("{codes:?}, {} s after it began", (closed - action.began_ms) / 1000))
+    }
+
+    /// Whether this and nothing else made a launch fail twice: after a run had taken the node off for its second chance, another run,
+    /// with the same message, got its own order in first, so that the server refused the one after it; and that other run came to its
+    /// end, or had to let go of the message, before it could complete. Who is refused cannot know whose order it was.
+    fn was_contended(&self, node: &str, closed: u64) -> bool {
+        let mut log = self.details.associations.iter().filter(|entry| entry.node == node && entry.at_ms <= closed);
+        let refuses = self.details.instances.get(node).is_some_and(|one| self.may_deny_success(SERVERS[route_of(&one.group)]));
+        let Some(off) = log.find(|entry| entry.what == Happened::DisassociateAccepted && self.waits_for_launch(node, entry.at_ms)) else {
+            return false;
+        };
+        refuses
+            && log.any(|entry| {
+                let anothers = entry.what == Happened::AssociateAccepted && entry.caller != off.caller;
+                anothers && self.let_go(&entry.caller, node, entry.at_ms, closed)
+            })
     }
 
     /// While a server is down, it is asked once in each interval by each worker, however many wait.

@@ -74,7 +74,6 @@ fn seeds_of_faults_lose_no_action_and_break_no_promise() {
     assert!(tally.broken.is_empty(), "{} of {seeds} seeds broke a promise", tally.broken.len());
     if seeds >= ENOUGH {
         assert!(tally.missing().is_empty(), "these runs never saw {:?}", tally.missing());
-        assert!(tally.excused * 200 < seeds, "{} nodes were excused", tally.excused);
     }
 }
 

@@ -1,12 +1,14 @@
 //! Runs a fleet under virtual time: the workers' cores, their calls, the model of the services, and what the plan does to them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use enrolld::core::call::{Answer, Call, CallId};
-use enrolld::core::observation::{Gauges, Observation};
+use enrolld::core::observation::{Gauges, Observation, Outcome};
+use enrolld::core::settings::KeySource;
 use enrolld::core::{Core, Moment, Outbox};
 use enrolld::simulator::model::World;
-use enrolld::simulator::model::agent::AgentOptions;
+use enrolld::simulator::model::agent::{AgentOptions, Material, material};
+use enrolld::simulator::model::caller::Caller;
 use enrolld::simulator::model::state::State;
 use fastrand::Rng;
 
@@ -38,7 +40,19 @@ enum Event {
     Deed(usize),
     Restart(usize),
     Resume(usize, u32),
+    /// The instance that was launched so manyeth rewrites its key.
+    Rewrite(usize),
     Look,
+}
+
+/// That a run of a worker, or what it did for one instance, came to an end without a result.
+#[derive(Debug)]
+pub struct LetGo {
+    pub at: u64,
+    /// As whom it spoke to the registrars.
+    pub run: Caller,
+    /// None where the whole run ended.
+    pub instance: Option<String>,
 }
 
 /// What becomes of a call.
@@ -123,9 +137,18 @@ pub struct Fleet {
     pub agents: HashMap<String, AgentOptions>,
     /// The instances that the plan launched.
     pub launched: Vec<String>,
+    /// Those that rewrote their key.
+    pub rewritten: HashSet<String>,
+    pub let_go: Vec<LetGo>,
+    /// Those whose calls have panicked.
+    pub panicked: HashSet<String>,
+    /// Why launches failed, by their tokens, as the workers say.
+    pub failures: HashMap<String, Vec<String>>,
     pub fates: BTreeMap<Fate, u64>,
     pub outcomes: BTreeMap<&'static str, u64>,
     pub reasons: BTreeMap<String, u64>,
+    /// The results that were recorded, by lifecycle action token, or by message where that was no action: when, and which.
+    pub records: HashMap<String, Vec<(u64, Outcome)>>,
     pub deeds: BTreeMap<&'static str, u64>,
     pub maintenance: Vec<(usize, u64, u64)>,
     pub knocks: Vec<Knock>,
@@ -145,6 +168,8 @@ pub struct Fleet {
     underway: HashMap<Key, Underway>,
     polls: Vec<Key>,
     dice: Dice,
+    /// Which instances rewrite their keys, and when.
+    rewriting: Dice,
     resting_since: Option<u64>,
     over: bool,
 }
@@ -165,6 +190,8 @@ impl Fleet {
         let world = World::from_fixture(plan.fixture.clone(), plan.seed, BEGIN).unwrap();
         let mut services = Services::new(world, SERVERS.to_vec(), Some(plan.max_receive_count));
         services.outages = plan.outages.clone();
+        let alone = |key: &KeySource| matches!(key, KeySource::Parameter { batch: 1, .. });
+        services.owned = plan.settings.routes.iter().map(|route| alone(&route.key)).collect();
         let worker = |_| Worker {
             core: None,
             run: 0,
@@ -182,9 +209,14 @@ impl Fleet {
             now: BEGIN,
             agents: HashMap::new(),
             launched: Vec::new(),
+            rewritten: HashSet::new(),
+            let_go: Vec::new(),
+            panicked: HashSet::new(),
+            failures: HashMap::new(),
             fates: BTreeMap::new(),
             outcomes: BTreeMap::new(),
             reasons: BTreeMap::new(),
+            records: HashMap::new(),
             deeds: BTreeMap::new(),
             maintenance: Vec::new(),
             knocks: Vec::new(),
@@ -202,6 +234,7 @@ impl Fleet {
             underway: HashMap::new(),
             polls: Vec::new(),
             dice: Dice(Rng::with_seed(plan.seed ^ 0xca11_0dd5)),
+            rewriting: Dice(Rng::with_seed(plan.seed ^ 0x4e77_4e77)),
             resting_since: None,
             over: false,
             plan,
@@ -277,6 +310,16 @@ impl Fleet {
             Event::Deed(number) => self.deed(number),
             Event::Restart(worker) => self.start(worker),
             Event::Resume(worker, run) => self.resume(worker, run),
+            Event::Rewrite(number) => {
+                let id = self.launched[number].clone();
+                let another = material(&Material::Good, !self.plan.seed, &id);
+                let there = self.services.world.lifecycle_state(&id).is_some_and(|state| state.is_listed());
+                if there && self.services.rewrite_key(self.now, &id, another) {
+                    trace!(self, "  {id} rewrites its key");
+                    *self.deeds.entry("rewriting").or_default() += 1;
+                    self.rewritten.insert(id);
+                }
+            }
             Event::Look => self.look(),
         }
     }
@@ -304,6 +347,7 @@ impl Fleet {
         let worker = &mut self.workers[number];
         worker.core = None;
         let run = worker.run;
+        self.let_go.push(LetGo { at: self.now, run: calls::orderer(number, run), instance: None });
         let mut keys: Vec<Key> = self.underway.keys().filter(|key| key.worker == number && key.run == run).copied().collect();
         keys.sort_unstable();
         for key in keys {
@@ -416,8 +460,22 @@ impl Fleet {
     fn note(&mut self, number: usize, observation: Observation) {
         if let Observation::Ended(record) = &observation {
             *self.outcomes.entry(record.outcome.as_str()).or_default() += 1;
+            if record.outcome.is_final() {
+                let token = record.subject.as_ref().map(|subject| subject.action.token.as_str());
+                let of = token.unwrap_or(record.message.as_str()).to_owned();
+                self.records.entry(of).or_default().push((self.now, record.outcome));
+            }
             if let Some(reason) = &record.reason {
                 *self.reasons.entry(format!("{}: {}", record.outcome.as_str(), reason.code)).or_default() += 1;
+            }
+            if let Some(subject) = &record.subject {
+                if let Some(reason) = &record.reason {
+                    self.failures.entry(subject.action.token.to_string()).or_default().push(reason.code.clone());
+                }
+                if matches!(record.outcome, Outcome::Released | Outcome::LeaseLost) {
+                    let run = calls::orderer(number, self.workers[number].run);
+                    self.let_go.push(LetGo { at: self.now, run, instance: Some(subject.action.instance.to_string()) });
+                }
             }
         }
         if self.trace {
@@ -469,7 +527,10 @@ impl Fleet {
         let idle = |worker: &Worker| {
             worker.core.as_ref().is_some_and(|core| {
                 let gauges = core.gauges();
-                gauges.messages == 0 && gauges.calls == 0 && gauges.held == 0 && gauges.by_step.iter().all(|count| *count == 0)
+                gauges.messages == 0
+                    && gauges.calls == 0
+                    && gauges.held.iter().all(|held| *held == 0)
+                    && gauges.by_step.iter().all(|count| *count == 0)
             })
         };
         script_is_over

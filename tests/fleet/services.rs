@@ -2,17 +2,17 @@
 //! is classified by the room that knows the service.
 
 mod failures;
+mod keys;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use aws_sdk_autoscaling::types::Activity;
-use enrolld::core::call::{ActionOrder, Answer, BatchAnswer, Call, InHand, KeyWanted, NodeOrder};
+use enrolld::core::call::{ActionOrder, Answer, BatchAnswer, Call, InHand, NodeOrder};
 use enrolld::facts::{
-    ActionReply, CommandId, CommandOutput, Health, HookFacts, InstanceSeen, KeyAnswer, KeyMaterial, LifecycleState, QueueFacts,
-    ReceivedMessage, Registration, RegistrationStatus, StatusToken, Whereabouts,
+    ActionReply, Health, HookFacts, InstanceSeen, KeyMaterial, LifecycleState, QueueFacts, ReceivedMessage, Registration,
+    RegistrationStatus, StatusToken, Whereabouts,
 };
-use enrolld::key_material::check::{Engine, check};
 use enrolld::names::{AccountId, GroupName, HookName, InstanceId, MessageId, ReceiptHandle, Region};
 use enrolld::retry::Failure;
 use enrolld::simulator::model::autoscaling::wire as autoscaling;
@@ -23,7 +23,6 @@ use enrolld::simulator::model::sqs::wire as sqs;
 use enrolld::simulator::model::ssm::wire as ssm;
 use enrolld::simulator::model::{Settings, World};
 use enrolld::{lifecycle, queue};
-use zeroize::Zeroizing;
 
 pub use failures::{cut_off, refuse, server_error, throttle};
 use failures::{of_autoscaling, of_queue, of_registrar, of_ssm};
@@ -32,7 +31,6 @@ pub const QUEUE: &str = "enrolld-lifecycle";
 pub const DEAD_LETTERS: &str = "enrolld-dead-letters";
 pub const ACCOUNT: &str = "123456789012";
 pub const REGION: &str = "eu-central-1";
-const DOCUMENT: &str = "AWS-RunShellScript";
 
 /// A time in which something of the services is out of order, in Unix milliseconds.
 #[derive(Debug, Clone, Copy)]
@@ -81,6 +79,10 @@ pub struct Services {
     pub servers: Vec<&'static str>,
     pub max_receive_count: Option<u32>,
     pub dead_letter_queue: bool,
+    /// Routes whose parameters must be written by the instance itself, and hold one key only.
+    pub owned: Vec<bool>,
+    /// Who gives the registrars their orders: the run of a worker whose call is carried out.
+    pub orderer: Caller,
     /// Bodies by message id.
     pub bodies: HashMap<String, Arc<str>>,
     pub bodies_in_order: Vec<Arc<str>>,
@@ -98,6 +100,8 @@ impl Services {
         let endpoint = Settings::default().endpoint;
         Self {
             root: world.root(),
+            orderer: world.root(),
+            owned: Vec::new(),
             world,
             outages: Outages::default(),
             poison: Poison::default(),
@@ -162,6 +166,10 @@ impl Services {
                 let lifecycle_action_result = result.as_str().into();
                 let request = autoscaling::CompleteLifecycleAction { action: named(order), lifecycle_action_result };
                 Answer::Action(reply(self.world.complete_lifecycle_action(now, &self.root, &request)))
+            }
+            Call::FetchKeys { route, wanted } if self.owned.get(usize::from(route.0)) == Some(&true) => {
+                // They are read one by one, so what one fails with is the call's failure.
+                Answer::Keys(wanted.iter().map(|one| self.fetch_owned(now, one).map(Ok)).collect())
             }
             Call::FetchKeys { wanted, .. } => Answer::Keys(self.fetch_keys(now, wanted)),
             Call::SendCommand { instances, .. } => Answer::CommandSent(self.send_command(now, instances)),
@@ -375,60 +383,13 @@ impl Services {
         Ok(found.into_iter().map(|found| found.unwrap_or(Whereabouts::Unproven)).collect())
     }
 
-    fn fetch_keys(&mut self, now: u64, wanted: &[KeyWanted]) -> BatchAnswer<KeyAnswer> {
-        let name = |one: &KeyWanted| one.parameter.as_ref().unwrap().as_str().to_owned();
-        let mut names: Vec<String> = wanted.iter().map(name).collect();
-        names.sort_unstable();
-        names.dedup();
-        let request = ssm::GetParameters { names, with_decryption: true };
-        let answer = self.world.get_parameters(now, &self.root, &request).map_err(|error| of_ssm(&error))?;
-        let found = |one: &KeyWanted| {
-            let parameter = answer.parameters.iter().find(|parameter| parameter.name == name(one));
-            Ok(parameter.map_or(KeyAnswer::Absent, |parameter| checked(one, &parameter.value)))
-        };
-        Ok(wanted.iter().map(found).collect())
-    }
-
-    fn send_command(&mut self, now: u64, instances: &[InstanceId]) -> Result<CommandId, Failure> {
-        if self.spoiled(instances) {
-            return Err(of_ssm(&ApiError::client("AccessDeniedException", "not authorized to perform: ssm:SendCommand on one of these")));
-        }
-        let request = ssm::SendCommand {
-            instance_ids: instances.iter().map(|instance| instance.as_str().to_owned()).collect(),
-            document_name: DOCUMENT.into(),
-            parameters: BTreeMap::from([("commands".into(), vec!["cat key.pem".into()])]),
-            timeout_seconds: Some(600),
-            ..ssm::SendCommand::default()
-        };
-        let sent = self.world.send_command(now, &self.root, &request).map_err(|error| of_ssm(&error))?;
-        Ok(CommandId(sent.command.command_id.into()))
-    }
-
-    fn fetch_output(&mut self, now: u64, command: &CommandId, wanted: &KeyWanted) -> Result<CommandOutput, Failure> {
-        let request = ssm::GetCommandInvocation {
-            command_id: command.0.to_string(),
-            instance_id: wanted.instance.as_str().to_owned(),
-            plugin_name: None,
-        };
-        let output = match self.world.get_command_invocation(now, &self.root, &request) {
-            Ok(output) => output,
-            Err(error) if error.code == "InvocationDoesNotExist" => return Ok(CommandOutput::Running),
-            Err(error) => return Err(of_ssm(&error)),
-        };
-        Ok(match output.status {
-            "Pending" | "InProgress" | "Delayed" => CommandOutput::Running,
-            "Success" => CommandOutput::Ended(checked(wanted, &output.standard_output_content)),
-            status => CommandOutput::Failed(format!("the command ended as {status}")),
-        })
-    }
-
     fn associate(&mut self, now: u64, route: usize, order: &NodeOrder, key: &KeyMaterial) -> Result<Registration, Failure> {
         let request = opsworks_cm::AssociateNode {
             server_name: Some(self.servers[route].into()),
             node_name: Some(order.node.as_str().into()),
             engine_attributes: vec![attribute("CHEF_NODE_PUBLIC_KEY", key.pem()), attribute("CHEF_ORGANIZATION", "default")],
         };
-        registration(self.world.associate_node(now, &self.root, &request))
+        registration(self.world.associate_node(now, &self.orderer, &request))
     }
 
     fn disassociate(&mut self, now: u64, route: usize, order: &NodeOrder) -> Result<Registration, Failure> {
@@ -437,7 +398,7 @@ impl Services {
             node_name: Some(order.node.as_str().into()),
             engine_attributes: vec![attribute("CHEF_ORGANIZATION", "default")],
         };
-        registration(self.world.disassociate_node(now, &self.root, &request))
+        registration(self.world.disassociate_node(now, &self.orderer, &request))
     }
 
     fn status(&mut self, now: u64, route: usize, token: &StatusToken) -> Result<RegistrationStatus, Failure> {
@@ -464,15 +425,6 @@ impl Services {
             opsworks_cm::ServerStatus::Healthy => Health::Ready,
             other => Health::NotReady(other.name().into()),
         })
-    }
-}
-
-/// The model's own good keys are good; everything else is looked at as in production.
-fn checked(wanted: &KeyWanted, value: &str) -> KeyAnswer {
-    if value.starts_with("-----BEGIN PUBLIC KEY-----") {
-        KeyAnswer::Found(KeyMaterial::new(Zeroizing::new(value.to_owned())))
-    } else {
-        check(&Engine::Chef, &wanted.node, Zeroizing::new(value.to_owned()))
     }
 }
 

@@ -89,6 +89,7 @@ impl Tally {
             "pause",
             "repetition",
             "return to pool",
+            "rewriting",
             "shutdown",
             "standby",
             "terminate",

@@ -27,7 +27,7 @@ async fn a_fleet_comes_and_goes_and_what_was_left_behind_is_swept() {
     let key_file = server.admin_file();
     let registrar =
         format!(r#"{{ kind = "chef-server", url = "{}", client_name = "admin", client_key = "{}" }}"#, server.url(), key_file.display());
-    let mut fleet = Fleet::start("chef", &registrar, false).await;
+    let mut fleet = Fleet::start("chef", &registrar, "", false).await;
 
     let launched = fleet.launch(50, |_| None).await;
     assert_eq!(nodes(&server).await, launched);

@@ -41,6 +41,18 @@ def test_a_node_comes_and_goes_whichever_way_its_messages_take(way, cloud, fleet
     assert cloud.take_dead_letter() is None
 
 
+def test_a_key_that_is_a_secure_string_is_read_in_clear(cloud, fleet, worker, public_key):
+    launch = fleet.launch()
+    instance = launch["EC2InstanceId"]
+    parameter = f"/enrolld/{instance}/public-key"
+    cloud.ssm.put_parameter(Name=parameter, Value=public_key, Type="SecureString")
+    assert cloud.ssm.get_parameter(Name=parameter)["Parameter"]["Value"] != public_key, "or this would show nothing"
+    cloud.send_direct(launch)
+    eventually(lambda: fleet.lifecycle_state(instance) == "InService", f"{instance} is in service")
+    assert fleet.nodes()[instance]["fingerprint"] == hashlib.md5(public_key.encode(), usedforsecurity=False).hexdigest()
+    eventually(lambda: cloud.messages() == 0, "the launch's message is gone")
+
+
 @pytest.mark.parametrize("way", ["direct", "sns", "sns_raw"])
 def test_the_notification_of_a_new_hook_is_acknowledged(way, cloud, worker):
     getattr(cloud, f"send_{way}")(

@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-use enrolld::simulator::model::agent::{AgentOptions, Publish};
+use enrolld::simulator::model::agent::{AgentOptions, Material, Publish, material};
 use enrolld::simulator::model::autoscaling::{LifecycleState, Place};
 use enrolld::simulator::model::caller::Principal;
 use enrolld::simulator::model::fixture::Fixture;
+use enrolld::simulator::model::iam::NewRole;
 use enrolld::simulator::model::operation::Operation;
-use enrolld::simulator::model::opsworks_cm::wire::ServerStatus;
+use enrolld::simulator::model::opsworks_cm::wire::{AssociateNode, EngineAttribute, ServerStatus};
 use enrolld::simulator::model::ssm::wire::CreateDocument;
 use enrolld::simulator::{Options, Simulator};
 use serde_json::{Value, json};
@@ -63,6 +64,19 @@ impl Bench {
         }
         fixture.groups[0].options.agent = agent;
         fixture.groups[0].options.replace_abandoned = false;
+        // The instances' role, and one in whose trust policy an external id stands.
+        let role = |name: &str, principal: Value, condition: Value| NewRole {
+            name: name.into(),
+            path: "/fleet/".into(),
+            trust: json!({ "Statement": [
+                { "Effect": "Allow", "Principal": principal, "Action": "sts:AssumeRole", "Condition": condition },
+            ] }),
+        };
+        let external = json!({ "StringEquals": { "sts:ExternalId": "x-7" } });
+        fixture.roles = vec![
+            role("enrolld-node", json!({ "Service": "ec2.amazonaws.com" }), json!({})),
+            role("asks", json!({ "AWS": "arn:aws:iam::123456789012:role/enrolld" }), external),
+        ];
         let simulator = Simulator::start(Options { fixture, ..Options::default() }).await.expect("the simulator starts");
         let request = CreateDocument { name: DOCUMENT.into(), content: script(), ..CreateDocument::default() };
         simulator.with(|world, now| world.create_document(now, &world.root(), &request).map(drop)).expect("it is a document");
@@ -135,6 +149,26 @@ impl Bench {
     pub fn launch(&self, group: &str, agent: Option<AgentOptions>) -> String {
         let launched = self.simulator.with(|world, now| world.launch(now, group, 1, Place::AutoScalingGroup, agent.as_ref()));
         launched.expect("the group is there")[0].to_string()
+    }
+
+    /// A node on the server whose instance was terminated when its hook timed out, with no worker about.
+    pub fn left_behind(&self) -> String {
+        let id = self.launch(GROUP, Some(Self::silent()));
+        let attribute = |name: &str, value: String| EngineAttribute { name: Some(name.into()), value: Some(value) };
+        let request = AssociateNode {
+            server_name: Some(SERVER.into()),
+            node_name: Some(id.clone()),
+            engine_attributes: vec![
+                attribute("CHEF_ORGANIZATION", "default".into()),
+                attribute("CHEF_NODE_PUBLIC_KEY", material(&Material::Good, 1, &id)),
+            ],
+        };
+        self.simulator.with(|world, now| world.associate_node(now, &world.root(), &request).map(drop)).expect("the server is healthy");
+        // Longer than the launch hook waits, and than the terminate hook after it.
+        for _ in 0..3 {
+            self.simulator.skip(10_000);
+        }
+        id
     }
 
     pub fn silent() -> AgentOptions {

@@ -149,6 +149,23 @@ async fn a_route_with_a_role_asks_as_a_session_of_that_role_named_after_the_work
 }
 
 #[tokio::test]
+async fn a_role_whose_external_id_is_wrong_or_missing_is_not_assumed_and_nothing_is_asked_without_it() {
+    let top = format!("dead_letter_queue_url = \"{{endpoint}}/123456789012/{LETTERS}\"");
+    for (name, id) in [("wrong-id", "external_id = \"x-8\""), ("no-id", "")] {
+        let role = format!("role_arn = \"arn:aws:iam::123456789012:role/fleet/asks\"\n{id}");
+        let bench = Bench::start(name, AgentOptions::default(), &top, &route("chef", OWNED, &role)).await;
+        bench.confine(&bench.printed(&[]).await);
+        let worker = bench.worker();
+        bench.launch(GROUP, None);
+        bench.until("it is refused", |bench| bench.simulator.state(false).outcomes.get("sts:AssumeRole").is_some()).await;
+        worker.end().await;
+        let called = bench.called();
+        assert!(called.iter().all(|action| action.starts_with("sqs:") || action.starts_with("sts:")), "{called:?}");
+        assert!(!bench.simulator.state(false).outcomes["sts:AssumeRole"].contains_key("ok"));
+    }
+}
+
+#[tokio::test]
 async fn what_check_asks_for_more_is_printed_with_it_and_is_all_asked() {
     let top = format!("dead_letter_queue_url = \"{{endpoint}}/123456789012/{LETTERS}\"");
     for (name, key) in [("check-owned", OWNED.to_owned()), ("check-document", format!("document = \"{DOCUMENT}\""))] {
@@ -192,11 +209,23 @@ async fn what_a_sweep_asks_for_more_is_printed_with_it_and_is_all_asked() {
     let (daemon, with_sweep) = (bench.printed(&[]).await, bench.printed(&["--with-sweep"]).await);
     bench.confine(&with_sweep);
     let names = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("policy-sweep.txt");
-    std::fs::write(&names, "i-00000000000000001\n").expect("the folder is there to be written to");
-    let output = bench.run(&["sweep", "--route", "web", "--nodes", names.to_str().expect("the path is text")]).await;
-    assert!(output.status.success(), "{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    // Once over a name that proves nothing, and once over a node that its hook's time-out left behind, which is taken off.
+    let gone = bench.left_behind();
+    for (name, more, result) in [("i-00000000000000001", None, "unproven"), (gone.as_str(), Some("--apply"), "disassociated")] {
+        std::fs::write(&names, name).expect("the folder is there to be written to");
+        let mut arguments = vec!["sweep", "--route", "web", "--output", "json", "--nodes", names.to_str().expect("the path is text")];
+        arguments.extend(more);
+        let output = bench.run(&arguments).await;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(
+            output.status.success() && said.contains(&format!("\"result\":\"{result}\"")),
+            "{said}{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
     bench.nothing_was_denied();
     let called = bench.called();
+    assert!(called.contains("opsworks-cm:DisassociateNode") && called.contains("autoscaling:DescribeScalingActivities"), "{called:?}");
     assert!(called.is_subset(&with_sweep), "{called:?}");
     for action in with_sweep.difference(&daemon) {
         assert!(called.contains(action), "{action} is printed for sweep, which never calls it");

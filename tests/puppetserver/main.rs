@@ -1,5 +1,6 @@
 //! enrolld's Puppet registrar against a real Puppet Server. Run by `tests/puppetserver/run`, which makes and starts the server.
 
+mod between;
 mod end_to_end;
 #[path = "../common/fleet.rs"]
 mod fleet;
@@ -7,6 +8,8 @@ mod fleet;
 mod kit;
 mod launch_kit;
 mod server;
+
+use std::time::Duration;
 
 use enrolld::facts::{Health, NodeList, Registration};
 use enrolld::registrar::{PuppetCa, Registrar};
@@ -58,24 +61,40 @@ async fn the_same_request_again_brings_the_same_certificate() {
     assert_eq!(enrolled(&server, &ca, &node.with_another_request()).await, first);
 }
 
-#[tokio::test]
-async fn two_workers_at_once_are_harmless() {
-    let server = shared().await;
-    let (ca, node) = (server.registrar(false), Node::named("twice-1"));
-    // The server can trip over itself when it signs one request twice at once; that is tried again, as any transient failure is.
-    let worker = async || {
-        loop {
-            match ca.associate(&node.order(), &node.material()).await {
-                Ok(Registration::Signed(certificate)) => return certificate.0,
-                Ok(other) => panic!("{other:?}"),
-                Err(failure) => assert_eq!(failure.class, Class::Transient, "{failure}"),
-            }
+/// The certificate that a worker gets in the end, as the core brings it about: what is transient is tried again.
+async fn in_the_end(ca: &PuppetCa, node: &Node) -> String {
+    loop {
+        match ca.associate(&node.order(), &node.material()).await {
+            Ok(Registration::Signed(certificate)) => return certificate.0.to_string(),
+            Ok(other) => panic!("{other:?}"),
+            Err(failure) => assert_eq!(failure.class, Class::Transient, "{failure}"),
         }
-    };
-    let (one, other) = tokio::join!(worker(), worker());
-    for certificate in [one, other] {
-        assert!(server.verifies(&certificate));
-        assert_eq!(server::key_of(&certificate), node.public_key());
+    }
+}
+
+#[tokio::test]
+async fn two_workers_that_sign_one_request_at_once_make_one_certificate() {
+    let server = shared().await;
+    for replace_existing in [false, true] {
+        let (one, other) = (server.registrar(replace_existing), server.registrar(replace_existing));
+        for number in 0..10 {
+            let node = Node::named(&format!("twice-{number}-{replace_existing}"));
+            // The second comes at the same moment, or a little later each time, into every step of the first.
+            let later = Duration::from_millis(number * 8);
+            // From nothing, and from where another worker died.
+            if number % 2 == 1 {
+                server.submit(&node).await;
+            }
+            let second = async {
+                tokio::time::sleep(later).await;
+                in_the_end(&other, &node).await
+            };
+            let (first, second) = tokio::join!(in_the_end(&one, &node), second);
+            assert!(server.verifies(&first));
+            assert_eq!(server::key_of(&first), node.public_key());
+            assert_eq!(first, second, "both have the same one");
+            assert_eq!(server.issued(node.name()), 1, "and no other was ever made for {}", node.name());
+        }
     }
 }
 

@@ -97,9 +97,14 @@ impl Server {
         self.http("", &certificate_file, &key_file)
     }
 
+    /// A client that speaks as the administrator.
+    pub fn client(&self) -> HttpClient {
+        HttpClient::new(&self.admin("")).unwrap()
+    }
+
     /// What the server answers its administrator.
     pub async fn ask(&self, method: Method, path: &str, body: &'static str) -> Answer {
-        let client = HttpClient::new(&self.admin("")).unwrap();
+        let client = self.client();
         let headers = [("accept", "*/*"), ("content-type", "application/json")];
         client.send(method, path, &headers, Bytes::from_static(body.as_bytes())).await.unwrap()
     }
@@ -124,6 +129,12 @@ impl Server {
         let path = format!("/puppet-ca/v1/certificate_request/{}", node.name);
         let answer = client.send(Method::PUT, &path, &[("content-type", "text/plain")], node.request.clone().into()).await.unwrap();
         assert_eq!(answer.status, 200, "{answer:?}");
+    }
+
+    /// How many certificates the authority ever made for a name, by its own inventory.
+    pub fn issued(&self, name: &str) -> usize {
+        let inventory = std::fs::read_to_string(self.folder.join("ca/inventory.txt")).unwrap();
+        inventory.lines().filter(|line| line.ends_with(&format!("/CN={name}"))).count()
     }
 
     /// Whether a certificate comes from the authority, by OpenSSL's judgement.
@@ -222,6 +233,10 @@ impl Node {
         params.distinguished_name.push(DnType::CommonName, name);
         let request = params.serialize_request(&*key).unwrap().pem().unwrap();
         Self { name: name.to_owned(), key, request }
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// Its certificate request in PEM.

@@ -1,7 +1,11 @@
 //! A server on loopback that answers with what it was given, one answer a request, and keeps what it was asked.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,8 +14,8 @@ use enrolld::driver::services::{ScopeServices, Services};
 use enrolld::key_material::{CsrRules, Document, Engine, KeySource, Keys, OwnerRole};
 use enrolld::queue::Queue;
 use enrolld::registrar::{CmEngine, CmSettings, OpsWorksCm};
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use http_body_util::{BodyExt, Either, Full};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
@@ -37,6 +41,37 @@ pub enum Reply {
     Silence,
     /// A body with 200, after a while.
     Late(Duration, String),
+    /// A gigabyte of spaces with 200; with its length announced or not.
+    Gigabyte {
+        /// Whether the head says how long the body is.
+        announced: bool,
+    },
+}
+
+/// Spaces, which every format takes for more to come; what was read of them is counted.
+pub struct Spaces {
+    left: u64,
+    announced: bool,
+    read: Arc<AtomicU64>,
+}
+
+impl Body for Spaces {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        const PIECE: &[u8] = &[b' '; 65_536];
+        if self.left == 0 {
+            return Poll::Ready(None);
+        }
+        self.left -= PIECE.len() as u64;
+        self.read.fetch_add(PIECE.len() as u64, Ordering::Relaxed);
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(PIECE)))))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        if self.announced { SizeHint::with_exact(self.left) } else { SizeHint::default() }
+    }
 }
 
 impl Reply {
@@ -59,6 +94,8 @@ impl Reply {
 /// The server; it stops with the test's runtime.
 pub struct Canned {
     asked: Arc<Mutex<Vec<Asked>>>,
+    /// How much of its endless answers was read, in bytes.
+    pub read: Arc<AtomicU64>,
     pub services: Services,
 }
 
@@ -71,17 +108,18 @@ impl Canned {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let replies: Arc<Mutex<VecDeque<Reply>>> = Arc::new(Mutex::new(replies.into_iter().collect()));
         let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
+        let read: Arc<AtomicU64> = Arc::default();
         tokio::spawn({
-            let asked = asked.clone();
+            let (asked, read) = (asked.clone(), read.clone());
             async move {
                 while let Ok((stream, _)) = listener.accept().await {
-                    let (replies, asked) = (replies.clone(), asked.clone());
-                    let service = service_fn(move |request| answer(request, replies.clone(), asked.clone()));
+                    let (replies, asked, read) = (replies.clone(), asked.clone(), read.clone());
+                    let service = service_fn(move |request| answer(request, replies.clone(), asked.clone(), read.clone()));
                     tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service));
                 }
             }
         });
-        Self { asked, services: services(&url) }
+        Self { asked, read, services: services(&url) }
     }
 
     /// What was asked so far.
@@ -108,24 +146,27 @@ async fn answer(
     request: Request<Incoming>,
     replies: Arc<Mutex<VecDeque<Reply>>>,
     asked: Arc<Mutex<Vec<Asked>>>,
-) -> Result<Response<Full<Bytes>>, Box<dyn std::error::Error + Send + Sync>> {
+    read: Arc<AtomicU64>,
+) -> Result<Response<Either<Full<Bytes>, Spaces>>, Box<dyn std::error::Error + Send + Sync>> {
     let target = request.headers().get("x-amz-target").map(|value| value.to_str().unwrap().to_owned());
     let body = String::from_utf8(request.into_body().collect().await?.to_bytes().to_vec())?;
     let action = form_urlencoded::parse(body.as_bytes()).find(|(name, _)| name == "Action").map(|(_, action)| action.into_owned());
     asked.lock().unwrap().push(Asked { operation: target.or(action).unwrap_or_default(), body });
     let reply = replies.lock().unwrap().pop_front();
+    let text = |body: String| Either::Left(Full::new(Bytes::from(body)));
     match reply {
-        Some(Reply::Http(status, body)) => Ok(Response::builder().status(status).body(Full::new(Bytes::from(body)))?),
+        Some(Reply::Http(status, body)) => Ok(Response::builder().status(status).body(text(body))?),
+        Some(Reply::Gigabyte { announced }) => Ok(Response::new(Either::Right(Spaces { left: 1 << 30, announced, read }))),
         Some(Reply::Silence) => {
             tokio::time::sleep(Duration::from_secs(60)).await;
             Err("too late".into())
         }
         Some(Reply::Late(wait, body)) => {
             tokio::time::sleep(wait).await;
-            Ok(Response::new(Full::new(Bytes::from(body))))
+            Ok(Response::new(text(body)))
         }
         Some(Reply::HangUp) => Err("hung up".into()),
-        None => Ok(Response::builder().status(599).body(Full::new(Bytes::from("nothing left to answer with")))?),
+        None => Ok(Response::builder().status(599).body(text("nothing left to answer with".into()))?),
     }
 }
 

@@ -101,6 +101,41 @@ async fn a_command_waits_for_all_agents() {
 }
 
 #[tokio::test]
+async fn one_command_is_sent_to_several_instances_and_each_has_its_own_output() {
+    let server = Canned::serve([
+        Reply::ok(r#"{"Command":{"CommandId":"11111111-2222-3333-4444-555555555555"}}"#),
+        Reply::ok(json!({"Status": "Success", "StandardOutputContent": ""}).to_string()),
+    ])
+    .await;
+    let instances: Vec<_> = (1..=50).map(|n| instance(&format!("i-{n:08x}"))).collect();
+    let Answer::CommandSent(Ok(command)) =
+        server.services.perform(Call::SendCommand { route: COMMAND, instances: instances.clone() }).await
+    else {
+        panic!()
+    };
+    let asked = server.asked_json();
+    let named: Vec<_> = asked["InstanceIds"].as_array().unwrap().iter().map(|id| id.as_str().unwrap().to_owned()).collect();
+    assert_eq!(named, instances.iter().map(ToString::to_string).collect::<Vec<_>>());
+    assert_eq!(asked["DocumentName"], "enrolld-csr");
+    let Answer::Output(Ok(_)) = server.services.perform(Call::FetchOutput { route: COMMAND, command, wanted: wanted("i-00000007") }).await
+    else {
+        panic!()
+    };
+    let output: serde_json::Value = serde_json::from_str(&server.asked()[1].body).unwrap();
+    assert_eq!((&output["InstanceId"], &output["CommandId"]), (&json!("i-00000007"), &json!("11111111-2222-3333-4444-555555555555")));
+}
+
+#[tokio::test]
+async fn with_an_owner_a_secure_string_is_asked_for_in_clear() {
+    let version = json!({"Version": 1, "LastModifiedUser": session_of("i-00000001"), "Value": PUBLIC_KEY, "Type": "SecureString"});
+    let server = Canned::serve([Reply::ok(json!({"Parameters": [version]}).to_string())]).await;
+    let call = Call::FetchKeys { route: OWNED, wanted: vec![wanted("i-00000001")] };
+    let Answer::Keys(Ok(keys)) = server.services.perform(call).await else { panic!() };
+    assert!(matches!(keys[0], Ok(KeyAnswer::Found(_))));
+    assert_eq!(server.asked_json()["WithDecryption"], json!(true));
+}
+
+#[tokio::test]
 async fn a_commands_output_is_checked_and_its_failure_does_not_repeat_it() {
     let ended = |status: &str| {
         Reply::ok(json!({"Status": status, "StatusDetails": status, "ResponseCode": 1, "StandardOutputContent": PUBLIC_KEY, "StandardErrorContent": PUBLIC_KEY}).to_string())

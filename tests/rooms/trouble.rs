@@ -1,9 +1,11 @@
 //! What goes wrong below the services.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use enrolld::core::call::{Answer, Call, RouteId};
 use enrolld::retry::{Class, Failure};
+use serde_json::json;
 
 use crate::canned::{Canned, Reply};
 
@@ -41,6 +43,29 @@ async fn a_silent_service_is_given_up_after_its_time_out() {
     let (failure, _) = failure_of(Reply::Silence).await;
     assert_eq!((failure.class, failure.code.as_str()), (Class::Transient, "timeout"), "{failure}");
     assert!(began.elapsed() < Duration::from_secs(5));
+}
+
+#[tokio::test]
+async fn an_answer_of_gigabytes_is_cut_off_after_a_few_megabytes() {
+    for announced in [false, true] {
+        let server = Canned::serve([Reply::Gigabyte { announced }]).await;
+        let Answer::Health(Err(failure)) = server.services.perform(Call::CheckHealth { route: RouteId(0) }).await else { panic!() };
+        assert_eq!(failure.class, Class::Transient, "{failure}");
+        assert_ne!(failure.code, "timeout", "it is cut off for its length, not for its time: {failure}");
+        // Beside what is read there is what buffers hold.
+        let read = server.read.load(Ordering::Relaxed);
+        assert!(read < 16 << 20, "{read} bytes");
+    }
+}
+
+#[tokio::test]
+async fn ten_messages_of_the_longest_there_are_are_read() {
+    let body = "\"".repeat(1 << 20);
+    let message = |n: u32| json!({ "MessageId": format!("m-{n}"), "ReceiptHandle": format!("h-{n}"), "Body": body });
+    let server = Canned::serve([Reply::ok(json!({ "Messages": (0..10).map(message).collect::<Vec<_>>() }).to_string())]).await;
+    let call = Call::Receive { max: 10, wait: Duration::from_secs(20), visibility: Duration::from_secs(90) };
+    let Answer::Received(Ok(messages)) = server.services.perform(call).await else { panic!() };
+    assert!(messages.len() == 10 && messages.iter().all(|message| message.body.len() == 1 << 20));
 }
 
 #[tokio::test]

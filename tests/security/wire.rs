@@ -56,6 +56,7 @@ fn an_endpoint_of_any_service_without_tls_is_refused_by_run_and_by_check() {
         "AWS_ENDPOINT_URL_AUTO_SCALING",
         "AWS_ENDPOINT_URL_OPSWORKSCM",
         "AWS_ENDPOINT_URL_STS",
+        "AWS_ENDPOINT_URL_IAM",
     ] {
         for command in ["run", "check"] {
             let output = enrolld(command, &config, &[(variable, NOWHERE)]);

@@ -1,5 +1,7 @@
-//! `enrolld sweep` against a simulated AWS, as a person runs it: OpsWorks CM, whose nodes stand in a file.
+//! `enrolld sweep` against a simulated AWS, as a person runs it: OpsWorks CM, whose nodes stand in a file; a program; a list in pages.
 
+mod command;
+mod pages;
 mod waiting;
 
 use std::path::PathBuf;

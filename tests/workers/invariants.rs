@@ -85,13 +85,13 @@ impl Judge<'_> {
             (Closing::Superseded, ..) | (Closing::Completed, Kind::Terminating, true) => {}
             (Closing::Completed, Kind::Terminating, false) => self.complain(format!("{named} was abandoned")),
             (Closing::Completed, Kind::Launching, true) => {
-                if !self.is_associated_at(&action.instance, closed) && !self.is_excused(&action.instance) {
+                if !self.is_associated_at(&action.instance, closed) && !self.was_taken_off(&action.instance, closed) {
                     self.complain(format!("{named} was continued although its node was not associated with its own key"));
                 }
             }
             (Closing::Completed, Kind::Launching, false) => {
                 let sound = !self.outcome.unsound.contains_key(&action.instance);
-                if sound && !self.plan.may_abandon && !self.is_excused(&action.instance) {
+                if sound && !self.plan.may_abandon && !self.was_contended(&action.instance, closed) {
                     let reason = self.outcome.reasons.get(&action.token).map_or("nobody says why", String::as_str);
                     self.complain(format!("{named} was abandoned without cause: {reason}"));
                 }
@@ -133,7 +133,7 @@ impl Judge<'_> {
             let says = |name: &str, what: &str| letter.attributes.get(name).is_some_and(|text| text == what);
             (says("EnrolldReason", "taken_off") || says("EnrolldOutcome", "continued")) && letter.body.contains(id)
         });
-        if lives && !told && !self.is_associated_at(id, u64::MAX) && !self.is_excused(id) {
+        if lives && !told && !self.is_associated_at(id, u64::MAX) && !self.was_taken_off(id, u64::MAX) {
             self.complain(format!("{id} is {} and not associated", instance.state.name()));
         }
         if self.outcome.terminated.iter().any(|one| one == id) && instance.state.is_listed() {
@@ -153,18 +153,49 @@ impl Judge<'_> {
         }
     }
 
-    /// Whether a node was ordered more than once from a server that calls it a failure to be asked for what is done already: whoever
-    /// comes second, with the same message on another worker or with an answer that was lost, cannot know whose order it was, and two
-    /// orders for one node may overtake each other there. What then becomes of the node is counted, and must stay rare.
-    fn is_excused(&mut self, node: &str) -> bool {
+    /// Whether this and nothing else became of a node: one run associated it; another, with the same message, could not know that,
+    /// since the server refuses what is done already, and took it off for a second chance while its launch still waited. Up to
+    /// `until` the node is then missing; afterwards only if that run came to its end, or had to let go of the message, before it had
+    /// associated it again or could say that it had not.
+    fn was_taken_off(&mut self, node: &str, until: u64) -> bool {
         let log = self.nodes.get(node).map(Vec::as_slice).unwrap_or_default();
-        let ordered = log.iter().filter(|entry| matches!(entry.what, Happened::AssociateAccepted | Happened::DisassociateAccepted));
-        let orders = ordered.filter(|entry| self.waits_for_launch(node, entry.at_ms)).count();
-        let excused = self.plan.refuses && orders > 0;
+        let done = |entry: &&&LogEntry| entry.at_ms <= until && matches!(entry.what, Happened::Associated | Happened::Disassociated);
+        let Some(off) = log.iter().rev().find(done).filter(|entry| entry.what == Happened::Disassociated) else { return false };
+        let ordered = log.iter().find(|entry| entry.what == Happened::DisassociateAccepted && entry.token == off.token);
+        let Some(at) = ordered.map(|entry| entry.at_ms) else { return false };
+        let anothers = log.iter().any(|entry| entry.what == Happened::Associated && entry.caller != off.caller);
+        let missing = until < u64::MAX || self.let_go(&off.caller, node, at, u64::MAX);
+        let excused = self.plan.refuses && anothers && missing && self.waits_for_launch(node, at);
         if excused {
             self.excused.insert(node.to_owned());
         }
         excused
+    }
+
+    /// Whether this and nothing else made a launch fail twice: after a run had taken the node off for its second chance, another run,
+    /// with the same message, got its own order in first, so that the server refused the one after it; and that other run came to its
+    /// end, or had to let go of the message, before it could complete. Who is refused cannot know whose order it was.
+    fn was_contended(&mut self, node: &str, closed: u64) -> bool {
+        let log = self.nodes.get(node).map(Vec::as_slice).unwrap_or_default();
+        let mut log = log.iter().filter(|entry| entry.at_ms <= closed);
+        let off = log.find(|entry| entry.what == Happened::DisassociateAccepted && self.waits_for_launch(node, entry.at_ms));
+        let Some(off) = off.filter(|_| self.plan.refuses) else { return false };
+        let excused = log.any(|entry| {
+            let anothers = entry.what == Happened::AssociateAccepted && entry.caller != off.caller;
+            anothers && self.let_go(&entry.caller, node, entry.at_ms, closed)
+        });
+        if excused {
+            self.excused.insert(node.to_owned());
+        }
+        excused
+    }
+
+    /// Whether a run that spoke to the registrars as `caller` ended, or let go of a node's launch, in a span of time.
+    fn let_go(&self, caller: &str, node: &str, from: u64, until: u64) -> bool {
+        self.outcome.let_go.iter().any(|end| {
+            let of_node = end.instance.as_ref().is_none_or(|instance| instance == node);
+            of_node && end.run == *caller && (from..=until).contains(&end.at)
+        })
     }
 
     /// Whether an instance waited for a launch at a time, or shortly before it.
@@ -192,6 +223,9 @@ impl Judge<'_> {
 
     /// The fingerprint of the one key that is an instance's own; none where what it publishes must be refused.
     fn own_key(&self, instance: &str) -> Option<String> {
+        if let Some(request) = self.outcome.requests.get(instance) {
+            return Some(format!("{:x}", Md5::digest(request)));
+        }
         let sound = !self.outcome.unsound.contains_key(instance);
         sound.then(|| format!("{:x}", Md5::digest(material(&Material::Good, self.plan.seed, instance))))
     }

@@ -10,6 +10,10 @@ use enrolld::simulator::model::opsworks_cm::{Engine, NewServer, Repeated, Server
 use enrolld::simulator::model::sqs::{ExpiredHandles, QueueOptions};
 use fastrand::Rng;
 
+use crate::errors;
+use crate::spoil::Spoil;
+use crate::stage::Point;
+
 /// When every fleet begins, in Unix milliseconds.
 pub const BEGIN: u64 = 1_772_439_300_000;
 pub const GROUPS: [&str; 2] = ["web-blue", "db-blue"];
@@ -18,8 +22,8 @@ pub const QUEUE: &str = "enrolld-lifecycle";
 pub const DEAD_LETTERS: &str = "enrolld-dead-letters";
 /// What every service says to credentials that expired.
 pub const EXPIRED: &str = "ExpiredTokenException";
-const ACCOUNT: &str = "123456789012";
-const SECOND: u64 = 1_000;
+pub const ACCOUNT: &str = "123456789012";
+pub const SECOND: u64 = 1_000;
 
 /// Something that happens to the fleet from outside.
 #[derive(Debug, Clone)]
@@ -47,16 +51,37 @@ pub enum Deed {
     Garbage {
         number: usize,
     },
+    /// A body of somebody's own.
+    Send {
+        body: &'static str,
+    },
+    /// What stands in the queue now, received or not, comes once more, so much later.
+    Repeat {
+        after_ms: u64,
+    },
+    /// No name can be resolved for so long: no call leaves.
+    NoNames {
+        for_ms: u64,
+    },
+    /// Something about one of the instances or messages there are spoils the batch that it is in, so many times.
+    Poison {
+        operation: &'static str,
+        pick: usize,
+        spoil: Spoil,
+        times: u32,
+    },
+    /// The instances that wait publish certificate requests of their own.
+    Request,
     /// The worker is gone at once, and another takes its place later.
     Crash {
         worker: usize,
         down_ms: u64,
     },
-    /// The same at one of its next calls: just sent, or just answered.
+    /// The same at one of its next calls.
     CrashAtCall {
         worker: usize,
         calls: u64,
-        answered: bool,
+        point: Point,
         down_ms: u64,
     },
     /// The worker is told to stop, perhaps twice; another takes its place, perhaps before it has.
@@ -108,6 +133,8 @@ impl Plan {
         let mut script = actions(dice, span);
         troubles(dice, span, workers, &mut script);
         script.sort_by_key(|(at, _)| *at);
+        let rows = errors::of_seed(seed);
+        fixture.faults.extend(rows.iter().flat_map(|row| errors::faults(*row, span)));
         Self {
             seed,
             workers,
@@ -117,7 +144,7 @@ impl Plan {
             fixture,
             script,
             calm_at: BEGIN + span,
-            may_abandon: route_fault || failures > 0.0,
+            may_abandon: route_fault || failures > 0.0 || rows.iter().any(|row| row.is_final),
             refuses,
         }
     }
@@ -377,7 +404,8 @@ fn troubles(dice: &mut Dice, span: u64, workers: usize, script: &mut Vec<(u64, D
     for _ in 0..some(dice, 0.6, 4) {
         let worker = dice.0.usize(0..workers);
         let (calls, answered) = (dice.between(1, 60), dice.chance(0.5));
-        script.push((dice.moment(span), Deed::CrashAtCall { worker, calls, answered, down_ms: dice.between(0, 30) * SECOND }));
+        let point = if answered { Point::Answered } else { Point::Sent };
+        script.push((dice.moment(span), Deed::CrashAtCall { worker, calls, point, down_ms: dice.between(0, 30) * SECOND }));
     }
     for _ in 0..some(dice, 0.4, 2) {
         let worker = dice.0.usize(0..workers);

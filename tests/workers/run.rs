@@ -1,7 +1,7 @@
 //! One fleet's run: the script is carried out, workers come and go, and at the end everything must have come to rest.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use enrolld::aws::Aws;
 use enrolld::cli::rooms;
@@ -13,13 +13,17 @@ use enrolld::observe::{Health, Observer, ObserverSettings};
 use enrolld::simulator::model::World;
 use enrolld::simulator::model::agent::Material;
 use enrolld::simulator::model::autoscaling::{LifecycleState, Place};
+use enrolld::simulator::model::caller::{Caller, Principal};
+use enrolld::simulator::model::fixture::NewParameter;
 use enrolld::simulator::model::opsworks_cm::wire::ServerStatus;
 use enrolld::simulator::model::state::State;
+use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::plan::{BEGIN, Deed, GROUPS, Plan, QUEUE, SERVERS};
-use crate::stage::{Stage, StageClock, Tracing};
+use crate::plan::{ACCOUNT, BEGIN, Deed, GROUPS, Plan, QUEUE, SERVERS};
+use crate::spoil::Poison;
+use crate::stage::{Calls, Stage, StageClock, Tracing};
 use crate::wire::Wire;
 
 /// How often it is looked whether everything has come to rest, in milliseconds.
@@ -37,12 +41,25 @@ pub struct Outcome {
     pub state: State,
     /// What each instance was launched with that does not publish a good key.
     pub unsound: BTreeMap<String, Material>,
+    /// The certificate requests of those that published one.
+    pub requests: BTreeMap<String, String>,
+    /// How messages ended, in order, as the workers say.
+    pub ends: Vec<End>,
+    /// The operations that serve many and failed, with the codes, as the workers say.
+    pub troubles: Vec<(&'static str, String)>,
+    /// How many calls were tried while no name could be resolved.
+    pub unresolved: u64,
+    /// How often a poisoned member spoiled its batch, and how many members the largest of these had.
+    pub spoiled: (u32, usize),
+    /// The calls of the first worker, where they were listened to.
+    pub calls: Option<Calls>,
     pub terminated: Vec<String>,
     pub garbage: usize,
     pub crashes: usize,
     pub shutdowns: usize,
     /// Why launches were abandoned, by their tokens, as the workers say.
     pub reasons: BTreeMap<String, String>,
+    pub let_go: Vec<LetGo>,
     /// What was seen to be wrong on the way.
     pub wrong: Vec<String>,
     /// Everything that was asked, answered and said, and when, as one number, where that was wanted.
@@ -51,17 +68,63 @@ pub struct Outcome {
     pub took_ms: u64,
 }
 
+/// That a worker, or what it did for one instance, came to an end without a result.
+pub struct LetGo {
+    pub at: u64,
+    /// The ARN that it spoke to the services as.
+    pub run: String,
+    /// None where the whole worker ended.
+    pub instance: Option<String>,
+}
+
+/// How a message ended for a worker.
+#[derive(Debug, Clone)]
+pub struct End {
+    pub worker: usize,
+    pub outcome: Ending,
+    pub reason: String,
+    pub at: u64,
+}
+
+/// What the workers said.
+#[derive(Debug, Default)]
+struct Said {
+    reasons: BTreeMap<String, String>,
+    ends: Vec<End>,
+    troubles: Vec<(&'static str, String)>,
+    let_go: Vec<LetGo>,
+}
+
 /// Runs the fleet of a plan; the same plan gives the same outcome.
 pub fn run(plan: &Plan, tracing: Tracing) -> Outcome {
+    run_with(plan, tracing, |_| {})
+}
+
+fn run_with(plan: &Plan, tracing: Tracing, prepare: impl FnOnce(&Stage)) -> Outcome {
     // Request ids and the like: whoever asks for chance without a seed of his own.
     fastrand::seed(plan.seed);
     let world = World::from_fixture(plan.fixture.clone(), plan.seed, BEGIN).expect("the fixture is sound");
     let stage = Stage::new(world, BEGIN, plan.seed, tracing);
+    prepare(&stage);
     let time = Arc::clone(&stage);
     // No sockets and no timers of the runtime's own: when it has nothing to do, the time is what must move.
     let runtime = tokio::runtime::Builder::new_current_thread().on_thread_park(move || time.turn()).build().expect("a runtime");
     let config = config::parse(&plan.config, "the fleet's configuration", &Environment::new()).expect("the configuration is sound");
     runtime.block_on(Run::new(plan, &stage, config).play())
+}
+
+/// The same, with the calls of its first worker noted.
+pub fn listen(plan: &Plan) -> Outcome {
+    run_with(plan, Tracing::Off, Stage::listen)
+}
+
+/// A certificate request for that name. All of them have one key: nothing here depends on whose it is.
+fn request_of(name: &str) -> String {
+    static KEY: LazyLock<KeyPair> = LazyLock::new(|| KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).expect("a key can be made"));
+    let mut wanted = CertificateParams::default();
+    wanted.distinguished_name = DistinguishedName::new();
+    wanted.distinguished_name.push(DnType::CommonName, name);
+    wanted.serialize_request(&*KEY).and_then(|request| request.pem()).expect("a request can be made")
 }
 
 struct Run<'a> {
@@ -74,18 +137,23 @@ struct Run<'a> {
     /// How long a worker that steps into its trap stays away.
     traps: BTreeMap<usize, u64>,
     leaving: Vec<Leaving>,
+    /// Bodies that come once more, and when.
+    again: Vec<(u64, String)>,
     started: u64,
-    reasons: Arc<Mutex<BTreeMap<String, String>>>,
+    said: Arc<Mutex<Said>>,
     outcome: Outcome,
 }
 
 struct Running {
+    run: String,
     task: JoinHandle<Ended>,
     stop: mpsc::Sender<()>,
 }
 
 /// A worker that was told to stop.
 struct Leaving {
+    run: String,
+    worker: usize,
     task: JoinHandle<Ended>,
     until: u64,
     twice: bool,
@@ -96,11 +164,18 @@ impl<'a> Run<'a> {
         let outcome = Outcome {
             state: stage.world(|world, _| world.state(false)),
             unsound: BTreeMap::new(),
+            requests: BTreeMap::new(),
+            ends: Vec::new(),
+            troubles: Vec::new(),
+            unresolved: 0,
+            spoiled: (0, 0),
+            calls: None,
             terminated: Vec::new(),
             garbage: 0,
             crashes: 0,
             shutdowns: 0,
             reasons: BTreeMap::new(),
+            let_go: Vec::new(),
             wrong: Vec::new(),
             trace: 0,
             took_ms: 0,
@@ -113,8 +188,9 @@ impl<'a> Run<'a> {
             starts: (0..plan.workers).map(|worker| (BEGIN, worker)).collect(),
             traps: BTreeMap::new(),
             leaving: Vec::new(),
+            again: Vec::new(),
             started: 0,
-            reasons: Arc::default(),
+            said: Arc::default(),
             outcome,
         }
     }
@@ -126,12 +202,18 @@ impl<'a> Run<'a> {
             let now = self.stage.now();
             self.start_workers(now);
             self.see_off(now).await;
+            self.deliver_again(now);
             while let Some((_, deed)) = script.next_if(|(at, _)| *at <= now) {
                 self.stage.note(|| format!("{deed:?}"));
                 self.carry_out(now, deed).await;
             }
             if now >= look_at {
-                if script.peek().is_none() && self.starts.is_empty() && self.leaving.is_empty() && self.is_at_rest() {
+                if script.peek().is_none()
+                    && self.starts.is_empty()
+                    && self.leaving.is_empty()
+                    && self.again.is_empty()
+                    && self.is_at_rest()
+                {
                     break;
                 }
                 if now > self.plan.calm_at + LONGEST_MS {
@@ -143,7 +225,8 @@ impl<'a> Run<'a> {
             let deeds = script.peek().map(|(at, _)| *at);
             let starts = self.starts.iter().map(|(at, _)| *at).min();
             let leaves = self.leaving.iter().map(|leaving| leaving.until).min();
-            let next = [deeds, starts, leaves, Some(look_at)].into_iter().flatten().min().expect("there is a look");
+            let again = self.again.iter().map(|(at, _)| *at).min();
+            let next = [deeds, starts, leaves, again, Some(look_at)].into_iter().flatten().min().expect("there is a look");
             if let Some(struck) = self.stage.until(next.max(now)).await {
                 let down_ms = self.traps.remove(&struck).unwrap_or(0);
                 self.stage.note(|| format!("worker {struck} dies"));
@@ -156,7 +239,11 @@ impl<'a> Run<'a> {
     /// Everybody stops, in order.
     async fn end(mut self) -> Outcome {
         let now = self.stage.now();
+        if self.outcome.calls.is_none() {
+            self.outcome.calls = self.stage.heard();
+        }
         for worker in 0..self.workers.len() {
+            self.stage.clear_traps(worker);
             self.shut_down(now, worker, false);
         }
         while let Some(until) = self.leaving.iter().map(|leaving| leaving.until).max() {
@@ -167,12 +254,21 @@ impl<'a> Run<'a> {
             world.advance(now);
             world.state(true)
         });
-        let reasons = std::mem::take(&mut *self.reasons.lock().expect("a panic ends the run"));
-        Outcome { state, reasons, trace: self.stage.trace(), took_ms: self.stage.now() - BEGIN, ..self.outcome }
+        let said = std::mem::take(&mut *self.said.lock().expect("a panic ends the run"));
+        let (trace, took_ms) = (self.stage.trace(), self.stage.now() - BEGIN);
+        let (unresolved, spoiled) = (self.stage.unresolved(), self.stage.spoiled());
+        let Said { reasons, ends, troubles, let_go } = said;
+        Outcome { state, reasons, ends, troubles, let_go, unresolved, spoiled, trace, took_ms, ..self.outcome }
     }
 
     fn complain(&mut self, what: String) {
         self.outcome.wrong.push(what);
+    }
+
+    /// A worker is no more.
+    fn has_ended(&self, run: String) {
+        let ended = LetGo { at: self.stage.now(), run, instance: None };
+        self.said.lock().expect("a panic ends the run").let_go.push(ended);
     }
 
     fn start_workers(&mut self, now: u64) {
@@ -188,32 +284,59 @@ impl<'a> Run<'a> {
     /// The whole worker, as `enrolld run` makes it, but for what is around it.
     fn start(&mut self, worker: usize) -> Running {
         self.started += 1;
+        self.stage.clear_traps(worker);
+        if self.started > 1 && self.outcome.calls.is_none() {
+            self.outcome.calls = self.stage.heard();
+        }
         let (config, stage) = (&self.config, Arc::clone(self.stage));
         let wire = Wire { stage: Arc::clone(&stage), worker };
         let surround = |sdk: aws_types::sdk_config::Builder| {
             let sleep = aws_smithy_async::rt::sleep::SharedAsyncSleep::new(wire.clone());
             sdk.http_client(wire.clone()).sleep_impl(sleep).time_source(wire)
         };
-        let aws = Aws::fixed_with(&rooms::aws_settings(config), "http://127.0.0.1:4599", "simulated", surround).expect("there is a region");
+        // Each run speaks as a session of its own, so that the registrars' log says whose order each was.
+        let access_key_id = format!("AKIARUN{}", self.started);
+        let run = Caller::instance(ACCOUNT, "enrolld", &format!("worker-{worker}-run-{}", self.started)).arn.to_string();
+        let principal = Principal { access_key_id: access_key_id.clone(), arn: run.clone(), account: None, denied: Vec::new() };
+        self.stage.world(|world, _| world.set_principal(principal));
+        let aws =
+            Aws::fixed_with(&rooms::aws_settings(config), "http://127.0.0.1:4599", &access_key_id, surround).expect("there is a region");
         let settings = config.core_settings();
         let services = rooms::services(config, &settings, &aws).expect("the rooms can be made");
         let names =
             ObserverSettings { worker: config.worker.clone(), routes: rooms::route_names(config, &settings), audit: AuditTarget::Off };
-        let (heard, reasons) = (Arc::clone(&stage), Arc::clone(&self.reasons));
+        let (heard, said, teller) = (Arc::clone(&stage), Arc::clone(&self.said), run.clone());
         let observer = Observer::new(names).expect("there is no audit trail to open").tapped(move |observation| {
             heard.note(|| format!("worker {worker} says {observation:?}"));
-            if let Observation::Ended(record) = observation
-                && record.outcome == Ending::Abandoned
-                && let (Some(subject), Some(reason)) = (&record.subject, &record.reason)
-            {
-                let mut reasons = reasons.lock().expect("a panic ends the run");
-                reasons.insert(subject.action.token.as_str().to_owned(), format!("{}: {}", reason.code, reason.detail));
+            let mut said = said.lock().expect("a panic ends the run");
+            match observation {
+                Observation::ServiceTrouble { operation, failure, .. } => said.troubles.push((operation, failure.code.clone())),
+                Observation::Ended(record) => {
+                    if matches!(record.outcome, Ending::Released | Ending::LeaseLost)
+                        && let Some(subject) = &record.subject
+                    {
+                        let instance = Some(subject.action.instance.to_string());
+                        said.let_go.push(LetGo { at: heard.now(), run: teller.clone(), instance });
+                    }
+                    if record.outcome == Ending::Abandoned
+                        && let (Some(subject), Some(reason)) = (&record.subject, &record.reason)
+                    {
+                        said.reasons.insert(subject.action.token.as_str().to_owned(), format!("{}: {}", reason.code, reason.detail));
+                    }
+                    said.ends.push(End {
+                        worker,
+                        outcome: record.outcome,
+                        reason: record.reason.as_ref().map(|reason| reason.code.clone()).unwrap_or_default(),
+                        at: heard.now(),
+                    });
+                }
+                _ => {}
             }
         });
         let clock = Arc::new(StageClock::new(&stage, self.plan.off_ms[worker]));
         let worker = Worker::in_time(settings, services, observer, Arc::new(Health::new()), self.plan.seed ^ (self.started << 32), clock);
         let (stop, told) = mpsc::channel(2);
-        Running { task: tokio::spawn(worker.run(told)), stop }
+        Running { run, task: tokio::spawn(worker.run(told)), stop }
     }
 
     async fn carry_out(&mut self, now: u64, deed: &Deed) {
@@ -251,14 +374,57 @@ impl<'a> Run<'a> {
                 self.outcome.garbage += 1;
             }
             Deed::Crash { worker, down_ms } => self.crash(*worker, *down_ms).await,
-            Deed::CrashAtCall { worker, calls, answered, down_ms } => {
+            Deed::CrashAtCall { worker, calls, point, down_ms } => {
                 self.traps.insert(*worker, *down_ms);
-                self.stage.set_trap(*worker, *calls, *answered);
+                self.stage.set_trap(*worker, *calls, *point);
             }
+            Deed::Repeat { after_ms } => {
+                let mut queues = self.stage.world(|world, _| world.state(true).queues);
+                let messages = queues.remove(QUEUE).map(|queue| queue.messages).unwrap_or_default();
+                self.again.extend(messages.into_iter().map(|message| (now + after_ms, message.body)));
+            }
+            Deed::Send { body } => {
+                self.stage.world(|world, now| world.deliver(now, QUEUE, body, &BTreeMap::new(), 1)).expect("there is the queue");
+            }
+            Deed::NoNames { for_ms } => self.stage.lose_names(now + for_ms),
+            Deed::Poison { operation, pick, spoil, times } => {
+                let needle = match operation.ends_with("Batch") {
+                    // The beginning of every receipt handle of the second queue's message of that number.
+                    true => format!("AQEB{:04x}{pick:016x}", 1),
+                    false => self.choose(*pick, |_| true).expect("there are instances"),
+                };
+                self.stage.poison(Poison { operation, needle, spoil: *spoil, times: *times, spoiled: 0, most: 0 });
+            }
+            Deed::Request => self.publish_requests(),
             Deed::ShutDown { worker, twice, down_ms } => {
                 self.shut_down(now, *worker, *twice);
                 self.starts.push((now + down_ms, *worker));
             }
+        }
+    }
+
+    fn deliver_again(&mut self, now: u64) {
+        let (due, later): (Vec<_>, Vec<_>) = self.again.drain(..).partition(|(at, _)| *at <= now);
+        self.again = later;
+        for (_, body) in due {
+            self.stage.world(|world, now| world.deliver(now, QUEUE, &body, &BTreeMap::new(), 1)).expect("there is the queue");
+        }
+    }
+
+    fn publish_requests(&mut self) {
+        let details = self.stage.world(|world, _| world.state(true).details).expect("the long lists were asked for");
+        for (instance, _) in details.instances.into_iter().filter(|(_, instance)| instance.state == LifecycleState::PendingWait) {
+            let value = request_of(&instance);
+            let parameter = NewParameter {
+                name: format!("/enrolld/{instance}/public-key"),
+                value: value.clone(),
+                kind: "String".into(),
+                overwrite: false,
+                by: None,
+                by_instance: Some(instance.clone()),
+            };
+            self.stage.world(|world, now| world.put_fixture_parameter(now, parameter)).expect("it can be put");
+            self.outcome.requests.insert(instance, value);
         }
     }
 
@@ -279,19 +445,26 @@ impl<'a> Run<'a> {
             if let Ok(ended) = running.task.await {
                 self.complain(format!("worker {worker} ended by itself: {ended:?}"));
             }
+            self.has_ended(running.run);
             self.outcome.crashes += 1;
             self.starts.push((self.stage.now() + down_ms, worker));
+        } else if let Some(at) = self.leaving.iter().position(|leaving| leaving.worker == worker) {
+            // Whoever comes in its place was sent for when it was told to stop.
+            let leaving = self.leaving.remove(at);
+            leaving.task.abort();
+            let _ = leaving.task.await;
+            self.has_ended(leaving.run);
+            self.outcome.crashes += 1;
         }
     }
 
     fn shut_down(&mut self, now: u64, worker: usize, twice: bool) {
-        self.stage.clear_traps(worker);
         if let Some(running) = self.workers[worker].take() {
             for _ in 0..=usize::from(twice) {
                 let _ = running.stop.try_send(());
             }
             let until = now + if twice { 1 } else { self.plan.grace_ms + SLACK_MS };
-            self.leaving.push(Leaving { task: running.task, until, twice });
+            self.leaving.push(Leaving { run: running.run, worker, task: running.task, until, twice });
             self.outcome.shutdowns += 1;
         }
     }
@@ -301,6 +474,7 @@ impl<'a> Run<'a> {
         let (due, later): (Vec<_>, Vec<_>) = self.leaving.drain(..).partition(|leaving| leaving.until <= now);
         self.leaving = later;
         for leaving in due {
+            self.has_ended(leaving.run);
             if !leaving.task.is_finished() {
                 self.complain("a worker did not stop in time".into());
                 leaving.task.abort();

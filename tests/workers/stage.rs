@@ -14,6 +14,7 @@ use enrolld::simulator::model::World;
 use fastrand::Rng;
 use hyper::{Request, Response};
 
+use crate::spoil::{self, Poison};
 use crate::wire::Answer;
 
 /// Time that stands still while so much happens has stopped for good.
@@ -39,6 +40,11 @@ struct Inner {
     traps: Vec<Trap>,
     /// Workers that stepped into a trap.
     struck: Vec<usize>,
+    /// The calls of the worker that is listened to.
+    calls: Option<Calls>,
+    /// Until when no name can be resolved, and how many calls were tried.
+    nameless: (u64, u64),
+    poisons: Vec<Poison>,
     script: Option<Waker>,
     dice: Rng,
     trace: Trace,
@@ -47,8 +53,12 @@ struct Inner {
 /// A request on its way to a service, waiting there for a message, or on its way back.
 struct Underway {
     worker: usize,
+    /// Known where calls are noted.
+    operation: String,
     what: String,
     exchange: Exchange,
+    /// What is answered in the place of what the service says.
+    refused: Option<Response<Bytes>>,
     /// When it arrives, or when its wait is over.
     due: u64,
     /// The queue that it waits at.
@@ -69,7 +79,27 @@ impl std::fmt::Debug for Underway {
 struct Trap {
     worker: usize,
     calls: u64,
-    answered: bool,
+    point: Point,
+}
+
+/// Where in a call a worker is killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Point {
+    /// It was about to be sent, and never is.
+    Unsent,
+    /// It was just sent, and may still arrive.
+    Sent,
+    /// The service has carried it out, and the answer does not come any more.
+    Processed,
+    /// The answer just came.
+    Answered,
+}
+
+/// The calls of one worker, by their operations: as they were sent, and as they were answered.
+#[derive(Debug, Clone, Default)]
+pub struct Calls {
+    pub sent: Vec<String>,
+    pub answered: Vec<String>,
 }
 
 /// What becomes of the trace of a run: writing it down costs as much as the rest of it.
@@ -120,6 +150,9 @@ impl Stage {
             answers: BTreeMap::new(),
             traps: Vec::new(),
             struck: Vec::new(),
+            calls: None,
+            nameless: (0, 0),
+            poisons: Vec::new(),
             script: None,
             dice: Rng::with_seed(seed),
             trace: Trace { began: now, tracing, hash: 0 },
@@ -146,14 +179,56 @@ impl Stage {
         self.with(|inner| work(&mut inner.world, inner.now))
     }
 
-    /// Kills a worker at one of its next calls: when it was just sent, or when its answer just came.
-    pub fn set_trap(&self, worker: usize, calls: u64, answered: bool) {
-        self.with(|inner| inner.traps.push(Trap { worker, calls, answered }));
+    /// Kills a worker at one of its next calls.
+    pub fn set_trap(&self, worker: usize, calls: u64, point: Point) {
+        self.with(|inner| inner.traps.push(Trap { worker, calls, point }));
     }
 
     /// Takes away the traps of a worker.
     pub fn clear_traps(&self, worker: usize) {
-        self.with(|inner| inner.traps.retain(|trap| trap.worker != worker));
+        self.with(|inner| {
+            inner.traps.retain(|trap| trap.worker != worker);
+            inner.struck.retain(|struck| *struck != worker);
+        });
+    }
+
+    /// No name can be resolved until then.
+    pub fn lose_names(&self, until: u64) {
+        self.with(|inner| inner.nameless.0 = until);
+    }
+
+    /// Whether no name can be resolved now; asked once by each call.
+    pub fn is_without_names(&self) -> bool {
+        self.with(|inner| {
+            let nameless = inner.now < inner.nameless.0;
+            inner.nameless.1 += u64::from(nameless);
+            nameless
+        })
+    }
+
+    /// How many calls were tried while no name could be resolved.
+    pub fn unresolved(&self) -> u64 {
+        self.with(|inner| inner.nameless.1)
+    }
+
+    /// Spoils what holds a needle.
+    pub fn poison(&self, poison: Poison) {
+        self.with(|inner| inner.poisons.push(poison));
+    }
+
+    /// How often batches were spoiled, and with how many members the worst one.
+    pub fn spoiled(&self) -> (u32, usize) {
+        self.with(|inner| inner.poisons.iter().fold((0, 0), |(times, most), one| (times + one.spoiled, most.max(one.most))))
+    }
+
+    /// Notes the calls from now on.
+    pub fn listen(&self) {
+        self.with(|inner| inner.calls = Some(Calls::default()));
+    }
+
+    /// Notes no more calls; those that were noted.
+    pub fn heard(&self) -> Option<Calls> {
+        self.with(|inner| inner.calls.take())
     }
 
     /// Waits for a time, or for a worker that steps into a trap before.
@@ -195,13 +270,23 @@ impl Stage {
     pub fn send(&self, worker: usize, request: Request<Bytes>) -> u64 {
         let (number, script) = self.with(|inner| {
             let what = if inner.trace.tracing == Tracing::Off { String::new() } else { describe(&request) };
+            inner.number += 1;
+            let unsent = inner.step_into(worker, Point::Unsent);
+            if inner.struck.contains(&worker) {
+                // It is no more, and nothing of it leaves.
+                return (inner.number, unsent);
+            }
+            let operation = if inner.calls.is_some() { spoil::operation(&request) } else { String::new() };
+            if let Some(calls) = &mut inner.calls {
+                calls.sent.push(operation.clone());
+            }
+            let (request, refused) = spoil::spoil(&mut inner.poisons, request);
             let exchange = Exchange::begin(&mut inner.world, inner.now, request);
             let due = inner.now + exchange.delay_ms();
             inner.trace.note(inner.now, || format!("worker {worker} -> {what}"));
-            inner.number += 1;
-            let underway = Underway { worker, what, exchange, due, polls: None, client: None, forsaken: false };
+            let underway = Underway { worker, operation, what, exchange, refused, due, polls: None, client: None, forsaken: false };
             inner.requests.insert(inner.number, underway);
-            (inner.number, inner.step_into(worker, false))
+            (inner.number, inner.step_into(worker, Point::Sent))
         });
         if let Some(script) = script {
             script.wake();
@@ -276,12 +361,22 @@ impl Inner {
                 continue;
             }
             let request = self.requests.remove(&number).expect("it was found");
-            let answer = request.exchange.finish(&mut self.world, self.now);
+            let answer = match request.refused {
+                Some(refused) => Some(refused),
+                None => request.exchange.finish(&mut self.world, self.now),
+            };
             let (worker, what) = (request.worker, &request.what);
             let how = if request.forsaken { ", and nobody hears it" } else { "" };
             self.trace.note(self.now, || format!("worker {worker} <- {}{how}  {what}", told(answer.as_ref())));
             if !request.forsaken {
-                woken.extend(self.step_into(worker, true));
+                woken.extend(self.step_into(worker, Point::Processed));
+                if self.struck.contains(&worker) {
+                    continue;
+                }
+                if let Some(calls) = &mut self.calls {
+                    calls.answered.push(request.operation);
+                }
+                woken.extend(self.step_into(worker, Point::Answered));
                 self.answers.insert(number, answer);
                 woken.extend(request.client);
             }
@@ -293,8 +388,8 @@ impl Inner {
     }
 
     /// Counts a call of a worker's, and says whom to wake where it stepped into a trap.
-    fn step_into(&mut self, worker: usize, answered: bool) -> Option<Waker> {
-        let at = self.traps.iter().position(|trap| trap.worker == worker && trap.answered == answered)?;
+    fn step_into(&mut self, worker: usize, point: Point) -> Option<Waker> {
+        let at = self.traps.iter().position(|trap| trap.worker == worker && trap.point == point)?;
         let trap = &mut self.traps[at];
         trap.calls = trap.calls.saturating_sub(1);
         if trap.calls > 0 {

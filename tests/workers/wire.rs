@@ -38,6 +38,15 @@ impl HttpConnector for Wire {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let request = request.try_into_http1x().expect("the SDK's requests are valid");
         let request = request.map(|body| Bytes::copy_from_slice(body.bytes().expect("no call streams its body")));
+        if self.stage.is_without_names() {
+            // As the resolver's error comes out of the real connector.
+            let error = "dns error: failed to lookup address information: Temporary failure in name resolution";
+            let sleep = self.sleep(Duration::from_millis(5));
+            return HttpConnectorFuture::new(async move {
+                sleep.await;
+                Err(ConnectorError::io(error.into()))
+            });
+        }
         let asked = Asked { stage: Arc::clone(&self.stage), number: self.stage.send(self.worker, request), answered: false };
         HttpConnectorFuture::new(async move {
             let answer = asked.await.ok_or_else(|| ConnectorError::io("the connection was closed".into()))?;

@@ -8,6 +8,7 @@ use aws_sdk_ssm::types::ParameterTier;
 
 use super::groups::{made_up_uuid, nobody};
 use super::report::{Report, is_denied};
+use super::trust;
 use crate::aws::{Aws, from_sdk, shared_class};
 use crate::config::{Config, KeySource, Owner, Route};
 use crate::core::call::{KeyWanted, ScopeId};
@@ -36,6 +37,9 @@ pub(super) async fn check(config: &Config, settings: &Settings, aws: &Aws, servi
                 parameter(config, route, keys, owner, &about, report).await;
                 if counted.insert(scope) {
                     count(config, settings, scope, &Client::new(aws.scope(scope)), report).await;
+                }
+                if let Owner::Role(role) = owner {
+                    trust::check(role, &aws_sdk_iam::Client::new(aws.scope(scope)), &about, report).await;
                 }
             }
             KeySource::RunCommand { document: name, commands } => {
@@ -77,13 +81,8 @@ async fn parameter(config: &Config, route: &Route, keys: &Keys, owner: &Owner, a
     }
     report.not_tested(about, "whether SecureString parameters can be decrypted (kms:Decrypt): there is none to try");
     match owner {
-        Owner::Role(role) => report.not_tested(
-            about,
-            format!(
-                "whether EC2 alone can assume {}: only then does a key's writer prove anything; look at its trust policy",
-                role.as_str()
-            ),
-        ),
+        // Who may be that role is looked at beside.
+        Owner::Role(_) => {}
         Owner::Anybody => report.warn(
             about,
             "require_owner = false: whoever may write the parameter decides which key the node gets",

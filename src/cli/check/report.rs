@@ -132,6 +132,12 @@ impl Report {
         self.count(Verdict::Fail) == 0
     }
 
+    /// Whether somebody should look at something.
+    #[must_use]
+    pub fn has_warnings(&self) -> bool {
+        self.count(Verdict::Warn) > 0
+    }
+
     fn count(&self, verdict: Verdict) -> usize {
         self.findings.iter().filter(|finding| finding.result == verdict).count()
     }

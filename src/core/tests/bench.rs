@@ -8,9 +8,9 @@ use wildmatch::WildMatch;
 
 use crate::core::call::{Answer, Call, CallId, DeadLetter, RouteId, ScopeId, ServerId};
 use crate::core::observation::{Observation, Outcome};
-use crate::core::settings::{DeleteKey, KeySource, OnFailure, Route, Settings, Unmatched};
+use crate::core::settings::{DeleteKey, KeySource, MaxRates, OnFailure, Route, Settings, Unmatched};
 use crate::core::{Core, Flight, Moment, Timer, samples};
-use crate::event::{LifecycleAction, Transition};
+use crate::event::{LifecycleAction, Place, Transition};
 use crate::facts::{
     ActionReply, ActionResult, Certificate, CommandId, CommandOutput, Health, HookFacts, InstanceSeen, KeyAnswer, KeyMaterial,
     LifecycleState, QueueFacts, ReceivedMessage, Registration, RegistrationStatus, StatusToken, Whereabouts,
@@ -19,6 +19,8 @@ use crate::names::{AccountId, GroupName, HookName, InstanceId, LifecycleActionTo
 use crate::retry::{Class, Failure, Schedule};
 
 const WALL_MS: u64 = 1_700_000_000_000;
+/// The status token of an order that fails since the node is there already.
+const EXISTS: &str = "exists";
 
 pub(super) fn settings() -> Settings {
     let seconds = Duration::from_secs;
@@ -39,10 +41,13 @@ pub(super) fn settings() -> Settings {
         transient: Schedule::doubling(Duration::from_millis(500), seconds(30)),
         not_ready: Schedule::doubling(seconds(2), seconds(10)),
         route_fault: Schedule::doubling(seconds(15), seconds(60)),
+        max_rates: MaxRates::new(),
         routes: vec![Route {
             name: "web".into(),
             groups: vec![WildMatch::new("web*")],
             scope: ScopeId(0),
+            account: None,
+            region: None,
             server: ServerId(0),
             node_name: Template::new("{instance_id}").unwrap(),
             key: KeySource::Parameter { name: Template::new("/enrolld/{instance_id}/public-key").unwrap(), batch: 10 },
@@ -67,6 +72,14 @@ struct Stored {
     handle: u64,
 }
 
+/// What a server answers where a node is there already that it is to associate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Repeated {
+    Success,
+    Failed,
+    Validation,
+}
+
 /// The worker under test, and what it is tested against.
 pub(super) struct Bench {
     core: Core,
@@ -85,6 +98,8 @@ pub(super) struct Bench {
     pub completions: Vec<(u32, ActionResult)>,
     pub letters: Vec<DeadLetter>,
     pub server: Result<(), Failure>,
+    /// What the server says of its health, where that does not follow from `server`.
+    pub health: Option<Health>,
     pub keys: HashMap<u32, KeyAnswer>,
     pub poisoned_key: Option<u32>,
     pub whereabouts: Whereabouts,
@@ -114,8 +129,11 @@ pub(super) struct Bench {
     pub beats: Vec<(u32, u64)>,
     /// A node whose orders are refused, and with what.
     pub refused_node: Option<(u32, Failure)>,
+    pub repeated: Repeated,
     /// How many commands fail on their instances yet.
     pub failing_commands: u32,
+    /// Instances whose agent has not registered: a command to one of them fails as a whole.
+    pub unregistered: BTreeSet<u32>,
     /// A route whose server times out, after ten seconds.
     pub away: Option<RouteId>,
     /// What the server signs for each node.
@@ -125,6 +143,12 @@ pub(super) struct Bench {
     /// Which parameters were deleted.
     pub deleted: Vec<String>,
     groups: HashMap<InstanceId, GroupName>,
+    /// Whether Auto Scaling ends an action (a launch by ABANDON) when its heartbeat time-out is over.
+    pub hooks_time_out: bool,
+    /// The actions that it ended so, by instance.
+    pub timed_out: Vec<u32>,
+    /// Open actions, and when each began or was last kept open.
+    kept_at: BTreeMap<LifecycleActionToken, (InstanceId, u64)>,
     /// Breaks calls at random while there is one, with this chance.
     pub chaos: Option<(fastrand::Rng, f64)>,
 }
@@ -152,6 +176,7 @@ impl Bench {
             completions: Vec::new(),
             letters: Vec::new(),
             server: Ok(()),
+            health: None,
             keys: HashMap::new(),
             poisoned_key: None,
             whereabouts: Whereabouts::Unproven,
@@ -172,12 +197,17 @@ impl Bench {
             nodes: BTreeSet::new(),
             beats: Vec::new(),
             refused_node: None,
+            repeated: Repeated::Success,
             failing_commands: 0,
+            unregistered: BTreeSet::new(),
             away: None,
             certificate: None,
             written: Vec::new(),
             deleted: Vec::new(),
             groups: HashMap::new(),
+            hooks_time_out: false,
+            timed_out: Vec::new(),
+            kept_at: BTreeMap::new(),
             chaos: None,
         }
     }
@@ -197,16 +227,21 @@ impl Bench {
     }
 
     fn send_claim_of(&mut self, claim: &LifecycleAction, wall_ms: u64) -> u64 {
+        self.kept_at.entry(claim.token.clone()).or_insert_with(|| (claim.instance.clone(), self.now));
         let time = jiff::Timestamp::from_millisecond(i64::try_from(wall_ms).unwrap()).unwrap();
         let transition = match claim.transition {
             Transition::Launching => "autoscaling:EC2_INSTANCE_LAUNCHING",
             Transition::Terminating => "autoscaling:EC2_INSTANCE_TERMINATING",
         };
-        let body = serde_json::json!({
+        let mut body = serde_json::json!({
             "Service": "AWS Auto Scaling", "AccountId": claim.account.as_str(), "Time": time.to_string(),
             "AutoScalingGroupName": claim.group.as_str(), "EC2InstanceId": claim.instance.as_str(),
             "LifecycleHookName": claim.hook.as_str(), "LifecycleActionToken": claim.token.as_str(), "LifecycleTransition": transition,
         });
+        if claim.origin == Some(Place::WarmPool) {
+            body["Origin"] = "WarmPool".into();
+            body["Destination"] = "AutoScalingGroup".into();
+        }
         self.send(&body.to_string())
     }
 
@@ -243,6 +278,33 @@ impl Bench {
         claim.token = LifecycleActionToken::new(&format!("{n:08x}-0000-4000-9000-{time:012x}")).unwrap();
         self.states.insert(claim.instance.clone(), LifecycleState::PendingWait);
         self.send_claim(&claim, 0);
+    }
+
+    /// A launch out of the warm pool.
+    pub fn launch_from_pool(&mut self, n: u32) {
+        let mut claim = samples::claim(Transition::Launching, n);
+        claim.origin = Some(Place::WarmPool);
+        self.states.insert(claim.instance.clone(), LifecycleState::PendingWait);
+        self.send_claim(&claim, 0);
+    }
+
+    /// A message about a launch that somebody made up: with a token of no action, and whatever else is changed in it.
+    pub fn forge(&mut self, n: u32, number: u32, change: impl FnOnce(&mut serde_json::Value)) {
+        let claim = samples::claim(Transition::Launching, n);
+        let token = LifecycleActionToken::new(&format!("{n:08x}-bad0-4000-8000-{number:012x}")).unwrap();
+        let mut body = serde_json::json!({
+            "AccountId": claim.account.as_str(), "AutoScalingGroupName": claim.group.as_str(), "EC2InstanceId": claim.instance.as_str(),
+            "LifecycleHookName": claim.hook.as_str(), "LifecycleActionToken": token.as_str(),
+            "LifecycleTransition": "autoscaling:EC2_INSTANCE_LAUNCHING",
+        });
+        change(&mut body);
+        self.closed_tokens.insert(token);
+        self.send(&body.to_string());
+    }
+
+    /// The bodies of all messages in hand, in bytes.
+    pub fn bytes_in_hand(&self) -> usize {
+        self.core.messages.values().map(|message| message.body.len()).sum()
     }
 
     /// A launch that was received before.
@@ -375,9 +437,24 @@ impl Bench {
         (stored.handle.to_string() == receive).then_some((key, stored))
     }
 
+    /// Ends what was not kept open, as Auto Scaling does.
+    fn time_out_hooks(&mut self) {
+        let timeout = u64::from(self.heartbeat_timeout_s) * 1000;
+        let over: Vec<_> = self.kept_at.iter().filter(|(_, (_, at))| self.now > at + timeout).map(|(token, _)| token.clone()).collect();
+        for token in over {
+            let Some((instance, _)) = self.kept_at.remove(&token) else { continue };
+            self.timed_out.push(number(&instance));
+            self.states.insert(instance, LifecycleState::TerminatingProceed);
+            self.closed_tokens.insert(token);
+        }
+    }
+
     /// What a call brings, with whatever is to go wrong with it.
     fn answer(&mut self, call: Call) -> Answer {
         let operation = call.operation();
+        if self.hooks_time_out {
+            self.time_out_hooks();
+        }
         if take_one(&mut self.panicking, operation) {
             return Answer::Panicked("out of luck".into());
         }
@@ -477,10 +554,16 @@ impl Bench {
             Call::FindWhereabouts { instances, .. } => Answer::Whereabouts(Ok(instances.iter().map(|_| self.whereabouts).collect())),
             Call::Heartbeat { order, .. } => {
                 self.beats.push((number(&order.instance), now));
+                if let Some((_, at)) = self.kept_at.get_mut(&order.token) {
+                    *at = now;
+                }
                 Answer::Action(Ok(if self.closed_tokens.contains(&order.token) { ActionReply::Closed } else { ActionReply::Accepted }))
             }
             Call::Complete { order, .. } if self.closed_tokens.contains(&order.token) => Answer::Action(Ok(ActionReply::Closed)),
-            Call::Complete { order, result, .. } => self.complete(&order.instance, result),
+            Call::Complete { order, result, .. } => {
+                self.kept_at.remove(&order.token);
+                self.complete(&order.instance, result)
+            }
             Call::FetchKeys { wanted, .. } => {
                 let poisoned = |n: u32| self.poisoned_key == Some(n);
                 if wanted.iter().any(|wanted| poisoned(number(&wanted.instance))) {
@@ -506,6 +589,16 @@ impl Bench {
                 if let Some((_, failure)) = self.refused_node.as_ref().filter(|(refused, _)| *refused == n) {
                     return Answer::Registration(Err(failure.clone()));
                 }
+                let is_repeated = matches!(call, Call::Associate { .. }) && self.nodes.contains(&n);
+                match self.repeated {
+                    Repeated::Failed if is_repeated => {
+                        return Answer::Registration(Ok(Registration::InProgress(StatusToken(EXISTS.into()))));
+                    }
+                    Repeated::Validation if is_repeated => {
+                        return Answer::Registration(Err(Failure::new(Class::Final, "ValidationException", "it is there already")));
+                    }
+                    _ => {}
+                }
                 if self.server.is_ok() {
                     let _ = if matches!(call, Call::Associate { .. }) { self.nodes.insert(n) } else { self.nodes.remove(&n) };
                 }
@@ -515,12 +608,19 @@ impl Bench {
                     (None, false) => Registration::Done,
                 }))
             }
+            Call::AssociationStatus { token, .. } if &*token.0 == EXISTS => {
+                Answer::Status(Ok(RegistrationStatus::Failed("no reason".into())))
+            }
             Call::AssociationStatus { .. } => Answer::Status(Ok(self.statuses.pop().unwrap_or(RegistrationStatus::Success))),
+            Call::CheckHealth { .. } if self.health.is_some() => Answer::Health(Ok(self.health.clone().expect("there is one"))),
             Call::CheckHealth { .. } => Answer::Health(match &self.server {
                 Ok(()) => Ok(Health::Ready),
                 Err(failure) if failure.class == Class::NotReady => Ok(Health::NotReady("UNDER_MAINTENANCE".into())),
                 Err(failure) => Err(failure.clone()),
             }),
+            Call::SendCommand { instances, .. } if instances.iter().any(|id| self.unregistered.contains(&number(id))) => {
+                Answer::CommandSent(Err(Failure::new(Class::NotReady, "InvalidInstanceId", "")))
+            }
             Call::SendCommand { .. } => Answer::CommandSent(Ok(CommandId("command".into()))),
             Call::FetchOutput { .. } if self.failing_commands > 0 => {
                 self.failing_commands -= 1;
@@ -572,6 +672,12 @@ impl Bench {
         ended.map(|record| (record.outcome, record.reason.as_ref().map_or_else(String::new, |reason| reason.code.clone()))).collect()
     }
 
+    /// How the action ended, by each letter.
+    pub fn letter_outcomes(&self) -> Vec<&str> {
+        let outcome = |letter: &'_ DeadLetter| letter.attributes.iter().position(|(name, _)| *name == "EnrolldOutcome");
+        self.letters.iter().filter_map(|letter| Some(letter.attributes[outcome(letter)?].1.as_str())).collect()
+    }
+
     pub fn now(&self) -> u64 {
         self.now
     }
@@ -587,11 +693,12 @@ impl Bench {
         assert!(core.messages.is_empty(), "messages: {:?}", core.messages);
         assert!(core.message_ids.is_empty() && core.tokens.is_empty() && core.turns.is_empty());
         assert_eq!(core.by_step.iter().sum::<u32>(), 0, "{:?}", core.by_step);
-        assert_eq!(core.held, 0);
+        assert!(core.held.values().all(|held| *held == 0), "{:?}", core.held);
         assert!(core.gates.values().all(|gate| gate.renewing == 0));
         assert!(core.lanes.values().all(|lane| lane.in_flight == 0));
         assert!(core.flights.values().all(|flight| matches!(flight, Flight::Poll { .. } | Flight::Queue)), "{:?}", core.flights);
-        let timers = core.timers.armed().filter(|timer| !matches!(timer, Timer::Queue | Timer::Receive | Timer::Gate(_)));
+        let timers =
+            core.timers.armed().filter(|timer| !matches!(timer, Timer::Queue | Timer::Receive | Timer::Gate(_) | Timer::Parked(_)));
         assert_eq!(timers.collect::<Vec<_>>(), []);
     }
 

@@ -6,6 +6,18 @@ use crate::core::observation::Outcome;
 use crate::facts::{ActionResult, KeyAnswer, LifecycleState, RegistrationStatus, Whereabouts};
 use crate::retry::{Class, Failure};
 
+/// What a bad node's orders end with: the association fails, the second chance takes the node off, and it fails again.
+pub(super) fn failed_twice() -> Vec<RegistrationStatus> {
+    let failed = || RegistrationStatus::Failed("no reason".into());
+    vec![failed(), RegistrationStatus::Success, failed()]
+}
+
+fn run_until_called(bench: &mut Bench, operation: &str, times: usize) {
+    while bench.count(operation) < times {
+        bench.run_for(100);
+    }
+}
+
 #[test]
 fn a_dead_letter_whose_queue_is_taken_away_meanwhile_is_not_waited_for_without_end() {
     let mut bench = Bench::new(settings());
@@ -103,6 +115,49 @@ fn a_run_that_ended_in_an_internal_error_is_taken_up_again_before_its_hook_times
 }
 
 #[test]
+fn as_many_runs_that_end_in_an_internal_error_as_are_allowed_end_the_launch_and_no_more() {
+    let mut bench = Bench::new(settings());
+    bench.panicking.insert("Associate", 50);
+    bench.launch(1);
+    bench.run_for(4 * 3_600_000);
+    assert_eq!(bench.outcomes().iter().filter(|outcome| **outcome == Outcome::Released).count(), 9, "{:?}", bench.reasons());
+    assert_eq!(bench.reasons().last(), Some(&(Outcome::Abandoned, "internal_error".to_owned())));
+    bench.assert_nothing_is_left();
+}
+
+#[test]
+fn receives_that_no_internal_error_ended_do_not_count_towards_those_that_one_did() {
+    let mut bench = Bench::new(settings());
+    bench.panicking.insert("Associate", 3);
+    bench.launch_received(1, 60);
+    bench.run_for(30 * 60_000);
+    assert_eq!(bench.outcomes(), [Outcome::Released, Outcome::Released, Outcome::Released, Outcome::Enrolled]);
+    bench.assert_nothing_is_left();
+}
+
+#[test]
+fn a_completion_that_always_ends_in_an_internal_error_is_dead_lettered_a_few_times_and_not_without_end() {
+    let mut bench = Bench::new(settings());
+    bench.max_receive_count = Some(30);
+    bench.panicking.insert("CompleteLifecycleAction", 10_000);
+    bench.launch(1);
+    bench.run_for(12 * 3_600_000);
+    assert!(bench.queue_is_empty());
+    assert_eq!(bench.reasons().last(), Some(&(Outcome::DeadLettered, "deliveries_exhausted".to_owned())));
+    assert!(bench.letters.len() <= 60, "{} letters", bench.letters.len());
+    bench.assert_nothing_is_left();
+}
+
+#[test]
+fn an_internal_error_on_the_last_receive_that_the_queue_allows_ends_the_launch() {
+    let mut bench = Bench::new(settings());
+    bench.panicking.insert("Associate", 1);
+    bench.launch_received(1, 100);
+    bench.run_for(60_000);
+    assert_eq!(bench.reasons(), [(Outcome::Abandoned, "internal_error".to_owned())]);
+}
+
+#[test]
 fn a_launch_that_is_over_does_not_keep_the_next_one_of_its_instance_from_acting() {
     let mut bench = Bench::new(settings());
     bench.faults.insert("CompleteLifecycleAction", timeout());
@@ -142,15 +197,15 @@ fn three_actions_of_one_instance_in_a_row_each_end() {
 fn a_failed_launch_that_somebody_else_put_in_service_keeps_its_node() {
     let mut bench = Bench::new(settings());
     bench.in_progress = true;
-    bench.statuses = vec![RegistrationStatus::Failed("no reason".into())];
+    bench.statuses = failed_twice();
     bench.launch(1);
     bench.slow.insert("CompleteLifecycleAction", 5_000);
-    bench.run_for(4_000);
+    run_until_called(&mut bench, "CompleteLifecycleAction", 1);
     bench.set_state(1, Some(LifecycleState::Living));
     bench.run_for(60_000);
-    assert_eq!(bench.count("Disassociate"), 0, "it lives");
+    assert_eq!(bench.count("Disassociate"), 1, "that of the second chance: it lives");
     assert_eq!(bench.outcomes(), [Outcome::Continued]);
-    assert_eq!(bench.letters.len(), 1, "and its failure is recorded");
+    assert_eq!(bench.letter_outcomes(), ["abandoned", "continued"], "and its failure is recorded, and how it came out");
 }
 
 #[test]
@@ -158,17 +213,18 @@ fn a_failed_launch_whose_instance_vanished_is_taken_off_on_proof_only() {
     for (whereabouts, taken_off) in [(Whereabouts::Terminated, 1), (Whereabouts::Detached, 0), (Whereabouts::Unproven, 0)] {
         let mut bench = Bench::new(settings());
         bench.in_progress = true;
-        bench.statuses = vec![RegistrationStatus::Success, RegistrationStatus::Failed("no reason".into())];
+        bench.statuses = failed_twice();
         bench.whereabouts = whereabouts;
         bench.launch(1);
         bench.slow.insert("CompleteLifecycleAction", 5_000);
-        bench.run_for(4_000);
+        run_until_called(&mut bench, "CompleteLifecycleAction", 1);
         bench.set_state(1, None);
         bench.run_for(180_000);
-        assert_eq!(bench.count("Disassociate"), taken_off, "{whereabouts:?}");
+        assert_eq!(bench.count("Disassociate"), 1 + taken_off, "{whereabouts:?}: once for the second chance");
         assert_eq!(bench.outcomes().len(), 1);
-        assert_eq!(bench.letters.len(), 1, "{whereabouts:?}");
-        let owed = bench.letters[0].attributes.iter().any(|(name, _)| *name == "EnrolldOwed");
+        let letters = if whereabouts == Whereabouts::Terminated { 1 } else { 2 };
+        assert_eq!(bench.letters.len(), letters, "what turned out after the first letter stands in a second: {whereabouts:?}");
+        let owed = bench.letters[letters - 1].attributes.iter().any(|(name, _)| *name == "EnrolldOwed");
         assert_eq!(owed, whereabouts == Whereabouts::Unproven, "{:?}", bench.letters);
         bench.assert_nothing_is_left();
     }
@@ -207,11 +263,12 @@ fn a_disassociation_never_overtakes_the_association_that_is_still_on_its_way() {
 fn an_abandoned_launch_that_is_given_back_says_why_it_was_abandoned() {
     let mut bench = Bench::new(settings());
     bench.in_progress = true;
-    bench.statuses = vec![RegistrationStatus::Failed("no reason".into())];
+    bench.statuses = failed_twice();
     bench.launch(1);
+    run_until_called(&mut bench, "Associate", 2);
     bench.run_for(500);
     bench.server = Err(not_ready());
-    bench.run_for(5_000);
+    bench.run_for(15_000);
     assert_eq!(bench.completions, [(1, ActionResult::Abandon)]);
     bench.shut_down();
     bench.run_for(25_000);

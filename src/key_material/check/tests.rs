@@ -7,6 +7,8 @@ use rcgen::{Attribute, CertificateParams, CustomExtension, DistinguishedName, Dn
 
 use super::*;
 
+mod hostile;
+
 const NODE: &str = "i-0a1b2c3d4e5f60718";
 /// pp_instance_id
 const INSTANCE_ID: &[u64] = &[1, 3, 6, 1, 4, 1, 34380, 1, 1, 2];

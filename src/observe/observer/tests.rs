@@ -103,16 +103,17 @@ fn no_series_names_an_instance_or_a_group() {
     let observer = observer(AuditTarget::Off);
     let mut ended = record(Outcome::DeadLettered);
     ended.subject = Some(subject("group-from-a-message"));
+    observer.observe(NOW_MS, &Observation::LetterWritten { code: "not_json".into() });
     observer.observe(NOW_MS, &Observation::Ended(Box::new(ended)));
     let page = observer.metrics().text();
     assert!(!page.contains("i-0a1b2c3d4e5f60718") && !page.contains("group-from-a-message"), "{page}");
-    assert!(page.contains("enrolld_dead_letters_total{code=\"none\"} 1"), "{page}");
+    assert!(page.contains("enrolld_dead_letters_total{code=\"not_json\"} 1"), "{page}");
 }
 
 #[test]
 fn the_alive_line_counts_what_happened_since_the_last() {
     let observer = observer(AuditTarget::Off);
-    let gauges = Gauges { by_step: [1, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0], held: 5, ..Gauges::default() };
+    let gauges = Gauges { by_step: [1, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0], held: vec![5], ..Gauges::default() };
     let lines = lines(|| {
         observer.observe(NOW_MS, &Observation::Ended(Box::new(record(Outcome::Abandoned))));
         observer.alive(&gauges);

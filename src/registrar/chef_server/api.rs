@@ -5,8 +5,10 @@ use hyper::Method;
 use jiff::Timestamp;
 use serde_json::Value;
 
+use super::errors;
 use super::signing::{Signed, Signer};
 use crate::aws::detail;
+use crate::registrar::Meaning;
 use crate::registrar::http::{Answer, HttpClient, shared_class, unexpected};
 use crate::retry::{Class, Failure};
 
@@ -42,10 +44,10 @@ impl Said {
     }
 
     /// The failure for an answer that should not have been.
-    pub(super) fn failure(&self, class: Class, code: &str, what: &str) -> Failure {
+    pub(super) fn failure(&self, meaning: Meaning, what: &str) -> Failure {
         let said = message(&self.json);
         let said = if said.is_empty() { String::new() } else { format!(": {said}") };
-        Failure::new(class, code, detail(&format!("{what} was answered with {}{said}", self.status)))
+        meaning.failure(detail(&format!("{what} was answered with {}{said}", self.status)))
     }
 }
 
@@ -81,43 +83,30 @@ impl Api {
     }
 }
 
-/// What an answer means, whatever was asked. This is the one place where a Chef server's answers get their classes; a request that
-/// got no answer has its class from the HTTP client (nobody there: not ready).
-///
-/// | answer | class | why |
-/// | --- | --- | --- |
-/// | 502, 503, 504 | not ready | nginx stands before a server that is starting, being upgraded or in maintenance |
-/// | 2xx with a page instead of JSON | not ready | a balancer's maintenance page |
-/// | 500 and other 5xx, 408 | transient | |
-/// | 429 | throttled | |
-/// | 401 that speaks of the clock | fault of the route, `clock_skew` | our clock is more than 15 minutes off |
-/// | other 401; 403 | fault of the route, `unauthorized`, `forbidden` | wrong name or key; rights missing |
-/// | 404 without Chef's own body, or for an organization | fault of the route, `not_chef`, `no_organization` | the URL is wrong |
-/// | 406 | fault of the route, `api_version` | a server older than 12 |
-/// | 3xx and every other 4xx | fault of the route | what is asked is the same for every node |
-/// | 400, 404, 405, 409, 413, 422 in Chef's own form | | whoever asked decides |
+/// What an answer means, whatever was asked; the classes stand in the table of `errors`. A request that got no answer has its class from
+/// the HTTP client. 400, 404, 405, 409, 413 and 422 in Chef's own form are left to whoever asked.
 fn said(answer: Answer) -> Result<Said, Failure> {
     let json = answer.json();
     let from_chef = json.as_ref().is_some_and(|json| json.get("error").is_some());
     let words = json.as_ref().map(message).unwrap_or_default();
-    let fault = |code: &str| Err(Failure::new(Class::RouteFault, code, unexpected(&answer)));
+    let fault = |meaning: Meaning| Err(meaning.failure(unexpected(&answer)));
     match answer.status {
-        200..=299 if json.is_none() && is_page(&answer) => {
-            Err(Failure::new(Class::NotReady, "page", "a page was answered instead of JSON"))
-        }
+        200..=299 if json.is_none() && is_page(&answer) => Err(errors::PAGE.failure("a page was answered instead of JSON")),
         status @ 200..=299 => Ok(Said { status, json: json.unwrap_or_default() }),
-        401 if words.contains("clock") => fault("clock_skew"),
-        401 => fault("unauthorized"),
-        403 => fault("forbidden"),
-        404 if words.starts_with("organization '") || words.starts_with("Cannot load organization") => fault("no_organization"),
-        404 if !from_chef => fault("not_chef"),
-        406 => fault("api_version"),
+        401 if words.contains("clock") => fault(errors::CLOCK_SKEW),
+        401 => fault(errors::UNAUTHORIZED),
+        403 => fault(errors::FORBIDDEN),
+        404 if words.starts_with("organization '") || words.starts_with("Cannot load organization") => fault(errors::NO_ORGANIZATION),
+        404 if !from_chef => fault(errors::NOT_CHEF),
+        406 => fault(errors::API_VERSION),
         status @ (400 | 404 | 405 | 409 | 413 | 422) if from_chef => Ok(Said { status, json: json.unwrap_or_default() }),
         405 => Ok(Said { status: 405, json: Value::Null }),
-        status => {
-            let class = shared_class(status).unwrap_or(Class::RouteFault);
-            Err(Failure::new(class, "unexpected_status", unexpected(&answer)))
-        }
+        status => fault(match shared_class(status) {
+            Some(Class::NotReady) => errors::UNAVAILABLE,
+            Some(Class::Throttled) => errors::SLOW_DOWN,
+            Some(Class::Transient) => errors::BROKEN,
+            Some(Class::RouteFault | Class::Final) | None => errors::UNEXPECTED,
+        }),
     }
 }
 
@@ -148,14 +137,14 @@ mod tests {
         use Class::{NotReady, RouteFault, Throttled, Transient};
         let (json, page) = ("application/json", "text/html");
         for (status, media_type, body, class, code) in [
-            (502, page, "<html>Bad Gateway</html>", NotReady, "unexpected_status"),
-            (503, page, "<html>Maintenance</html>", NotReady, "unexpected_status"),
-            (504, page, "", NotReady, "unexpected_status"),
+            (502, page, "<html>Bad Gateway</html>", NotReady, "unavailable"),
+            (503, page, "<html>Maintenance</html>", NotReady, "unavailable"),
+            (504, page, "", NotReady, "unavailable"),
             (200, page, "<html>We are back soon</html>", NotReady, "page"),
             (200, "", "  <!doctype html>", NotReady, "page"),
-            (500, json, r#"{"error":["internal service error"]}"#, Transient, "unexpected_status"),
-            (408, "", "", Transient, "unexpected_status"),
-            (429, page, "", Throttled, "unexpected_status"),
+            (500, json, r#"{"error":["internal service error"]}"#, Transient, "server_error"),
+            (408, "", "", Transient, "server_error"),
+            (429, page, "", Throttled, "slow_down"),
             (401, json, r#"{"error":["Failed to authenticate as x. Synchronize the clock on your host."]}"#, RouteFault, "clock_skew"),
             (401, json, r#"{"error":["Authentication failed. Please check your system's clock."]}"#, RouteFault, "clock_skew"),
             (401, json, r#"{"error":["Invalid signature for user or client 'x'"]}"#, RouteFault, "unauthorized"),

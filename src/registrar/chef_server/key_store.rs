@@ -6,8 +6,9 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::api::{Api, Said};
+use super::errors;
 use super::public_key::PublicKey;
-use crate::retry::{Class, Failure};
+use crate::retry::Failure;
 
 /// What a server has under a client's name.
 #[derive(Debug)]
@@ -43,13 +44,13 @@ pub(super) async fn read(api: &Api, name: &str) -> Result<Stored, Failure> {
     let client = match api.ask(Method::GET, &format!("/clients/{name}"), None).await {
         // Our signature was good enough to be told that the name is taken, so it is this one client that is not ours to see. One
         // client that somebody else made must not stop the nodes of everybody.
-        Err(failure) if failure.code == "forbidden" => return Ok(Stored::Guarded("not ours to see")),
+        Err(failure) if failure.code == errors::FORBIDDEN.code => return Ok(Stored::Guarded("not ours to see")),
         answer => answer?,
     };
     match client.status {
         200 if client.is_named(name) => {}
         404 => return Ok(Stored::Vanished),
-        _ => return Err(client.failure(Class::RouteFault, "not_chef", "reading the client")),
+        _ => return Err(client.failure(errors::NOT_CHEF, "reading the client")),
     }
     let is = |what: &str| client.json.get(what).and_then(Value::as_bool) == Some(true);
     if is("validator") {
@@ -65,7 +66,7 @@ pub(super) async fn read(api: &Api, name: &str) -> Result<Stored, Failure> {
     match (found.status, text(&found, "public_key")) {
         (200, Some(key)) => Ok(Stored::Key { key: PublicKey::from_pem(key), usable: !has_expired(&found, api), place: Place::Endpoint }),
         (404, _) => Ok(Stored::Key { key: None, usable: false, place: Place::Nowhere }),
-        _ => Err(found.failure(Class::RouteFault, "not_chef", "reading the client's key")),
+        _ => Err(found.failure(errors::NOT_CHEF, "reading the client's key")),
     }
 }
 
@@ -85,11 +86,11 @@ pub(super) async fn replace(api: &Api, name: &str, key: &PublicKey, stored: &Sto
         Place::Nowhere => api.ask(Method::POST, &format!("/clients/{name}/keys"), Some(&endpoint)).await?,
     };
     if !(200..300).contains(&said.status) {
-        return Err(said.failure(Class::RouteFault, "refused_key", "replacing the client's key"));
+        return Err(said.failure(errors::REFUSED_KEY, "replacing the client's key"));
     }
     match read(api, name).await? {
         Stored::Key { key: Some(found), usable: true, .. } if found == *key => Ok(()),
-        Stored::Key { .. } => Err(Failure::new(Class::Transient, "key_not_replaced", "the server still shows another key")),
+        Stored::Key { .. } => Err(errors::KEY_NOT_REPLACED.failure("the server still shows another key")),
         Stored::Guarded(_) | Stored::Vanished => Err(super::vanished("client")),
     }
 }
@@ -98,16 +99,16 @@ pub(super) async fn replace(api: &Api, name: &str, key: &PublicKey, stored: &Sto
 async fn delete_others(api: &Api, name: &str) -> Result<(), Failure> {
     let said = api.ask(Method::GET, &format!("/clients/{name}/keys"), None).await?;
     let Some(keys) = said.json.as_array().filter(|_| said.status == 200) else {
-        return Err(said.failure(Class::RouteFault, "not_chef", "listing the client's keys"));
+        return Err(said.failure(errors::NOT_CHEF, "listing the client's keys"));
     };
     for other in keys.iter().filter_map(|key| key.get("name")?.as_str()).filter(|other| *other != "default") {
         // Chef's rule for their names; anything else would be another path.
         if other.is_empty() || !other.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b)) || matches!(other, "." | "..") {
-            return Err(Failure::new(Class::RouteFault, "not_chef", "a key of the client has a name that no key has"));
+            return Err(errors::NOT_CHEF.failure("a key of the client has a name that no key has"));
         }
         let said = api.ask(Method::DELETE, &format!("/clients/{name}/keys/{other}"), None).await?;
         if !matches!(said.status, 200..=299 | 404) {
-            return Err(said.failure(Class::RouteFault, "refused_key", "deleting a further key of the client"));
+            return Err(said.failure(errors::REFUSED_KEY, "deleting a further key of the client"));
         }
     }
     Ok(())

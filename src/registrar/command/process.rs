@@ -8,9 +8,6 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{ChildStdin, Command};
 use tokio::signal::unix::{SignalKind, signal};
 
-/// How much of a program's standard output is kept, in bytes. What comes beyond it is read and dropped.
-pub(super) const MOST_OUTPUT: usize = 64 * 1024;
-
 /// How much of a line of standard error is kept, in bytes.
 const LONGEST_LINE: usize = 1024;
 
@@ -32,11 +29,12 @@ pub(super) struct Ran {
 }
 
 /// Runs a program in a process group of its own, with `input` on its standard input, for at most `limit`. When it ends, and
-/// when it does not in time, and when nobody waits for it any more, its whole group is killed.
+/// when it does not in time, and when nobody waits for it any more, its whole group is killed. Of its standard output the first `most`
+/// bytes are kept; what comes beyond them is read and dropped.
 ///
 /// # Errors
 /// The program cannot be started.
-pub(super) async fn run(mut command: Command, input: &[u8], limit: Duration) -> std::io::Result<Ran> {
+pub(super) async fn run(mut command: Command, input: &[u8], limit: Duration, most: usize) -> std::io::Result<Ran> {
     // Listened to from before the start, so that no end is missed.
     let mut ends = signal(SignalKind::child())?;
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
@@ -46,7 +44,7 @@ pub(super) async fn run(mut command: Command, input: &[u8], limit: Duration) -> 
     let mut group = Group(Some(pid));
 
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    let (mut kept, mut line) = (Kept::default(), LastLine::default());
+    let (mut kept, mut line) = (Kept::of(most), LastLine::default());
     let in_time = {
         let talk =
             async { tokio::join!(feed(stdin, input), drain(stdout, |bytes| kept.take(bytes)), drain(stderr, |bytes| line.take(bytes))) };
@@ -123,15 +121,20 @@ async fn drain(from: Option<impl AsyncRead + Unpin>, mut take: impl FnMut(&[u8])
 }
 
 /// The beginning of what is read.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Kept {
     bytes: Vec<u8>,
+    most: usize,
     cut: bool,
 }
 
 impl Kept {
+    fn of(most: usize) -> Self {
+        Self { bytes: Vec::new(), most, cut: false }
+    }
+
     fn take(&mut self, bytes: &[u8]) {
-        let room = (MOST_OUTPUT - self.bytes.len()).min(bytes.len());
+        let room = (self.most - self.bytes.len()).min(bytes.len());
         self.bytes.extend_from_slice(&bytes[..room]);
         self.cut |= room < bytes.len();
     }
@@ -187,11 +190,11 @@ mod tests {
 
     #[test]
     fn only_the_beginning_of_the_output_is_kept() {
-        let mut kept = Kept::default();
-        kept.take(&vec![1; MOST_OUTPUT]);
+        let mut kept = Kept::of(64);
+        kept.take(&[1; 64]);
         assert!(!kept.cut);
         kept.take(&[2]);
         assert!(kept.cut);
-        assert_eq!(kept.bytes.len(), MOST_OUTPUT);
+        assert_eq!(kept.bytes.len(), 64);
     }
 }

@@ -2,12 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::process::MOST_OUTPUT;
+use super::errors;
 use crate::aws::detail;
 use crate::core::call::NodeOrder;
 use crate::event::Place;
 use crate::facts::{KeyMaterial, StatusToken};
-use crate::retry::{Class, Failure};
+use crate::retry::Failure;
 
 /// The longest token that is taken, in bytes. It is kept in memory for each node that waits.
 const LONGEST_TOKEN: usize = 4096;
@@ -144,6 +144,7 @@ struct Answer {
     status: Option<String>,
     token: Option<String>,
     reason: Option<String>,
+    nodes: Option<Vec<String>>,
 }
 
 /// Reads the standard output of a command that ended with 0. What does not begin like a JSON object is the command's own business;
@@ -153,26 +154,48 @@ struct Answer {
 /// The command says that the server or the way to it is at fault; or its answer is not understood, which is a fault of the
 /// route: every node's would be like this.
 pub(super) fn read(output: &[u8], cut: bool) -> Result<Said, Failure> {
+    parse(output, cut)?.map_or(Ok(Said::Success), |answer| decide(&answer))
+}
+
+/// Reads the answer of a command that was asked for its nodes: their names; none where it has no list of them.
+///
+/// # Errors
+/// As [`read`].
+pub(super) fn read_nodes(output: &[u8], cut: bool) -> Result<Option<Vec<String>>, Failure> {
+    let Some(answer) = parse(output, cut)? else { return Ok(None) };
+    match decide(&answer)? {
+        Said::Success => Ok(answer.nodes),
+        Said::Failed(reason) => Err(errors::FAILED.failure(reason)),
+        Said::InProgress(_) | Said::UnknownToken => Err(misunderstood("a list is given at once or not at all".into())),
+    }
+}
+
+/// The one JSON object of an output that begins like one.
+fn parse(output: &[u8], cut: bool) -> Result<Option<Answer>, Failure> {
     let text = output.trim_ascii();
     if !text.starts_with(b"{") {
-        return Ok(Said::Success);
+        return Ok(None);
     }
     if cut {
-        return Err(misunderstood(format!("its standard output begins like JSON and is longer than {MOST_OUTPUT} bytes")));
+        return Err(misunderstood(format!("its standard output begins like JSON and is longer than {} bytes", output.len())));
     }
     // The parser's own message could repeat what the command wrote.
-    let answer: Answer = serde_json::from_slice(text).map_err(|error| {
+    let answer = serde_json::from_slice(text).map_err(|error| {
         let (line, column) = (error.line(), error.column());
         misunderstood(format!("its standard output begins like JSON and is not one object with a status (line {line}, column {column})"))
-    })?;
+    });
+    answer.map(Some)
+}
+
+fn decide(answer: &Answer) -> Result<Said, Failure> {
     let reason = || answer.reason.as_deref().map_or_else(|| "the command gave no reason".to_owned(), detail);
     Ok(match answer.status.as_deref() {
         Some("success") => Said::Success,
         Some("in_progress") => Said::InProgress(token(answer.token.as_deref())?),
         Some("failed") => Said::Failed(reason()),
         Some("unknown_token") => Said::UnknownToken,
-        Some("not_ready") => return Err(Failure::new(Class::NotReady, "not_ready", reason())),
-        Some("route_fault") => return Err(Failure::new(Class::RouteFault, "route_fault", reason())),
+        Some("not_ready") => return Err(errors::NOT_READY.failure(reason())),
+        Some("route_fault") => return Err(errors::ROUTE_FAULT.failure(reason())),
         Some(other) => {
             let known = "success, in_progress, failed, not_ready, route_fault, unknown_token";
             return Err(misunderstood(format!("its answer has the status {}; the known ones are {known}", crate::names::shown(other))));
@@ -183,7 +206,7 @@ pub(super) fn read(output: &[u8], cut: bool) -> Result<Said, Failure> {
 
 /// A command that does not keep to its contract.
 pub(super) fn misunderstood(wrong: String) -> Failure {
-    Failure::new(Class::RouteFault, "bad_answer", wrong)
+    errors::BAD_ANSWER.failure(wrong)
 }
 
 fn token(token: Option<&str>) -> Result<Option<StatusToken>, Failure> {
@@ -232,5 +255,19 @@ mod tests {
         assert!(read(br#"{"status":"in_progress","token":"a\u0000b"}"#, false).is_err());
         let long = format!(r#"{{"status":"in_progress","token":"{}"}}"#, "t".repeat(5000));
         assert!(read(long.as_bytes(), false).is_err());
+    }
+
+    #[test]
+    fn a_list_is_the_names_in_it_or_none() {
+        let names = |text: &str| read_nodes(text.as_bytes(), false);
+        assert_eq!(names(r#"{"status":"success","nodes":["a","b"]}"#), Ok(Some(vec!["a".into(), "b".into()])));
+        assert_eq!(names(r#"{"status":"success","nodes":[]}"#), Ok(Some(vec![])));
+        for none in ["", "a\nb", r#"{"status":"success"}"#] {
+            assert_eq!(names(none), Ok(None), "{none}");
+        }
+        for wrong in [r#"{"nodes":["a"]}"#, r#"{"status":"success","nodes":"a"}"#, r#"{"status":"in_progress","token":"t"}"#] {
+            assert!(names(wrong).is_err(), "{wrong}");
+        }
+        assert!(read_nodes(br#"{"status":"success","nodes":["a"]}"#, true).is_err());
     }
 }

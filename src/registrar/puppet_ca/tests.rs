@@ -144,6 +144,42 @@ async fn a_request_that_was_changed_between_the_look_and_the_signature_is_revoke
     assert_eq!(asked[8], format!("DELETE certificate_status/{NODE}"));
 }
 
+/// Deleting what stands under a name takes away a certificate too, and does not revoke it.
+#[tokio::test]
+async fn a_request_that_another_worker_signed_between_two_looks_is_not_taken_for_a_strangers() {
+    let own = Node::new();
+    let replies = [state("requested"), absent(), state("signed"), text(200, &own.certificate)];
+    let stub = Stub::serve(true, replies).await;
+    assert!(matches!(associate(&stub, &own).await, Ok(Registration::Signed(_))));
+    assert!(stub.asked().iter().all(|asked| asked.starts_with("GET")), "{:?}", stub.asked());
+}
+
+#[tokio::test]
+async fn a_certificate_that_another_worker_put_in_a_strangers_place_is_not_revoked() {
+    let (own, strangers) = (Node::new(), Node::new());
+    // The stranger's is revoked already when this worker comes to it, and the next look shows what the other worker made since.
+    let replies = [
+        state("signed"),
+        text(200, &strangers.certificate),
+        text(409, "Cannot revoke certificate for host i-0a1b2c3d without a signed certificate"),
+        state("requested"),
+        state("signed"),
+        text(200, &own.certificate),
+    ];
+    let stub = Stub::serve(true, replies).await;
+    assert!(matches!(associate(&stub, &own).await, Ok(Registration::Signed(_))));
+    assert_eq!(stub.asked().iter().filter(|asked| !asked.starts_with("GET")).count(), 1, "{:?}", stub.asked());
+}
+
+#[tokio::test]
+async fn a_signature_at_the_same_moment_as_another_workers_ends_with_the_one_certificate() {
+    let own = Node::new();
+    let tripped = text(500, "Internal Server Error: java.io.FileNotFoundException");
+    let replies = [state("requested"), text(200, &own.request), tripped, state("signed"), state("signed"), text(200, &own.certificate)];
+    let stub = Stub::serve(false, replies).await;
+    assert!(matches!(associate(&stub, &own).await, Ok(Registration::Signed(_))));
+}
+
 #[tokio::test]
 async fn a_request_is_submitted_signed_and_compared() {
     let own = Node::new();
@@ -249,7 +285,7 @@ async fn what_stands_under_the_name_is_taken_away_for_the_node_where_the_route_s
     let (own, strangers) = (Node::new(), Node::new());
     for before in [
         vec![state("requested"), text(200, &strangers.request), text(204, "")],
-        vec![state("signed"), text(200, &strangers.certificate), state("signed"), text(204, ""), state("revoked"), text(204, ""), absent()],
+        vec![state("signed"), text(200, &strangers.certificate), text(204, ""), state("revoked"), text(204, "")],
         vec![state("revoked"), text(204, "")],
     ] {
         let after = [

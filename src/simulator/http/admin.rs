@@ -17,6 +17,7 @@ use crate::simulator::model::caller::Principal;
 use crate::simulator::model::error::ApiError;
 use crate::simulator::model::faults::Fault;
 use crate::simulator::model::fixture::{NewParameter, NewQueue, NewTopic};
+use crate::simulator::model::iam::NewRole;
 use crate::simulator::model::opsworks_cm::NewServer;
 use crate::simulator::model::ssm::SsmOptions;
 use orders::{From, GroupHook, Instances, Launch, Launched, Message, QueueBehaviour, ServerBehaviour, ServerStatusOrder, Skip};
@@ -145,6 +146,12 @@ fn post(world: &mut World, now: u64, path: &str, body: &[u8]) -> Result<Vec<u8>,
         "parameters" => {
             let parameters: Vec<NewParameter> = one_or_many(body)?;
             done(parameters.into_iter().try_for_each(|parameter| world.put_fixture_parameter(now, parameter)))
+        }
+        "roles" => {
+            for role in one_or_many::<NewRole>(body)? {
+                world.set_role(role);
+            }
+            show(&json!({}))
         }
         "principals" => {
             for principal in one_or_many::<Principal>(body)? {

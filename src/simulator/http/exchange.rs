@@ -68,21 +68,21 @@ async fn serve(shared: Arc<Shared>, call: Call) -> Result<Reply, Dropped> {
     let first = shared.with(|world, now| match world.admit(now, &call.key, call.operation) {
         Err(error) => Ok(reply::failure(service, &error)),
         Ok(admission) if admission.delay_ms == 0 && admission.fate == Fate::Process => {
-            Ok(reply::answer(service, process(world, now, &call, false)))
+            Ok(reply::answer(service, process(world, now, now, &call, false)))
         }
-        Ok(admission) => Err(admission),
+        Ok(admission) => Err((admission, now)),
     });
-    let admission = match first {
+    let (admission, arrived) = match first {
         Ok(reply) => return Ok(reply),
-        Err(admission) => admission,
+        Err(admitted) => admitted,
     };
     if admission.delay_ms > 0 {
-        tokio::time::sleep(Duration::from_millis(admission.delay_ms)).await;
+        shared.delay(Duration::from_millis(admission.delay_ms)).await;
     }
     match admission.fate {
-        Fate::Process => Ok(reply::answer(service, shared.with(|world, now| process(world, now, &call, false)))),
+        Fate::Process => Ok(reply::answer(service, shared.with(|world, now| process(world, now, arrived, &call, false)))),
         Fate::ProcessAndLoseAnswer => {
-            let _ = shared.with(|world, now| process(world, now, &call, true));
+            let _ = shared.with(|world, now| process(world, now, arrived, &call, true));
             Err(Dropped)
         }
         fate => refuse(&shared, call.operation, fate),
@@ -104,8 +104,9 @@ pub(super) fn refusal(world: &mut World, operation: Operation, fate: Fate) -> Op
     None
 }
 
-/// Makes the call, and counts it.
-pub(super) fn process(world: &mut World, now: u64, call: &Call, lost: bool) -> Answer<Vec<u8>> {
+/// Makes the call, which arrived at another time than now where a fault delayed it, and counts it.
+pub(super) fn process(world: &mut World, now: u64, arrived: u64, call: &Call, lost: bool) -> Answer<Vec<u8>> {
+    world.call_arrived(arrived);
     let caller = world.caller(&call.key);
     let answer = dispatch(world, now, &caller, call);
     match &answer {
@@ -127,7 +128,7 @@ fn dispatch(world: &mut World, now: u64, caller: &Caller, call: &Call) -> Answer
 pub(super) fn identify(head: &Parts, body: Bytes) -> Result<Call, Box<Reply>> {
     let text = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
     if head.method != Method::POST {
-        let hint = b"This is enrolld's simulator of SQS, SSM, Auto Scaling, OpsWorks CM and STS; its state is at /_sim/state.\n";
+        let hint = b"This is enrolld's simulator of SQS, SSM, Auto Scaling, OpsWorks CM, STS and IAM; its state is at /_sim/state.\n";
         return Err(Box::new(reply::plain(404, "text/plain", hint.to_vec())));
     }
     let (service, name, input) = if let Some(target) = text("x-amz-target") {
@@ -148,6 +149,7 @@ pub(super) fn identify(head: &Parts, body: Bytes) -> Result<Call, Box<Reply>> {
         let service = match form.get("Version") {
             Some("2011-01-01") => Service::AutoScaling,
             Some("2011-06-15") => Service::Sts,
+            Some("2010-05-08") => Service::Iam,
             other => {
                 return Err(unknown(Service::AutoScaling, &format!("version {}", other.unwrap_or("(none)"))));
             }
@@ -178,13 +180,15 @@ fn unauthenticated(service: Service) -> ApiError {
             ..ApiError::new(403, "MissingAuthenticationTokenException", message())
         },
         Service::Ssm | Service::OpsworksCm => ApiError::new(400, "MissingAuthenticationTokenException", message()),
-        Service::AutoScaling | Service::Sts => ApiError::new(403, "MissingAuthenticationToken", message()),
+        Service::AutoScaling | Service::Sts | Service::Iam => ApiError::new(403, "MissingAuthenticationToken", message()),
     }
 }
 
 fn unknown(service: Service, name: &str) -> Box<Reply> {
     let error = match service {
-        Service::AutoScaling | Service::Sts => ApiError::client("InvalidAction", format!("Could not find the operation: {name}")),
+        Service::AutoScaling | Service::Sts | Service::Iam => {
+            ApiError::client("InvalidAction", format!("Could not find the operation: {name}"))
+        }
         _ => ApiError::new(400, "UnknownOperationException", Some(format!("There is no operation {name} here."))),
     };
     Box::new(reply::failure(service, &error))

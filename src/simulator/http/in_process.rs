@@ -20,6 +20,8 @@ enum Stage {
     Admitted {
         call: Call,
         admission: Admission,
+        /// When it came.
+        arrived: u64,
     },
 }
 
@@ -33,7 +35,7 @@ impl Exchange {
             Err(reply) => return Self(Stage::Answered(reply)),
         };
         match world.admit(now, &call.key, call.operation) {
-            Ok(admission) => Self(Stage::Admitted { call, admission }),
+            Ok(admission) => Self(Stage::Admitted { call, admission, arrived: now }),
             Err(error) => Self(Stage::Answered(Box::new(reply::failure(call.operation.service(), &error)))),
         }
     }
@@ -51,7 +53,7 @@ impl Exchange {
     /// message ([`World::visible`]), or when this time has passed.
     #[must_use]
     pub fn receive_wait(&self, world: &World) -> Option<(String, u64)> {
-        let Stage::Admitted { call: Call { operation: Operation::ReceiveMessage, input: Input::Json(body), .. }, admission } = &self.0
+        let Stage::Admitted { call: Call { operation: Operation::ReceiveMessage, input: Input::Json(body), .. }, admission, .. } = &self.0
         else {
             return None;
         };
@@ -64,14 +66,14 @@ impl Exchange {
     /// Makes the call, and gives the answer; nothing where the connection is dropped, or the answer is lost.
     #[must_use]
     pub fn finish(self, world: &mut World, now: u64) -> Option<Response<Bytes>> {
-        let (call, admission) = match self.0 {
+        let (call, admission, arrived) = match self.0 {
             Stage::Answered(reply) => return Some(*reply),
-            Stage::Admitted { call, admission } => (call, admission),
+            Stage::Admitted { call, admission, arrived } => (call, admission, arrived),
         };
         match admission.fate {
-            Fate::Process => Some(reply::answer(call.operation.service(), process(world, now, &call, false))),
+            Fate::Process => Some(reply::answer(call.operation.service(), process(world, now, arrived, &call, false))),
             Fate::ProcessAndLoseAnswer => {
-                let _ = process(world, now, &call, true);
+                let _ = process(world, now, arrived, &call, true);
                 None
             }
             fate => refusal(world, call.operation, fate),

@@ -1,6 +1,7 @@
 //! The protocols: one port for all services, and the admin interface beside them.
 
 mod admin;
+mod delay;
 mod exchange;
 mod form;
 mod in_process;

@@ -25,7 +25,7 @@ pub(super) async fn receive(shared: Arc<Shared>, call: Call) -> Result<Reply, Dr
         Err(error) => return Ok(reply::failure(Service::Sqs, &error)),
     };
     if admission.delay_ms > 0 {
-        tokio::time::sleep(Duration::from_millis(admission.delay_ms)).await;
+        shared.delay(Duration::from_millis(admission.delay_ms)).await;
     }
     let lost = match admission.fate {
         Fate::Process => false,

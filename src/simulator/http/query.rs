@@ -1,17 +1,21 @@
-//! The query services: Auto Scaling and STS.
+//! The query services: Auto Scaling, STS and IAM.
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::form::Form;
 use super::reply::request_id;
 use super::xml::Xml;
 use crate::simulator::model::World;
 use crate::simulator::model::autoscaling::wire;
-use crate::simulator::model::caller::{Caller, Principal};
+use crate::simulator::model::caller::{Caller, Principal, denial};
 use crate::simulator::model::error::{Answer, ApiError};
+use crate::simulator::model::iam;
 use crate::simulator::model::iso;
 use crate::simulator::model::operation::{Operation, Service};
 
 const AUTO_SCALING: &str = "http://autoscaling.amazonaws.com/doc/2011-01-01/";
 const STS: &str = "https://sts.amazonaws.com/doc/2011-06-15/";
+const IAM: &str = "https://iam.amazonaws.com/doc/2010-05-08/";
 
 pub(super) fn call(world: &mut World, now: u64, caller: &Caller, operation: Operation, form: &Form) -> Answer<Vec<u8>> {
     let mut xml = Response::begin(operation);
@@ -86,6 +90,7 @@ pub(super) fn call(world: &mut World, now: u64, caller: &Caller, operation: Oper
             out.maybe("NextToken", page.next_token.as_deref());
         }
         _ if operation.service() == Service::Sts => sts(world, now, caller, operation, form, out)?,
+        Operation::GetRole => role(out, &world.get_role(caller, &form.text("RoleName"))?),
         _ => change(world, now, caller, operation, form, out)?,
     }
     Ok(xml.finish())
@@ -154,6 +159,9 @@ fn sts(world: &mut World, now: u64, caller: &Caller, operation: Operation, form:
     let (Some(account), Some((_, name))) = (account, role.split_once(":role/")) else {
         return Err(ApiError::client("ValidationError", format!("{role} is invalid")));
     };
+    if !world.may_assume(name.rsplit('/').next().unwrap_or(name), form.get("ExternalId")) {
+        return Err(denial(caller, operation, Some(role)));
+    }
     let key = format!("ASIA{:016X}", fastrand::u64(..));
     // A session's ARN has the role's name without its path.
     let arn = format!("arn:aws:sts::{account}:assumed-role/{}/{session}", name.rsplit('/').next().unwrap_or(name));
@@ -170,6 +178,19 @@ fn sts(world: &mut World, now: u64, caller: &Caller, operation: Operation, form:
     out.leaf("Expiration", &iso(now + seconds * 1000));
     out.close("Credentials");
     Ok(())
+}
+
+fn role(out: &mut Xml, role: &iam::Role) {
+    out.open("Role");
+    out.leaf("Path", &role.path);
+    out.leaf("RoleName", &role.name);
+    out.leaf("RoleId", "AROASIMULATEDROLE000");
+    out.leaf("Arn", &role.arn);
+    out.leaf("CreateDate", &iso(0));
+    // IAM answers with policies in the form of URLs (RFC 3986).
+    out.leaf("AssumeRolePolicyDocument", &utf8_percent_encode(&role.trust, NON_ALPHANUMERIC).to_string());
+    out.leaf("MaxSessionDuration", "3600");
+    out.close("Role");
 }
 
 fn action(form: &Form) -> wire::NamedAction {
@@ -277,7 +298,11 @@ struct Response {
 
 impl Response {
     fn begin(operation: Operation) -> Self {
-        let namespace = if operation.service() == Service::Sts { STS } else { AUTO_SCALING };
+        let namespace = match operation.service() {
+            Service::Sts => STS,
+            Service::Iam => IAM,
+            _ => AUTO_SCALING,
+        };
         let root = format!("{}Response", operation.name());
         let result = format!("{}Result", operation.name());
         let mut xml = Xml::new(&root, namespace);

@@ -24,6 +24,7 @@ pub(super) fn failure(service: Service, error: &ApiError) -> Reply {
     match service {
         Service::AutoScaling => reply(service, error.status, xml_error(error, "http://autoscaling.amazonaws.com/doc/2011-01-01/")),
         Service::Sts => reply(service, error.status, xml_error(error, "https://sts.amazonaws.com/doc/2011-06-15/")),
+        Service::Iam => reply(service, error.status, xml_error(error, "https://iam.amazonaws.com/doc/2010-05-08/")),
         Service::Sqs | Service::Ssm | Service::OpsworksCm => {
             let mut reply = reply(service, error.status, json_error(service, error));
             if service == Service::Sqs {
@@ -42,7 +43,7 @@ fn reply(service: Service, status: u16, body: Vec<u8>) -> Reply {
     let kind = match service {
         Service::Sqs => "application/x-amz-json-1.0",
         Service::Ssm | Service::OpsworksCm => "application/x-amz-json-1.1",
-        Service::AutoScaling | Service::Sts => "text/xml",
+        Service::AutoScaling | Service::Sts | Service::Iam => "text/xml",
     };
     let mut reply = plain(status, kind, body);
     if let Ok(id) = HeaderValue::from_str(&request_id()) {

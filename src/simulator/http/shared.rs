@@ -7,6 +7,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::Notify;
 
+use super::delay::Delays;
 use crate::simulator::model::World;
 
 /// What all connections share.
@@ -20,6 +21,7 @@ pub(crate) struct Shared {
     /// The time for which the clock task is set; told apart from the agenda so that it is woken only for earlier events.
     armed_ms: AtomicU64,
     agenda: Notify,
+    delays: Delays,
 }
 
 struct Inner {
@@ -43,6 +45,7 @@ impl Shared {
             skipped_ms: AtomicU64::new(0),
             armed_ms: AtomicU64::new(u64::MAX),
             agenda: Notify::new(),
+            delays: Delays::new(),
         }
     }
 
@@ -84,6 +87,11 @@ impl Shared {
         if left && let Some(next) = inner.waiting.get_mut(&queue).and_then(VecDeque::pop_front) {
             next.notify_one();
         }
+    }
+
+    /// Waits as exactly as the machine can.
+    pub async fn delay(&self, time: Duration) {
+        self.delays.wait(time).await;
     }
 
     /// Puts the clock forward.

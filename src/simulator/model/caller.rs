@@ -100,6 +100,6 @@ pub fn denial(caller: &Caller, operation: Operation, resource: Option<&str>) -> 
             ..ApiError::new(403, "AccessDeniedException", Some(message))
         },
         Service::Ssm | Service::OpsworksCm => ApiError::client("AccessDeniedException", message),
-        Service::AutoScaling | Service::Sts => ApiError::new(403, "AccessDenied", Some(message)),
+        Service::AutoScaling | Service::Sts | Service::Iam => ApiError::new(403, "AccessDenied", Some(message)),
     }
 }

@@ -76,6 +76,8 @@ impl Ord for Due {
 pub(crate) struct Context {
     /// Unix milliseconds: the time of the call, or of the event that is being handled.
     pub now: u64,
+    /// When the call that is being processed arrived: earlier than `now` where a fault delayed it.
+    pub arrived: u64,
     pub rng: Rng,
     pub settings: Settings,
     /// Queues that became able to serve a waiting receive since somebody last asked.
@@ -86,7 +88,7 @@ pub(crate) struct Context {
 
 impl Context {
     pub fn new(settings: Settings, seed: u64) -> Self {
-        Self { now: 0, rng: Rng::with_seed(seed), settings, arrivals: Vec::new(), agenda: BinaryHeap::new(), number: 0 }
+        Self { now: 0, arrived: 0, rng: Rng::with_seed(seed), settings, arrivals: Vec::new(), agenda: BinaryHeap::new(), number: 0 }
     }
 
     /// Events of the same millisecond happen in the order in which they were planned.

@@ -270,7 +270,7 @@ pub fn throttled(service: Service) -> ApiError {
             ..ApiError::new(403, "RequestThrottled", Some("Request is throttled.".into()))
         },
         Service::Ssm | Service::OpsworksCm => ApiError::client("ThrottlingException", "Rate exceeded"),
-        Service::AutoScaling | Service::Sts => ApiError::client("Throttling", "Rate exceeded"),
+        Service::AutoScaling | Service::Sts | Service::Iam => ApiError::client("Throttling", "Rate exceeded"),
     }
 }
 

@@ -8,6 +8,7 @@ use super::autoscaling::{Delivery, Form, GroupOptions, Kind, NewGroup, NewHook};
 use super::caller::Principal;
 use super::context::Settings;
 use super::faults::Fault;
+use super::iam::NewRole;
 use super::opsworks_cm::{Engine, NewServer, ServerOptions};
 use super::sqs::QueueOptions;
 use super::ssm::SsmOptions;
@@ -30,6 +31,8 @@ pub struct Fixture {
     pub parameters: Vec<NewParameter>,
     /// Principals behind access key ids.
     pub principals: Vec<Principal>,
+    /// Roles, with who may assume them.
+    pub roles: Vec<NewRole>,
     /// The plan of what goes wrong.
     pub faults: Vec<Fault>,
     /// How Systems Manager behaves.

@@ -15,6 +15,8 @@ pub enum Service {
     OpsworksCm,
     /// AWS STS (query protocol).
     Sts,
+    /// AWS IAM (query protocol).
+    Iam,
 }
 
 impl Service {
@@ -27,6 +29,7 @@ impl Service {
             Self::AutoScaling => "autoscaling",
             Self::OpsworksCm => "opsworks-cm",
             Self::Sts => "sts",
+            Self::Iam => "iam",
         }
     }
 }
@@ -87,6 +90,7 @@ operations! {
     }
     OpsworksCm { DescribeServers, AssociateNode, DescribeNodeAssociationStatus, DisassociateNode }
     Sts { GetCallerIdentity, AssumeRole }
+    Iam { GetRole }
 }
 
 impl Operation {

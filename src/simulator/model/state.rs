@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::autoscaling::{ActionState, GroupState, InstanceState};
+use super::calls::Arrivals;
 use super::faults::FaultState;
 use super::opsworks_cm::{LogEntry, ServerState};
 use super::sqs::QueueState;
-use super::ssm::{InvocationState, ParameterState};
+use super::ssm::{InvocationState, Miss, ParameterState};
 use super::world::World;
 
 /// The state of the world.
@@ -22,6 +23,9 @@ pub struct State {
     pub calls: BTreeMap<String, u64>,
     /// Calls by operation and how they ended: `ok`, an error code, `dropped`, `answer_lost`.
     pub outcomes: BTreeMap<String, BTreeMap<String, u64>>,
+    /// When calls came, by operation.
+    #[serde(default)]
+    pub arrivals: BTreeMap<String, Arrivals>,
     /// Queues by name.
     pub queues: BTreeMap<String, QueueState>,
     /// Groups by name.
@@ -48,6 +52,10 @@ pub struct Counts {
     pub heartbeats: u64,
     /// Heartbeats for a closed or unknown action.
     pub late_heartbeats: u64,
+    /// How long before its action's time-out the latest heartbeat came that was in time, in milliseconds.
+    pub closest_heartbeat_ms: Option<u64>,
+    /// Actions that a time-out ended.
+    pub timed_out: u64,
     /// Parameters there are.
     pub parameters: u64,
     /// Parameters that instances wrote, and writes of theirs that were refused.
@@ -73,13 +81,16 @@ pub struct Details {
     pub commands: Vec<InvocationState>,
     /// Who associated what, and when.
     pub associations: Vec<LogEntry>,
+    /// Parameters that were asked for and not there, where the option `note_misses` is set.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub misses: BTreeMap<String, Miss>,
 }
 
 impl World {
     /// The state; without the long lists where `details` is false.
     #[must_use]
     pub fn state(&self, details: bool) -> State {
-        let [open_actions, completions, refused_completions, heartbeats, late_heartbeats] = self.autoscaling.action_counts();
+        let [open_actions, completions, refused_completions, heartbeats, late_heartbeats, timed_out] = self.autoscaling.action_counts();
         let happened = |what| self.opsworks_cm.log().iter().filter(|entry| entry.what == what).count() as u64;
         let counts = Counts {
             open_actions,
@@ -87,6 +98,8 @@ impl World {
             refused_completions,
             heartbeats,
             late_heartbeats,
+            closest_heartbeat_ms: self.autoscaling.closest_heartbeat_ms(),
+            timed_out,
             parameters: self.ssm.parameter_count() as u64,
             published: self.published,
             publish_refused: self.publish_refused,
@@ -98,6 +111,7 @@ impl World {
             counts,
             calls: self.calls.totals(),
             outcomes: self.calls.outcomes(),
+            arrivals: self.calls.arrivals(),
             queues: self.sqs.state(&self.cx, details),
             groups: self.autoscaling.group_state(),
             servers: self.opsworks_cm.state(self.cx.now, details),
@@ -108,6 +122,7 @@ impl World {
                 parameters: self.ssm.state(),
                 commands: self.ssm.command_state(),
                 associations: self.opsworks_cm.log().to_vec(),
+                misses: self.ssm.misses(),
             }),
         }
     }

@@ -10,6 +10,7 @@ use super::context::{Context, Event, Settings};
 use super::error::Answer;
 use super::faults::{Admission, Fault, Faults};
 use super::fixture::Fixture;
+use super::iam::Roles;
 use super::metadata::Metadata;
 use super::operation::Operation;
 use super::opsworks_cm::{self, OpsworksCm};
@@ -31,6 +32,7 @@ pub struct World {
     pub(crate) faults: Faults,
     pub(crate) calls: Calls,
     pub(crate) principals: Principals,
+    pub(crate) roles: Roles,
     pub(crate) metadata: Metadata,
     pub(crate) published: u64,
     pub(crate) publish_refused: u64,
@@ -51,6 +53,7 @@ impl World {
             faults: Faults::default(),
             calls: Calls::new(),
             principals,
+            roles: Roles::default(),
             metadata: Metadata::default(),
             published: 0,
             publish_refused: 0,
@@ -84,6 +87,9 @@ impl World {
         }
         for principal in fixture.principals {
             world.principals.set(principal);
+        }
+        for role in fixture.roles {
+            world.set_role(role);
         }
         for fault in fixture.faults {
             world.add_fault(now, fault);
@@ -180,12 +186,18 @@ impl World {
     /// The access error of the operation's service.
     pub fn admit(&mut self, now: u64, access_key_id: &str, operation: Operation) -> Answer<Admission> {
         self.advance(now);
+        self.calls.arrived(operation, self.cx.now);
         let admission = self.faults.decide(&mut self.cx, operation);
         if let Err(error) = self.principals.authorise(access_key_id, operation) {
             self.calls.count(operation, Outcome::Error(&error.code));
             return Err(error);
         }
         Ok(admission)
+    }
+
+    /// Says when the call that is processed next arrived.
+    pub(crate) fn call_arrived(&mut self, at: u64) {
+        self.cx.arrived = at;
     }
 
     /// Counts a call.

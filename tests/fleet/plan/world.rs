@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use enrolld::core::call::{ScopeId, ServerId};
-use enrolld::core::settings::{DeleteKey, KeySource, OnFailure, Route, Settings, Unmatched};
+use enrolld::core::settings::{DeleteKey, KeySource, MaxRates, OnFailure, Route, Settings, Unmatched};
 use enrolld::names::Template;
 use enrolld::retry::Schedule;
 use enrolld::simulator::model::agent::{AgentOptions, CommandOutcome, Material, Publish};
@@ -40,6 +40,8 @@ pub fn settings(dice: &mut Dice) -> Settings {
         name: GROUPS[at].into(),
         groups: vec![WildMatch::new(GROUPS[at])],
         scope,
+        account: None,
+        region: None,
         server: ServerId(u16::try_from(at).unwrap()),
         node_name: Template::new("{instance_id}").unwrap(),
         key: if at == 1 && dice.chance(0.5) {
@@ -48,9 +50,9 @@ pub fn settings(dice: &mut Dice) -> Settings {
             let batch = if dice.chance(0.8) { 10 } else { 1 };
             KeySource::Parameter { name: Template::new("/enrolld/{instance_id}/public-key").unwrap(), batch }
         },
-        key_poll: seconds(dice.pick(&[2, 5, 15])),
+        key_poll: seconds(dice.pick(&[5, 15])),
         key_rate: 20.0,
-        status_poll: Schedule::doubling(seconds(1), seconds(5)),
+        status_poll: Schedule::doubling(seconds(1), seconds(10)),
         timeout: seconds(60 * dice.pick(&[5, 10, 20])),
         on_failure: if dice.chance(0.85) { OnFailure::Abandon } else { OnFailure::Continue },
         certificate: None,
@@ -78,6 +80,7 @@ pub fn settings(dice: &mut Dice) -> Settings {
         transient: Schedule::doubling(Duration::from_millis(500), seconds(30)),
         not_ready: Schedule::doubling(seconds(2), seconds(10)),
         route_fault: Schedule::doubling(seconds(15), seconds(60)),
+        max_rates: MaxRates::new(),
         routes,
     }
 }

@@ -1,10 +1,12 @@
 //! The calls of the workers: begun, processed, answered, or none of it.
 
 use enrolld::core::call::{Answer, Call};
+use enrolld::names::InstanceId;
+use enrolld::simulator::model::caller::Caller;
 
 use super::{Event, Fate, Fleet, Key, Kill, Knock, Underway};
 use crate::plan::Dice;
-use crate::services::{self, QUEUE};
+use crate::services::{self, ACCOUNT, QUEUE};
 
 impl Fleet {
     pub(super) fn begin(&mut self, key: Key, call: Call) {
@@ -39,6 +41,9 @@ impl Fleet {
                 }
                 roll -= odd;
             }
+        }
+        if fate == Fate::Panicked {
+            self.panicked.extend(instances(&call));
         }
         *self.fates.entry(fate).or_default() += 1;
         self.knock(key, &call, fate);
@@ -91,6 +96,9 @@ impl Fleet {
 
     pub(super) fn process(&mut self, key: Key) {
         let Some(underway) = self.underway.get_mut(&key) else { return };
+        if matches!(underway.call, Call::Associate { .. } | Call::Disassociate { .. }) {
+            self.services.orderer = orderer(key.worker, key.run);
+        }
         let mut answer = self.services.perform(self.now, &underway.call);
         match underway.fate {
             Fate::AnswerLost => answer = services::cut_off(&underway.call, "connection"),
@@ -128,6 +136,28 @@ impl Fleet {
             let key = self.polls.remove(0);
             self.process(key);
         }
+    }
+}
+
+/// As whom a run of a worker speaks to the registrars.
+pub fn orderer(worker: usize, run: u32) -> Caller {
+    Caller::instance(ACCOUNT, "enrolld", &format!("worker-{worker}-run-{run}"))
+}
+
+/// The instances that a call is about.
+fn instances(call: &Call) -> Vec<String> {
+    let names = |instances: &[InstanceId]| instances.iter().map(ToString::to_string).collect();
+    match call {
+        Call::DescribeInstances { instances, .. } | Call::SendCommand { instances, .. } | Call::FindWhereabouts { instances, .. } => {
+            names(instances)
+        }
+        Call::Heartbeat { order, .. } | Call::Complete { order, .. } => names(std::slice::from_ref(&order.instance)),
+        Call::FetchKeys { wanted, .. } => wanted.iter().map(|one| one.instance.to_string()).collect(),
+        Call::FetchOutput { wanted, .. } => names(std::slice::from_ref(&wanted.instance)),
+        Call::Associate { order, .. } | Call::AssociationStatus { order, .. } | Call::Disassociate { order, .. } => {
+            names(std::slice::from_ref(&order.action.instance))
+        }
+        _ => Vec::new(),
     }
 }
 

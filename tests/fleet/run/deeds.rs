@@ -1,6 +1,6 @@
 //! What the plan does to a fleet from outside.
 
-use enrolld::simulator::model::agent::AgentOptions;
+use enrolld::simulator::model::agent::{AgentOptions, Material, Publish};
 use enrolld::simulator::model::autoscaling::{LifecycleState, Place};
 use enrolld::simulator::model::sqs::wire::MessageAttributes;
 
@@ -99,6 +99,15 @@ impl Fleet {
             self.launched.push(id.to_string());
             if let Some(agent) = &agent {
                 self.agents.insert(id.to_string(), agent.clone());
+            }
+            // Where a key must be the instance's own, some write another one later: shortly after the first, or long after.
+            if let Some(AgentOptions { publish: Publish::Parameter { after_ms, .. }, material: Material::Good, .. }) = agent
+                && self.services.owned[group]
+                && self.rewriting.chance(0.15)
+            {
+                let longest = self.rewriting.pick(&[500, 5_000, 60_000, 600_000]);
+                let at = self.now + after_ms + self.rewriting.between(1, longest);
+                self.schedule(at, Event::Rewrite(self.launched.len() - 1));
             }
         }
     }

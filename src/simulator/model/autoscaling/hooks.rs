@@ -197,6 +197,8 @@ impl AutoScaling {
             Ok(number) => {
                 let action = &mut self.actions[number];
                 action.heartbeats += 1;
+                let left = action.deadline.saturating_sub(cx.now);
+                self.closest_heartbeat_ms = Some(self.closest_heartbeat_ms.map_or(left, |least| least.min(left)));
                 action.deadline = (cx.now + action.heartbeat_ms).min(action.global_deadline);
                 Ok(())
             }
@@ -214,6 +216,7 @@ impl AutoScaling {
         let continues = is_continue(required(&request.lifecycle_action_result, "lifecycleActionResult")?, "lifecycleActionResult")?;
         match self.find_action(&request.action)? {
             Ok(number) => {
+                self.actions[number].completion_arrived.get_or_insert(cx.arrived);
                 self.close(cx, number, continues, Closing::Completed);
                 Ok(())
             }

@@ -161,6 +161,7 @@ impl AutoScaling {
                 heartbeats: 0,
                 late_heartbeats: 0,
                 refused_completions: 0,
+                completion_arrived: None,
             };
             self.notify(cx, group, hook, &action);
             begun.push(action);

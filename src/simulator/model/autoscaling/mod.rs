@@ -33,6 +33,8 @@ pub struct AutoScaling {
     topics: BTreeMap<String, (Arc<str>, bool)>,
     /// Calls about an action that could not be found.
     unmatched: Unmatched,
+    /// The least that was left of an action's time when a heartbeat came.
+    closest_heartbeat_ms: Option<u64>,
 }
 
 #[derive(Debug, Default, Clone, Copy)]
@@ -145,6 +147,8 @@ struct Action {
     heartbeats: u64,
     late_heartbeats: u64,
     refused_completions: u64,
+    /// When its first completion came.
+    completion_arrived: Option<u64>,
 }
 
 #[derive(Debug)]

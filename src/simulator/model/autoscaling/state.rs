@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::instance::{Kind, LifecycleState, Place};
-use super::{Action, AutoScaling, Instance};
+use super::{Action, AutoScaling, Closed, Instance};
 
 /// What ended a lifecycle action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,6 +88,9 @@ pub struct ActionState {
     pub late_heartbeats: u64,
     /// Completions after its end: duplicates and late ones.
     pub refused_completions: u64,
+    /// When its first CompleteLifecycleAction came, before any latency, in unix milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completion_arrived_ms: Option<u64>,
 }
 
 impl AutoScaling {
@@ -117,9 +120,9 @@ impl AutoScaling {
         self.actions.iter().map(Action::show).collect()
     }
 
-    /// Open actions, completions, refused completions, heartbeats, late heartbeats.
-    pub(crate) fn action_counts(&self) -> [u64; 5] {
-        let mut counts = [0, 0, self.unmatched.completions, 0, self.unmatched.heartbeats];
+    /// Open actions, completions, refused completions, heartbeats, late heartbeats, time-outs.
+    pub(crate) fn action_counts(&self) -> [u64; 6] {
+        let mut counts = [0, 0, self.unmatched.completions, 0, self.unmatched.heartbeats, 0];
         for action in &self.actions {
             let completed = action.closed.as_ref().is_some_and(|closed| closed.by == Closing::Completed);
             counts[0] += u64::from(action.closed.is_none());
@@ -127,8 +130,15 @@ impl AutoScaling {
             counts[2] += action.refused_completions;
             counts[3] += action.heartbeats;
             counts[4] += action.late_heartbeats;
+            let timed_out = |closed: &Closed| matches!(closed.by, Closing::HeartbeatTimeout | Closing::GlobalTimeout);
+            counts[5] += u64::from(action.closed.as_ref().is_some_and(timed_out));
         }
         counts
+    }
+
+    /// The least that was left of an action's time when a heartbeat came, in milliseconds.
+    pub(crate) const fn closest_heartbeat_ms(&self) -> Option<u64> {
+        self.closest_heartbeat_ms
     }
 
     /// The state of one instance, if it was ever there.
@@ -202,6 +212,7 @@ impl Action {
             heartbeats: self.heartbeats,
             late_heartbeats: self.late_heartbeats,
             refused_completions: self.refused_completions,
+            completion_arrived_ms: self.completion_arrived,
         }
     }
 }

@@ -138,6 +138,9 @@ pub struct QueueCounts {
     pub duplicated: u64,
     /// Changes of visibility and deletes by handles that no longer held.
     pub stale_handles: u64,
+    /// Messages that came back because the lease of whoever had received them ran out.
+    #[serde(default)]
+    pub leases_ended: u64,
 }
 
 /// A queue, as the state shows it.
@@ -233,6 +236,8 @@ impl Sqs {
                 cx.at(until, Event::MessageDue { queue, message: id });
             }
         } else {
+            let leased = matches!(message.place, Place::InFlight { .. });
+            self.queues[queue].counts.leases_ended += u64::from(leased);
             self.queues[queue].show(cx, queue, id);
         }
     }

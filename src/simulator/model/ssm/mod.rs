@@ -33,6 +33,8 @@ pub struct SsmOptions {
     pub invocation_known_after_ms: u64,
     /// How long a command runs on an instance, in milliseconds after that.
     pub command_runs_ms: u64,
+    /// Whether it is noted which parameters were asked for and not there.
+    pub note_misses: bool,
 }
 
 impl Default for SsmOptions {
@@ -44,6 +46,7 @@ impl Default for SsmOptions {
             empty_pages: false,
             invocation_known_after_ms: 300,
             command_runs_ms: 700,
+            note_misses: false,
         }
     }
 }
@@ -57,6 +60,20 @@ pub struct Ssm {
     documents: BTreeMap<String, Document>,
     commands: HashMap<Arc<str>, Command>,
     commands_in_order: Vec<Arc<str>>,
+    misses: HashMap<String, Miss>,
+}
+
+/// A parameter that was asked for and not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Miss {
+    /// How often.
+    pub count: u64,
+    /// When for the first time, in unix milliseconds.
+    pub first_ms: u64,
+    /// When last.
+    pub last_ms: u64,
+    /// The longest time between two of them, in milliseconds.
+    pub longest_gap_ms: u64,
 }
 
 #[derive(Debug)]
@@ -150,6 +167,22 @@ pub struct InvocationState {
 impl Ssm {
     pub(crate) fn new(options: SsmOptions) -> Self {
         Self { options, ..Self::default() }
+    }
+
+    pub(crate) fn misses(&self) -> BTreeMap<String, Miss> {
+        self.misses.iter().map(|(name, miss)| (name.clone(), *miss)).collect()
+    }
+
+    /// Notes that a parameter was asked for which is not there.
+    fn missed(&mut self, cx: &Context, name: &str) {
+        if !self.options.note_misses {
+            return;
+        }
+        let fresh = || Miss { count: 0, first_ms: cx.now, last_ms: cx.now, longest_gap_ms: 0 };
+        let miss = self.misses.entry(name.to_owned()).or_insert_with(fresh);
+        miss.count += 1;
+        miss.longest_gap_ms = miss.longest_gap_ms.max(cx.now - miss.last_ms);
+        miss.last_ms = cx.now;
     }
 
     pub(crate) fn parameter_count(&self) -> usize {

@@ -100,7 +100,7 @@ impl Ssm {
     }
 
     /// One name that is malformed, denied or cannot be decrypted fails the call; one that is unknown does not.
-    pub(crate) fn get_parameters(&self, cx: &Context, caller: &Caller, request: &GetParameters) -> Answer<Parameters> {
+    pub(crate) fn get_parameters(&mut self, cx: &Context, caller: &Caller, request: &GetParameters) -> Answer<Parameters> {
         check_count(&request.names)?;
         let mut answer = Parameters::default();
         for name in &request.names {
@@ -108,7 +108,10 @@ impl Ssm {
             self.allow(cx, caller, Operation::GetParameters, wanted.name)?;
             match self.read(cx, &wanted, request.with_decryption)? {
                 Some(parameter) => answer.parameters.push(parameter),
-                None => answer.invalid_parameters.push(name.clone()),
+                None => {
+                    self.missed(cx, name);
+                    answer.invalid_parameters.push(name.clone());
+                }
             }
         }
         Ok(answer)

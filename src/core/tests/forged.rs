@@ -1,0 +1,157 @@
+//! What somebody may reach who has nothing but the right to send messages to the queue.
+
+use std::time::Duration;
+
+use super::bench::{Bench, settings};
+use crate::core::call::Call;
+use crate::core::observation::Outcome;
+use crate::core::settings::{DeleteKey, Settings};
+use crate::facts::{ActionResult, LifecycleState};
+use crate::names::{AccountId, Region};
+
+fn deletes_keys() -> Settings {
+    let mut settings = settings();
+    settings.routes[0].delete_key = DeleteKey::OnSuccess;
+    settings
+}
+
+#[test]
+fn a_forged_launch_does_not_take_away_the_key_of_an_instance_that_has_yet_to_launch_from_the_warm_pool() {
+    for state in [LifecycleState::WarmedPendingWait, LifecycleState::Pooled] {
+        let mut bench = Bench::new(deletes_keys());
+        bench.set_state(1, Some(state));
+        bench.forge(1, 1, |body| body["Destination"] = "AutoScalingGroup".into());
+        bench.run_for(10_000);
+        assert_eq!(bench.outcomes(), [Outcome::Stale], "{state:?}");
+        assert!(bench.deleted.is_empty(), "{state:?}: {:?}", bench.deleted);
+    }
+    // After a crash between the completion and the cleaning, the same look is what cleans.
+    let mut bench = Bench::new(deletes_keys());
+    bench.launch_received(1, 2);
+    bench.set_state(1, Some(LifecycleState::Living));
+    bench.run_for(10_000);
+    assert_eq!(bench.deleted, ["/enrolld/i-00000000000000001/public-key"]);
+}
+
+#[test]
+fn forged_launches_of_an_instance_that_really_waits_end_nothing_and_the_true_one_behind_them_is_served() {
+    let mut bench = Bench::new(settings());
+    for number in 0..30 {
+        bench.forge(1, number, |_| {});
+    }
+    bench.run_for(500);
+    bench.launch(1);
+    bench.run_for(300_000);
+    assert_eq!(bench.completions, [(1, ActionResult::Continue)]);
+    assert!(bench.outcomes().iter().all(|outcome| *outcome == Outcome::Enrolled || *outcome == Outcome::Stale), "{:?}", bench.outcomes());
+    assert!(bench.letters.is_empty() && bench.queue_is_empty());
+    bench.assert_nothing_is_left();
+}
+
+#[test]
+fn a_name_is_made_of_the_account_and_region_that_the_route_asks_and_of_no_other_that_is_listed() {
+    let (here, there) = ("123456789012", "210987654321");
+    for (account, region, code) in [
+        (here, None, None),
+        (here, Some("eu-central-1"), None),
+        (there, None, Some("wrong_account")),
+        (here, Some("us-east-1"), Some("wrong_region")),
+    ] {
+        let mut settings = settings();
+        settings.accounts = [here, there].map(|id| AccountId::new(id).unwrap()).to_vec();
+        settings.regions = ["eu-central-1", "us-east-1"].map(|name| Region::new(name).unwrap()).to_vec();
+        settings.routes[0].region = Some(Region::new("eu-central-1").unwrap());
+        let mut bench = Bench::new(settings);
+        bench.set_state(1, Some(LifecycleState::PendingWait));
+        bench.forge(1, 1, |body| {
+            body["AccountId"] = account.into();
+            if let Some(region) = region {
+                *body = serde_json::json!({
+                    "Type": "Notification", "TopicArn": format!("arn:aws:sns:{region}:{account}:hooks"), "Message": body.to_string(),
+                });
+            }
+        });
+        bench.run_for(5_000);
+        let associated = bench.count("Associate") > 0;
+        assert_eq!(associated, code.is_none(), "{account} {region:?}");
+        assert_eq!(bench.letters.first().map(|letter| letter.attributes[0].1.as_str()), code, "{account} {region:?}");
+    }
+    // A role says whose account is asked.
+    let mut settings = settings();
+    settings.accounts = [here, there].map(|id| AccountId::new(id).unwrap()).to_vec();
+    settings.routes[0].account = Some(AccountId::new(there).unwrap());
+    let mut bench = Bench::new(settings);
+    bench.set_state(1, Some(LifecycleState::PendingWait));
+    bench.forge(1, 1, |_| {});
+    bench.run_for(5_000);
+    assert_eq!(bench.letters[0].attributes[0].1, "wrong_account");
+    assert_eq!(bench.count("DescribeAutoScalingInstances"), 0);
+}
+
+#[test]
+fn the_bytes_in_hand_are_bounded_and_a_launch_behind_a_flood_of_huge_claims_is_served() {
+    const MOST: usize = 16 * 1024 * 1024;
+    let mut bench = Bench::new(Settings { max_open: 1_000, max_polls: 2, ..settings() });
+    // Auto Scaling knows none of these instances, so each is looked at again for a minute.
+    for number in 0..450 {
+        bench.forge(1_000_000 + number, number, |body| body["Padding"] = "x".repeat(60_000).into());
+    }
+    bench.launch(1);
+    let mut highest = 0;
+    while bench.completions.is_empty() && bench.now() < 900_000 {
+        bench.run_for(1_000);
+        highest = highest.max(bench.bytes_in_hand());
+    }
+    assert_eq!(bench.completions, [(1, ActionResult::Continue)]);
+    // Beyond the bound there is at most what the polls in flight bring.
+    assert!(highest > MOST / 2 && highest <= MOST + 10 * 61_000, "{highest}");
+    bench.run_for(900_000);
+    assert_eq!(bench.letters.len(), 450);
+    bench.assert_nothing_is_left();
+}
+
+#[test]
+fn nodes_that_never_publish_hold_up_no_other_and_end_at_their_time() {
+    let mut settings = settings();
+    settings.routes[0].timeout = Duration::from_secs(600);
+    let mut bench = Bench::new(settings);
+    for n in 1..=500 {
+        bench.keys.insert(n, crate::facts::KeyAnswer::Absent);
+        bench.launch(n);
+    }
+    bench.run_for(60_000);
+    bench.launch(1_000);
+    let began = bench.now();
+    while !bench.completions.contains(&(1_000, ActionResult::Continue)) {
+        bench.run_for(1_000);
+        assert!(bench.now() - began < 120_000, "the good one waits");
+    }
+    bench.run_for(900_000);
+    assert_eq!(bench.outcomes().iter().filter(|outcome| **outcome == Outcome::Abandoned).count(), 500);
+    bench.assert_nothing_is_left();
+}
+
+#[test]
+fn several_instances_are_asked_by_one_command_and_one_without_an_agent_holds_up_none_of_the_others() {
+    let mut settings = settings();
+    settings.routes[0].key = crate::core::settings::KeySource::RunCommand;
+    let mut bench = Bench::new(settings);
+    bench.unregistered.insert(3);
+    for n in 1..=5 {
+        bench.launch(n);
+    }
+    bench.run_for(60_000);
+    let sent = |bench: &Bench| -> Vec<Vec<u32>> {
+        let sends =
+            bench.made.iter().filter_map(|(_, call)| if let Call::SendCommand { instances, .. } = call { Some(instances) } else { None });
+        sends.map(|instances| instances.iter().map(|id| u32::from_str_radix(&id.as_str()[2..], 16).unwrap()).collect()).collect()
+    };
+    assert_eq!(sent(&bench)[0].len(), 5, "{:?}", sent(&bench));
+    assert!(sent(&bench).iter().any(|batch| batch.len() > 1 && !batch.contains(&3)), "{:?}", sent(&bench));
+    let mut served: Vec<u32> = bench.completions.iter().map(|(n, _)| *n).collect();
+    served.sort_unstable();
+    assert_eq!(served, [1, 2, 4, 5]);
+    bench.unregistered.clear();
+    bench.run_for(60_000);
+    assert_eq!(bench.completions.last(), Some(&(3, ActionResult::Continue)));
+}

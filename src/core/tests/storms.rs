@@ -1,0 +1,165 @@
+//! 200 launches of a route that cannot enrol any: few are abandoned, one asks for all, and the rest go on when the cause is mended.
+
+use super::bench::{Bench, settings};
+use super::{denied, not_ready};
+use crate::core::observation::Outcome;
+use crate::core::settings::Settings;
+use crate::facts::{ActionResult, Health, KeyAnswer};
+use crate::retry::{Class, Failure};
+
+const LAUNCHES: u32 = 200;
+
+fn quick() -> Settings {
+    let mut settings = settings();
+    settings.routes[0].timeout = std::time::Duration::from_secs(600);
+    settings
+}
+
+fn launched(bench: &mut Bench) {
+    for n in 1..=LAUNCHES {
+        bench.launch(n);
+    }
+}
+
+fn abandoned(bench: &Bench) -> usize {
+    bench.completions.iter().filter(|(_, result)| *result == ActionResult::Abandon).count()
+}
+
+/// After the outage: all but the few that were abandoned are enrolled, and nothing is left.
+fn all_go_on(bench: &mut Bench, what: &str) {
+    bench.run_for(20 * 60_000);
+    assert_eq!(abandoned(bench), 5, "{what}");
+    assert_eq!(bench.outcomes().iter().filter(|outcome| **outcome == Outcome::Enrolled).count(), LAUNCHES as usize - 5, "{what}");
+    assert!(bench.queue_is_empty(), "{what}");
+    bench.assert_nothing_is_left();
+}
+
+fn asked(bench: &Bench) -> usize {
+    ["Associate", "CheckHealth", "GetParameters", "DescribeAutoScalingInstances", "DescribeLifecycleHooks"]
+        .iter()
+        .map(|o| bench.count(o))
+        .sum()
+}
+
+#[test]
+fn a_server_that_is_dead_holds_its_launches_and_is_asked_ever_more_rarely() {
+    let mut bench = Bench::new(quick());
+    bench.server = Err(not_ready());
+    bench.health = Some(Health::Dead("FAILED".into()));
+    launched(&mut bench);
+    bench.run_for(20 * 60_000);
+    assert_eq!(abandoned(&bench), 5);
+    let before = bench.count("Associate") + bench.count("CheckHealth");
+    bench.run_for(10 * 60_000);
+    let probes = bench.count("Associate") + bench.count("CheckHealth") - before;
+    assert!(probes <= 45, "{probes} in ten minutes");
+    bench.server = Ok(());
+    bench.health = None;
+    all_go_on(&mut bench, "a dead server");
+}
+
+#[test]
+fn a_maintenance_that_outlasts_the_routes_time_costs_few_launches() {
+    let mut bench = Bench::new(quick());
+    bench.server = Err(not_ready());
+    launched(&mut bench);
+    bench.run_for(20 * 60_000);
+    bench.server = Ok(());
+    all_go_on(&mut bench, "a long maintenance");
+}
+
+#[test]
+fn an_order_that_is_refused_for_every_node_is_taken_for_a_fault_of_the_route() {
+    let mut bench = Bench::new(quick());
+    bench.server = Err(Failure::new(Class::Final, "ValidationException", "there is no organization of that name"));
+    launched(&mut bench);
+    bench.run_for(60_000);
+    assert_eq!(abandoned(&bench), 5, "{:?}", bench.reasons());
+    let before = bench.count("Associate");
+    bench.run_for(30 * 60_000);
+    assert!(bench.count("Associate") - before <= 100, "one tries for all: {}", bench.count("Associate") - before);
+    bench.server = Ok(());
+    all_go_on(&mut bench, "a wrong organization");
+}
+
+#[test]
+fn a_key_that_is_refused_for_every_node_is_taken_for_a_fault_of_the_route() {
+    let mut bench = Bench::new(quick());
+    for n in 1..=LAUNCHES {
+        let refused = KeyAnswer::Refused { code: "foreign_key", reason: "another role wrote it".into(), security: true };
+        bench.keys.insert(n, refused);
+    }
+    launched(&mut bench);
+    bench.run_for(60_000);
+    assert_eq!(abandoned(&bench), 5, "{:?}", bench.reasons());
+    let before = bench.count("GetParameters");
+    bench.run_for(30 * 60_000);
+    assert!(bench.count("GetParameters") - before <= 60, "one tries for all: {}", bench.count("GetParameters") - before);
+    bench.keys.clear();
+    all_go_on(&mut bench, "a wrong owner role");
+}
+
+#[test]
+fn what_is_denied_to_all_is_asked_by_one_for_all() {
+    for operation in ["GetParameters", "DescribeAutoScalingInstances", "DescribeLifecycleHooks", "AssociationStatus"] {
+        let mut bench = Bench::new(quick());
+        bench.in_progress = true;
+        bench.faults.insert(operation, denied());
+        launched(&mut bench);
+        bench.run_for(60_000);
+        assert!(bench.count(operation) <= 60, "{} of {operation} in the first minute", bench.count(operation));
+        let before = bench.count(operation);
+        bench.run_for(19 * 60_000);
+        let more = bench.count(operation) - before;
+        assert!(more <= 80, "{more} of {operation} in the next nineteen");
+        assert_eq!(abandoned(&bench), 5, "{operation}");
+        bench.faults.clear();
+        all_go_on(&mut bench, operation);
+    }
+}
+
+#[test]
+fn nodes_that_fail_between_others_that_do_not_are_abandoned_at_once() {
+    let mut bench = Bench::new(settings());
+    for n in 1..=20 {
+        let refused = KeyAnswer::Refused { code: "not_pem", reason: "it is no PEM".into(), security: false };
+        bench.keys.insert(n * 10, refused);
+    }
+    for n in 1..=LAUNCHES {
+        bench.launch(n);
+        bench.run_for(100);
+    }
+    bench.run_for(60_000);
+    assert_eq!(abandoned(&bench), 20);
+    assert_eq!(bench.completions.len(), LAUNCHES as usize);
+    bench.assert_nothing_is_left();
+}
+
+#[test]
+fn a_private_key_is_never_held_back() {
+    let mut bench = Bench::new(settings());
+    for n in 1..=20 {
+        bench.keys.insert(n, KeyAnswer::Refused { code: "private_key", reason: "a private key".into(), security: true });
+        bench.launch(n);
+    }
+    bench.run_for(60_000);
+    assert_eq!(abandoned(&bench), 20);
+}
+
+#[test]
+fn launches_that_are_held_for_their_own_failure_end_before_their_hook_does() {
+    let mut bench = Bench::new(settings());
+    bench.heartbeat_timeout_s = 60;
+    bench.server = Err(Failure::new(Class::Final, "ValidationException", "no"));
+    for n in 1..=50 {
+        bench.launch(n);
+    }
+    bench.run_for(80 * 60_000);
+    assert!(abandoned(&bench) <= 5, "{}", abandoned(&bench));
+    assert!(asked(&bench) < 1_000, "{}", asked(&bench));
+    bench.run_for(20 * 60_000);
+    assert_eq!(abandoned(&bench), 50, "before the hundred minutes are over");
+    assert!(bench.letters.iter().any(|letter| letter.attributes[1].1.contains("ValidationException")), "{:?}", bench.letters.last());
+    bench.run_for(60_000);
+    bench.assert_nothing_is_left();
+}

@@ -1,0 +1,67 @@
+//! Launches that Auto Scaling has not shown yet, since it denies or fails what would show them: they are kept open meanwhile.
+
+use super::bench::{Bench, settings};
+use super::{denied, timeout};
+use crate::core::observation::Outcome;
+
+#[test]
+fn what_auto_scaling_does_not_show_is_kept_open_by_its_token_until_it_does() {
+    for heartbeat_timeout_s in [30, 60, 3600] {
+        for operation in ["DescribeAutoScalingInstances", "DescribeLifecycleHooks"] {
+            for fault in [denied(), timeout()] {
+                let mut bench = Bench::new(settings());
+                bench.hooks_time_out = true;
+                bench.heartbeat_timeout_s = heartbeat_timeout_s;
+                bench.faults.insert(operation, fault.clone());
+                for n in 1..=10 {
+                    bench.launch(n);
+                    bench.terminate(100 + n);
+                }
+                bench.run_for(20 * 60_000);
+                assert!(bench.timed_out.is_empty(), "{operation}, {fault}: {:?}", bench.timed_out);
+                assert!(bench.completions.is_empty());
+                bench.faults.clear();
+                bench.run_for(10 * 60_000);
+                let outcomes = bench.outcomes();
+                assert_eq!(outcomes.iter().filter(|outcome| **outcome == Outcome::Enrolled).count(), 10, "{operation}, {fault}");
+                assert_eq!(outcomes.iter().filter(|outcome| **outcome == Outcome::Left).count(), 10, "{operation}, {fault}");
+                bench.assert_nothing_is_left();
+            }
+        }
+    }
+}
+
+#[test]
+fn a_launch_whose_group_is_known_is_kept_open_at_its_own_hooks_pace() {
+    let mut bench = Bench::new(settings());
+    bench.hooks_time_out = true;
+    bench.launch(1);
+    bench.run_for(10_000);
+    bench.faults.insert("DescribeAutoScalingInstances", denied());
+    bench.launch(2);
+    bench.run_for(25 * 60_000);
+    assert_eq!(bench.beats.iter().filter(|(n, _)| *n == 2).count(), 0, "{:?}", bench.beats);
+    bench.run_for(10 * 60_000);
+    assert!((1..=2).contains(&bench.beats.iter().filter(|(n, _)| *n == 2).count()), "{:?}", bench.beats);
+    assert!(bench.timed_out.is_empty(), "{:?}", bench.timed_out);
+}
+
+#[test]
+fn a_launch_that_is_seen_at_once_costs_no_heartbeat_before_its_own_time() {
+    let mut bench = Bench::new(settings());
+    bench.heartbeat_timeout_s = 3600;
+    bench.keys.insert(1, crate::facts::KeyAnswer::Absent);
+    bench.launch(1);
+    bench.run_for(25 * 60_000);
+    assert_eq!(bench.beats, []);
+}
+
+#[test]
+fn an_event_that_auto_scaling_does_not_bear_out_is_not_kept_open() {
+    let mut bench = Bench::new(settings());
+    bench.launch(1);
+    bench.set_state(1, None);
+    bench.run_for(120_000);
+    assert_eq!(bench.outcomes(), [Outcome::DeadLettered]);
+    assert_eq!(bench.beats, []);
+}

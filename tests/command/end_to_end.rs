@@ -1,0 +1,73 @@
+//! The whole way: Auto Scaling, SQS and SSM simulated, the worker real, and the shell example of the documentation as its program.
+
+use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::Folder;
+use super::examples::example;
+use crate::fleet::{Fleet, with_word};
+
+/// The nodes whose keys are kept.
+fn kept(keys: &Path) -> BTreeSet<String> {
+    let files = std::fs::read_dir(keys).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    files.filter_map(|file| Some(file.strip_suffix(".pem")?.to_owned())).collect()
+}
+
+/// The example, which keeps a log of what it was asked and of how it ended.
+fn program(folder: &Folder) -> PathBuf {
+    let (file, program) = (folder.path().join("example"), folder.path().join("program"));
+    for (path, text) in [
+        (&file, example("sh")),
+        (
+            &program,
+            format!(
+                "#!/bin/sh\nNODE_KEYS='{0}/keys' /bin/sh '{0}/example'\nended=$?\necho \"$ENROLLD_OPERATION $ended\" >>'{0}/log'\nexit $ended\n",
+                folder.path().display()
+            ),
+        ),
+    ] {
+        std::fs::write(path, text).unwrap();
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    program
+}
+
+#[tokio::test]
+async fn a_fleet_waits_for_what_is_not_ready_comes_and_goes_and_what_was_left_behind_is_swept() {
+    let folder = Folder::new();
+    let keys = folder.path().join("keys");
+    let registrar = format!(r#"{{ kind = "command", program = "{}" }}"#, program(&folder).display());
+    let mut fleet = Fleet::start("command", &registrar, "", false).await;
+
+    // The directory is not mounted until the program has said that it cannot work now.
+    let (mount, log) = (keys.clone(), folder.path().join("log"));
+    let mounts = std::thread::spawn(move || {
+        let (began, read) = (Instant::now(), || std::fs::read_to_string(&log).unwrap_or_default());
+        while !(read().contains("associate 75") && read().contains("health 75")) {
+            assert!(began.elapsed() < Duration::from_secs(60), "nobody was sent away: {}", read());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        std::fs::create_dir(&mount).unwrap();
+    });
+    let launched = fleet.launch(20, |_| None).await;
+    mounts.join().unwrap();
+    assert_eq!(kept(&keys), launched);
+    let log = folder.read("log");
+    let sent_away = log.lines().filter(|line| *line == "associate 75").count();
+    assert!(sent_away <= 20 && log.contains("health 0"), "one probe waited for all of them:\n{log}");
+
+    let left = fleet.terminate(5).await;
+    fleet.must_be_settled().await;
+    assert_eq!(kept(&keys), &launched - &left);
+
+    fleet.delete_terminate_hook().await;
+    let behind = fleet.terminate(3).await;
+    let detached = fleet.detach_one();
+    let swept = fleet.sweep(&["--apply"]).await;
+    assert_eq!(with_word(&swept, "disassociated"), behind);
+    assert_eq!(with_word(&swept, "detached"), BTreeSet::from([detached]));
+    assert_eq!(kept(&keys), &(&launched - &left) - &behind);
+    fleet.stop().await;
+}

@@ -1,0 +1,134 @@
+//! Floods, against the real process: how much memory it takes is read from the kernel, and the good ones behind the flood are served.
+
+use std::io::Write;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use enrolld::simulator::model::autoscaling::Place;
+use serde_json::json;
+
+use crate::bench::{ACCOUNT, Bench, GROUP, QUEUE, SERVER, configuration, configuration_of, group, never_publishes, publishes_after};
+use crate::process::{Process, folder};
+
+const MIB: usize = 1 << 20;
+
+/// A launch that Auto Scaling knows nothing of.
+fn claim(number: u32) -> String {
+    let body = json!({
+        "LifecycleTransition": "autoscaling:EC2_INSTANCE_LAUNCHING", "AccountId": ACCOUNT, "AutoScalingGroupName": GROUP,
+        "EC2InstanceId": format!("i-{number:017x}"), "LifecycleHookName": "enrol-on-launch",
+        "LifecycleActionToken": format!("{number:08x}-0000-4000-8000-000000000000"),
+    });
+    body.to_string()
+}
+
+/// The same, as long as SQS takes it.
+fn huge_claim(number: u32) -> String {
+    let body = claim(number);
+    let padding = " ".repeat(MIB - body.len());
+    body + &padding
+}
+
+#[tokio::test]
+async fn a_flood_of_huge_messages_does_not_fill_the_memory_and_the_launches_behind_it_are_served() {
+    const FLOOD: u32 = 30;
+    let bench = Bench::start(|_| {}).await;
+    for number in 0..FLOOD {
+        if number % 4 == 0 { bench.send(&"[".repeat(MIB)) } else { bench.send(&huge_claim(number)) }
+    }
+    let good = bench.launch(5);
+    let text = configuration(&bench.simulator.endpoint(), "").replace("patience = \"1s\"", "patience = \"3s\"\nmax_open = 1000");
+    let mut process = Process::start(&bench, "flood-huge", &text, &[]);
+    bench.until_in_service(&good).await;
+    bench.until_empty().await;
+    let peak = process.peak_mib();
+    assert!(bench.queue(crate::bench::LETTERS).messages.len() >= FLOOD as usize);
+    process.signal("TERM");
+    assert_eq!(process.ended().await, Some(0));
+    assert!(peak < MOST_MIB, "{peak} MiB for {FLOOD} messages of 1 MiB");
+}
+
+#[tokio::test]
+async fn a_flood_of_claims_without_an_instance_does_not_fill_the_memory_and_the_launches_behind_it_are_served() {
+    const FLOOD: u32 = 800;
+    let bench = Bench::start(|_| {}).await;
+    for number in 0..FLOOD {
+        bench.send(&claim(number));
+    }
+    let good = bench.launch(5);
+    let text = configuration(&bench.simulator.endpoint(), "");
+    let mut process = Process::start(&bench, "flood-claims", &text, &[]);
+    bench.until_in_service(&good).await;
+    let peak = process.peak_mib();
+    process.signal("TERM");
+    assert_eq!(process.ended().await, Some(0));
+    assert!(peak < MOST_MIB, "{peak} MiB for {FLOOD} claims");
+}
+
+/// A server that answers every request with gigabytes; it counts what was taken of them.
+fn gigabytes() -> (String, Arc<AtomicU64>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+    let url = format!("http://{}", listener.local_addr().expect("it is bound"));
+    let taken = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&taken);
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let counted = Arc::clone(&counted);
+            std::thread::spawn(move || {
+                let mut stream = stream;
+                let piece = vec![b' '; 65_536];
+                let mut sent = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n");
+                while sent.is_ok() {
+                    sent = stream.write_all(&piece);
+                    counted.fetch_add(piece.len() as u64, Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    (url, taken)
+}
+
+#[tokio::test]
+async fn a_server_that_answers_with_gigabytes_does_not_fill_the_memory_and_holds_up_no_other_server() {
+    let bench = Bench::start(|fixture| {
+        fixture.groups.push(group("endless", enrolld::simulator::model::autoscaling::Form::Direct));
+    })
+    .await;
+    let (url, taken) = gigabytes();
+    let key = folder("flood-key").join("client.pem");
+    let pair = aws_lc_rs::rsa::KeyPair::generate(aws_lc_rs::rsa::KeySize::Rsa2048).expect("AWS-LC makes keys");
+    let der: aws_lc_rs::encoding::Pkcs8V1Der<'_> = aws_lc_rs::encoding::AsDer::as_der(&pair).expect("it can be written");
+    std::fs::write(&key, pem::encode(&pem::Pem::new("PRIVATE KEY", der.as_ref()))).expect("the folder is there");
+    std::fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("it is ours");
+    let owner = format!("owner_role = \"arn:aws:iam::{ACCOUNT}:role/enrolld-node\"");
+    let keys = format!("key = {{ parameter = \"/enrolld/{{instance_id}}/public-key\", {owner} }}");
+    let good = format!("registrar = {{ kind = \"opsworks-cm\", server = \"{SERVER}\", engine = \"chef\" }}\n{keys}");
+    let endless = format!(
+        "[[route]]\nname = \"endless\"\ngroups = [\"endless\"]\nkey_poll = \"200ms\"\nkey_rate = 1000\n{keys}\n\
+         registrar = {{ kind = \"chef-server\", url = \"{url}\", client_name = \"enrolld\", client_key = \"{}\" }}\n",
+        key.display()
+    );
+    let text = configuration_of(&bench.simulator.endpoint(), "", &format!("{good}\n{endless}"));
+    let text = text.replace("groups = [\"*\"]", &format!("groups = [\"{GROUP}\"]"));
+    let text = text.replace("not_ready_max = \"300ms\"", "not_ready_max = \"100ms\"");
+    let mut process = Process::start(&bench, "flood-gigabytes", &text, &[]);
+    for _ in 0..20 {
+        bench.launch_in("endless", Place::AutoScalingGroup, Some(&publishes_after(0)));
+    }
+    bench.until("the server was asked", |_| taken.load(Ordering::Relaxed) > 0).await;
+    for _ in 0..20 {
+        bench.launch_with(never_publishes());
+    }
+    let good = bench.launch(5);
+    bench.until_in_service(&good).await;
+    bench.until("it was asked again and again", |_| taken.load(Ordering::Relaxed) > 200 * MIB as u64).await;
+    let peak = process.peak_mib();
+    bench.until("the others wait still, and no more", |bench| bench.summary().queues[QUEUE].in_flight == 40).await;
+    process.signal("TERM");
+    assert_eq!(process.ended().await, Some(0));
+    assert!(peak < MOST_MIB, "{peak} MiB");
+}
+
+/// More than the process takes in any of these, and less than what each flood would take.
+const MOST_MIB: u64 = 150;

@@ -1,0 +1,75 @@
+"""The policies in the templates are those that `enrolld policy` prints for the configuration in the templates."""
+
+import json
+import os
+import re
+import subprocess
+
+import pytest
+
+import templates
+from templates import REGISTRARS, Stack, container, daemon_stack, environment, group_stack
+
+BINARY = os.environ["ENROLLD_BIN"]
+
+
+def printed(folder, stack, *arguments):
+    """The documents that are printed for the configuration in the task definition."""
+    return printed_for(folder, environment(container(stack, "configuration"))["CONFIGURATION"], *arguments)
+
+
+def printed_for(folder, text, *arguments):
+    path = folder / "enrolld.toml"
+    path.write_text(text)
+    command = [BINARY, "policy", "--config", str(path), "--output", "json", *arguments]
+    ran = subprocess.run(command, env={}, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    return [policy["document"] for policy in json.loads(ran.stdout)["policies"]]
+
+
+@pytest.mark.parametrize("pattern", ["web-*", "web-blue"])
+@pytest.mark.parametrize("registrar", REGISTRARS)
+def test_the_tasks_role_may_do_what_is_printed_and_nothing_else(registrar, pattern, tmp_path):
+    stack = daemon_stack(registrar, GroupPattern=pattern)
+    role = stack.resource("TaskRole")
+    assert "ManagedPolicyArns" not in role
+    assert [policy["PolicyDocument"] for policy in role["Policies"]] == printed(tmp_path, stack)
+
+
+@pytest.mark.parametrize(("engine", "registrar"), [("chef", "chef-server"), ("chef", "opsworks-cm"), ("puppet", "puppet-ca")])
+def test_the_instances_role_may_do_what_is_printed_and_nothing_else(engine, registrar, tmp_path):
+    role = group_stack(engine).resource("InstanceRole")
+    assert "ManagedPolicyArns" not in role
+    assert [policy["PolicyDocument"] for policy in role["Policies"]] == printed(tmp_path, daemon_stack(registrar), "--instance")
+    (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
+    assert trust == {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}, "nobody but EC2"
+
+
+@pytest.mark.parametrize("registrar", REGISTRARS)
+def test_the_daemons_role_in_another_account_may_do_what_is_printed_for_it(registrar, tmp_path):
+    """The account of the templates is the other one here, and the daemon and its queue are elsewhere."""
+    here = daemon_stack(registrar)
+    text = environment(container(here, "configuration"))["CONFIGURATION"]
+    elsewhere, role = "210987654321", f"arn:aws:iam::{templates.ACCOUNT}:role/enrolld"
+    text = re.sub(r"^((?:dead_letter_)?queue_url = .*)$", lambda line: line[1].replace(templates.ACCOUNT, elsewhere), text, flags=re.MULTILINE)
+    text = f'accounts = ["{elsewhere}", "{templates.ACCOUNT}"]\n' + text
+    text = text.replace('name = "nodes"', f'name = "nodes"\nrole_arn = "{role}"\nexternal_id = "0d0c4f2e"')
+    queue = f"arn:aws:sqs:{templates.REGION}:{elsewhere}:enrolld"
+    given = {"QueueArn": queue, "DaemonRoleArn": f"arn:aws:iam::{elsewhere}:role/enrolld", "ExternalId": "0d0c4f2e", "Registrar": registrar}
+    other = Stack("other-account.yaml", given)
+    own, assumed = printed_for(tmp_path, text)
+    assert [policy["PolicyDocument"] for policy in other.resource("DaemonRole")["Policies"]] == [assumed]
+    (trust,) = other.resource("DaemonRole")["AssumeRolePolicyDocument"]["Statement"]
+    (assume,) = [statement for statement in own["Statement"] if statement["Action"] == ["sts:AssumeRole"]]
+    wanted = {test: {key: [value] for key, value in keys.items()} for test, keys in trust["Condition"].items()}
+    assert wanted == assume["Condition"] and assume["Resource"] == [role], "what the one asks the other allows"
+    assert trust["Principal"] == {"AWS": given["DaemonRoleArn"]}
+    subscribe = other.resource("TopicPolicy")["PolicyDocument"]["Statement"][0]
+    assert subscribe["Principal"] == {"AWS": elsewhere} and subscribe["Condition"]["StringEquals"]["sns:Endpoint"] == queue
+
+
+def test_the_group_the_pattern_and_the_role_are_each_others_by_default():
+    group, daemon = group_stack(), daemon_stack("chef-server")
+    pattern = daemon.parameter("GroupPattern")
+    assert pattern.endswith("*") and group.parameter("GroupName").startswith(pattern[:-1])
+    assert templates.ROLE.endswith(f"role/{group.parameter('InstanceRoleName')}")

@@ -1,0 +1,144 @@
+"""The Terraform module: it parses, what it refers to is there, and it makes what the templates make. No Terraform has run it."""
+
+import json
+import os
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import image
+from templates import ROOT, Stack, container, daemon_stack, group_stack, queue_stack
+
+BINARY = os.environ["ENROLLD_BIN"]
+FOLDER = ROOT / "deploy" / "terraform"
+MODULES = sorted({path.parent for path in FOLDER.rglob("*.tf")})
+EXAMPLES = {"chef-fargate": "chef", "puppet-fargate": "puppet"}
+
+
+@pytest.fixture(scope="module")
+def parsed():
+    """Every file, as python-hcl2 reads it."""
+    files = sorted(str(path) for path in FOLDER.rglob("*.tf"))
+    ran = subprocess.run([os.environ["ENROLLD_HCL_PYTHON"], str(Path(__file__).with_name("parse_hcl.py")), *files], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    return {Path(path): content for path, content in json.loads(ran.stdout).items()}
+
+
+def blocks(parsed, module, kind):
+    """The blocks of a kind in a module's files, by their labels."""
+    found = {}
+    for path, content in parsed.items():
+        if path.parent == module:
+            for block in content.get(kind, []):
+                for label, body in block.items():
+                    if kind in ("resource", "data"):
+                        found.update({f"{label}.{name}": inner for name, inner in body.items()})
+                    else:
+                        found[label] = body
+    return found
+
+
+def text_of(module):
+    """A module's files without comments and descriptions, which may speak of anything."""
+    text = "\n".join(path.read_text() for path in sorted(module.glob("*.tf")))
+    text = re.sub(r"<<-EOT.*?EOT", "", text, flags=re.DOTALL)
+    return "\n".join(line for line in text.splitlines() if not re.match(r"\s*(#|description\s*=)", line))
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(FOLDER)))
+def test_what_a_module_refers_to_is_there_and_what_is_there_is_referred_to(module, parsed):
+    text = text_of(module)
+    variables = blocks(parsed, module, "variable")
+    assert set(re.findall(r"\bvar\.(\w+)", text)) == set(variables)
+    for name, variable in variables.items():
+        assert variable.get("description") and variable.get("type"), f"{name} says what it is"
+    assert set(re.findall(r"\blocal\.(\w+)", text)) == set(blocks(parsed, module, "locals"))
+    resources, data = blocks(parsed, module, "resource"), blocks(parsed, module, "data")
+    assert set(re.findall(r"\bdata\.(aws_\w+\.\w+)", text)) == set(data)
+    assert set(re.findall(r"(?<![\w.\"])(aws_\w+\.\w+)", re.sub(r"\bdata\.aws_\w+", "", text))) <= set(resources)
+    for called, body in blocks(parsed, module, "module").items():
+        source = (module / body["source"]).resolve()
+        wanted = blocks(parsed, source, "variable")
+        given = set(body) - {"source"}
+        assert given <= set(wanted), f"{called} has no {given - set(wanted)}"
+        missing = {name for name, variable in wanted.items() if "default" not in variable} - given
+        assert not missing, f"{called} wants {missing}"
+        assert set(re.findall(rf"\bmodule\.{called}\.(\w+)", text)) <= set(blocks(parsed, source, "output"))
+    for path in re.findall(r'file\("\$\{path\.module\}/([^"]+)"\)', text):
+        assert (module / path).is_file(), path
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_an_examples_policies_are_those_that_are_printed_for_its_configuration(example, parsed):
+    folder = FOLDER / "examples" / example
+    for name, arguments in (("worker.json", []), ("instances.json", ["--instance"])):
+        command = [BINARY, "policy", "--config", str(folder / "enrolld.toml"), *arguments]
+        printed = subprocess.run(command, env={}, capture_output=True, text=True, check=True).stdout
+        assert (folder / name).read_text() == printed, f"{name} is stale"
+    configuration = tomllib.loads((folder / "enrolld.toml").read_text())
+    (route,) = configuration["route"]
+    modules = blocks(parsed, folder, "module")
+    assert route["key"]["owner_role"].endswith(f"role/{modules['group']['role_name']}")
+    assert modules["group"]["name"].startswith(route["groups"][0].rstrip("*"))
+    assert configuration["log_format"] == "json", "which is what the metrics are read from"
+    named = {value.removeprefix("/etc/enrolld/") for value in route["registrar"].values() if value.startswith("/etc/enrolld/")}
+    assert named == set(modules["enrolld"]["daemon"]["secrets"]), "each file that the configuration names is written"
+
+
+def alarms_of(stack: Stack):
+    wanted = ("Namespace", "MetricName", "Statistic", "Period", "EvaluationPeriods", "ComparisonOperator", "Threshold", "TreatMissingData")
+    alarms = [[alarm[name] for name in wanted] for alarm in stack.resources("AWS::CloudWatch::Alarm").values()]
+    return sorted([namespace.replace("enrolld/stack", "log"), *map(str, rest)] for namespace, *rest in alarms)
+
+
+def test_the_alarms_and_metrics_are_those_of_the_templates(parsed):
+    defaults = {name: variable.get("default") for name, variable in blocks(parsed, FOLDER, "variable").items()}
+    found = []
+    local = blocks(parsed, FOLDER, "locals")
+    for namespace, kind in (("AWS/SQS", "queue_alarms"), ("log", "log_alarms")):
+        for alarm in local[kind].values():
+            threshold = str(alarm["threshold"])
+            if name := re.search(r"var\.(\w+)", threshold):
+                threshold = defaults[name[1]]
+                if name[1] == "daemon":
+                    (threshold,) = re.findall(r"abandoned_launches\s+= optional\(number, (\d+)\)", (FOLDER / "variables.tf").read_text())
+            words = (alarm["metric"], alarm["statistic"], alarm["period"], alarm["periods"], alarm["comparison"], threshold, alarm.get("missing", "notBreaching"))
+            found.append([namespace, *map(str, words)])
+    assert sorted(found) == sorted(alarms_of(queue_stack()) + alarms_of(daemon_stack("chef-server")))
+
+    filters = {name: (one["pattern"], one["value"], one["otherwise"] not in (None, "null", "${null}")) for name, one in local["log_filters"].items()}
+    expected = {}
+    for one in daemon_stack("chef-server").resources("AWS::Logs::MetricFilter").values():
+        (made,) = one["MetricTransformations"]
+        expected[made["MetricName"]] = (one["FilterPattern"], made["MetricValue"], "DefaultValue" in made)
+    assert filters == expected
+
+
+@pytest.mark.parametrize("engine", EXAMPLES.values())
+def test_the_user_data_is_that_of_the_template(engine):
+    script = (FOLDER / "group" / "user-data" / f"{engine}.sh").read_text()
+    variables = "region=eu-central-1 server=https://chef.example.com/organizations/prod timeout=3600"
+    assert group_stack(engine).resource("LaunchTemplate")["LaunchTemplateData"]["UserData"] == f"#!/bin/bash\n{variables}\n{script}"
+
+
+def test_the_task_is_that_of_the_template(parsed):
+    given = blocks(parsed, FOLDER, "resource")["aws_ecs_task_definition.daemon"]["container_definitions"]
+    task = container(daemon_stack("chef-server"), "enrolld")
+    check = task["HealthCheck"]
+    for word in (
+        'user = "65532:65532"',
+        f"stopTimeout = {task['StopTimeout']}",
+        'command = ["run", "--config", "/etc/enrolld/enrolld.toml"]',
+        f'command = ["CMD", "/enrolld", "health"], interval = {check["Interval"]}, timeout = {check["Timeout"]}, retries = {check["Retries"]}',
+        'capabilities = {drop = ["ALL"]}',
+    ):
+        assert word in given, word
+    assert given.count("readonlyRootFilesystem = true") == 2
+    assert image.Dockerfile.read().settings["USER"] in given
+
+
+def test_the_readme_says_that_no_terraform_has_run_it():
+    assert "No Terraform binary has run this" in (FOLDER / "README.md").read_text()
