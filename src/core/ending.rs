@@ -131,8 +131,8 @@ impl Core {
     pub(super) fn disassociation_failed(&mut self, id: ActionId, reason: Reason, refused: bool) {
         let Some(action) = self.actions.get_mut(&id) else { return };
         // Where it is not even known that there was an association, a refusal to remove it may just mean that there was none. That the
-        // server was not to be had in time says nothing.
-        let presumed = action.is_launch() && action.association < if refused { Association::Done } else { Association::Maybe };
+        // server was not to be had in time says nothing, also not on a first receive: an earlier run may have had another message.
+        let presumed = action.is_launch() && refused && action.association < Association::Done;
         let Some(ending) = action.ending.as_mut() else { return };
         ending.disassociate = false;
         if ending.outcome == Outcome::Left {
