@@ -205,6 +205,11 @@ impl Core {
             }
             RegistrationStatus::UnknownToken if !action.reordered => {
                 action.reordered = true;
+                // The server no longer knows it: it is to be asked sooner than that.
+                let server = action.route.map(|route| self.settings.route(route).server);
+                if let Some(typical) = server.and_then(|server| self.typical_ms.get_mut(&server)) {
+                    *typical *= 0.5;
+                }
                 self.give_order(id, order);
             }
             RegistrationStatus::UnknownToken => {

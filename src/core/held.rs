@@ -8,7 +8,7 @@
 
 use std::collections::VecDeque;
 
-use super::action::{Association, Stage};
+use super::action::{Association, SecondChance, Stage};
 use super::call::RouteId;
 use super::observation::{Observation, Reason};
 use super::settings::OnFailure;
@@ -139,6 +139,13 @@ impl Core {
             && action.association == Association::None
         {
             action.key = None;
+        }
+        // What it failed with is what is to be tried again, and no reason to give it up once more. It has had its second chance.
+        if let Some(action) = self.actions.get_mut(&id)
+            && matches!(action.second_chance, SecondChance::GiveUp(_))
+        {
+            action.second_chance = SecondChance::Taken;
+            action.orders = 0;
         }
         self.begin_verify(id);
     }

@@ -12,8 +12,8 @@ use crate::facts::Whereabouts;
 use crate::names::{GroupName, InstanceId};
 use crate::retry::Failure;
 
-/// How far back one call reads: ten pages of a hundred activities. What happened before that is left unproven.
-const MOST_PAGES: usize = 10;
+/// How far back one call reads: a hundred pages of a hundred activities. What happened before that is left unproven.
+const MOST_PAGES: usize = 100;
 /// Activities a page (the API's limit).
 const PAGE: i32 = 100;
 

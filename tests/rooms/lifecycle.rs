@@ -141,5 +141,5 @@ async fn endless_activities_prove_nothing_and_end() {
     let call = Call::FindWhereabouts { scope: SCOPE, group: group(), instances: vec![instance("i-00000001")] };
     let Answer::Whereabouts(Ok(found)) = server.services.perform(call).await else { panic!() };
     assert_eq!(found, [Whereabouts::Unproven]);
-    assert_eq!(server.asked().len(), 10);
+    assert_eq!(server.asked().len(), 100);
 }
