@@ -108,6 +108,8 @@ def by_tls(folder, url):
 
 def test_names_are_looked_up_and_tls_is_checked_by_the_authorities_in_the_image(root, fleet, tmp_path):
     (root / "etc/hosts").write_text("127.0.0.1 localhost\n")
+    trust = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}]}
+    fleet.order("roles", name="enrolld-node", trust=trust)
     with by_tls(tmp_path, fleet.url) as (url, authority):
         (root / "etc/enrolld/enrolld.toml").write_text(CONFIGURATION % url)
 
