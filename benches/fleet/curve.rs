@@ -50,9 +50,12 @@ const HEIGHT: f64 = 170.0;
 const LEFT: f64 = 48.0;
 const TOP: f64 = 34.0;
 
+/// What a panel shows of a point.
+type Measure = fn(&Point) -> f64;
+
 /// Three panels side by side over the same axis of launches, which is logarithmic; the others begin at zero.
 fn draw(points: &[Point]) -> String {
-    let panels: [(&str, fn(&Point) -> f64); 3] = [
+    let panels: [(&str, Measure); 3] = [
         ("CPU per launch, ms", |point| point.cpu_ms),
         ("peak memory, MiB", |point| point.peak_mib),
         ("API calls per launch", |point| point.calls),

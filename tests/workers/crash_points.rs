@@ -36,20 +36,17 @@ struct End {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Letter {
     reason: String,
-    /// Of a launch that was abandoned.
-    abandoned: bool,
     /// A disassociation is owed.
     owed: bool,
 }
 
 impl End {
-    /// Whether it is the same end, but for two things that nobody can know. A server that refuses to take off a node that it does not have
-    /// leaves it open whether the node was there: whoever finishes may say that it is owed although the killed one had done it. And why
-    /// a launch was abandoned dies with the worker that knew it, where it is killed between ABANDON and its letter.
+    /// Whether it is the same end, but for what nobody can know: a server that refuses to take off a node that it does not have leaves it
+    /// open whether the node was there. Whoever finishes may say that it is owed although the killed one had done it, and in other words.
     fn is_as_good_as(&self, expected: &Self, refuses: bool) -> bool {
         let more = self.letters.difference(&expected.letters).all(|letter| refuses && letter.owed);
         let owed = self.letters.iter().any(|letter| letter.owed);
-        let less = expected.letters.difference(&self.letters).all(|letter| letter.abandoned && (owed || !letter.owed));
+        let less = expected.letters.difference(&self.letters).all(|letter| letter.owed && owed);
         more && less && Self { letters: expected.letters.clone(), ..self.clone() } == *expected
     }
 }
@@ -70,7 +67,6 @@ fn end(outcome: &Outcome) -> End {
     actions.sort_unstable();
     let letters = state.queues[DEAD_LETTERS].messages.iter().map(|letter| Letter {
         reason: letter.attributes.get("EnrolldReason").cloned().unwrap_or_default(),
-        abandoned: letter.attributes.get("EnrolldOutcome").is_some_and(|outcome| outcome == "abandoned"),
         owed: letter.attributes.contains_key("EnrolldOwed"),
     });
     let mut states = BTreeMap::new();
