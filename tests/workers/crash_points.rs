@@ -236,7 +236,7 @@ fn a_worker_killed_at_any_call_of_the_ways_through_a_warm_pool_leaves_it_all_to_
 fn a_worker_killed_at_any_call_while_it_shuts_down_leaves_it_all_to_the_next() {
     let plan = |answers| {
         // One waits for its key and is given back, one is being associated and ends.
-        let plan = story(9, answers, &[CHEF, OWNED, "key_poll = \"2s\""]).with(|fixture| fixture.servers[0].options.association_ms = 6_000);
+        let plan = story(9, answers, &[CHEF, OWNED, "key_poll = \"2s\""]).with(|fixture| fixture.servers[0].options.association_ms = 3_000);
         plan.at(1, launch(120_000, Material::Good))
             .at(27, launch(100, Material::Good))
             .at(31, Deed::ShutDown { worker: 0, twice: false, down_ms: 15_000 })
