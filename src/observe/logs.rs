@@ -166,6 +166,8 @@ pub(super) mod tests {
     fn written(format: Format, filter: &str, with_priority: bool, work: impl FnOnce()) -> String {
         let paper = Paper::default();
         let sink = Sink::new(paper.clone(), |_| String::new()).unwrap();
+        // With one subscriber alone, tracing takes what the present thread's says of a line for all threads, and some have none.
+        let _second = tracing::Dispatch::new(tracing_subscriber::registry());
         tracing::subscriber::with_default(subscriber(format, filter, false, Lines { sink: sink.clone(), with_priority }).unwrap(), work);
         assert!(sink.flush(Duration::from_secs(5)));
         let bytes = paper.0.lock().unwrap().clone();

@@ -104,6 +104,9 @@ fn a_worker_says_each_minute_what_is_open_held_and_abandoned_and_the_metric_filt
     let paper = Paper::default();
     let writer = paper.clone();
     let log = tracing_subscriber::fmt().json().flatten_event(true).with_writer(move || writer.clone()).finish();
+    // While there is but one subscriber, tracing asks that of the present thread whether a line is wanted, and remembers the answer for all:
+    // the other tests' threads have none.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
     let outcome = tracing::subscriber::with_default(log, || run::run(&plan(), Tracing::Off));
     assert!(outcome.wrong.is_empty(), "{:?}", outcome.wrong);
 
