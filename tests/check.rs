@@ -238,7 +238,7 @@ async fn what_only_the_check_would_read_may_be_denied() {
 
 #[tokio::test]
 async fn a_fleet_that_the_parameters_left_cannot_hold_is_warned_of() {
-    let checked = check_with("fleet", "fleet_size = 90", |fixture| {
+    let checked = check_with("fleet", "fleet_size = 60", |fixture| {
         let parameter = |at: u32| NewParameter {
             name: format!("/old/{at}"),
             value: "x".into(),
@@ -251,8 +251,8 @@ async fn a_fleet_that_the_parameters_left_cannot_hold_is_warned_of() {
     })
     .await;
     assert_eq!(checked.code, Some(0), "{:#}", checked.report);
-    checked.must_have("note", "writes take 30 s at the least");
-    checked.must_have("WARN", "50 are left: too few for a fleet of 90");
+    checked.must_have("note", "writes take 20 s at the least");
+    checked.must_have("WARN", "50 are left: too few for a fleet of 60");
 }
 
 #[tokio::test]
