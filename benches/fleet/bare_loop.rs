@@ -197,7 +197,8 @@ async fn enrol(all: Arc<Loop>, to_enrol: Arc<Mutex<mpsc::Receiver<(Launch, Strin
         {
             let _slot = all.slots.acquire().await;
             let completion = all.autoscaling.complete_lifecycle_action().auto_scaling_group_name(setup::GROUP);
-            let completion = completion.lifecycle_hook_name(setup::HOOK).lifecycle_action_token(&launch.token).instance_id(&launch.instance);
+            let completion =
+                completion.lifecycle_hook_name(setup::HOOK).lifecycle_action_token(&launch.token).instance_id(&launch.instance);
             completion.lifecycle_action_result("CONTINUE").send().await.expect("the action is open");
         }
         let _ = completed.send(launch.handle).await;

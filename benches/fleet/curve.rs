@@ -100,7 +100,8 @@ fn panel(svg: &mut String, title: &str, points: &[Point], value: fn(&Point) -> f
         );
     }
     let _ = writeln!(svg, "<path d=\"{path}\" fill=\"none\" stroke=\"#1f5fa8\" stroke-width=\"2\"/>");
-    let _ = writeln!(svg, "<text x=\"{:.0}\" y=\"{:.0}\" text-anchor=\"middle\" fill=\"#555555\">launches</text>", WIDTH / 2.0, HEIGHT + 34.0);
+    let _ =
+        writeln!(svg, "<text x=\"{:.0}\" y=\"{:.0}\" text-anchor=\"middle\" fill=\"#555555\">launches</text>", WIDTH / 2.0, HEIGHT + 34.0);
 }
 
 /// The next of 1, 2, 4 or 8 times a power of ten.

@@ -70,7 +70,8 @@ impl Busy {
 /// The CPU time of this process and of its children that have ended, in seconds.
 fn ours() -> f64 {
     let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields: Vec<u64> = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().skip(11).map_while(|f| f.parse().ok()).collect();
+    let fields: Vec<u64> =
+        stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().skip(11).map_while(|f| f.parse().ok()).collect();
     fields.iter().take(4).sum::<u64>() as f64 / crate::kernel::TICKS_PER_SECOND
 }
 

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use enrolld::simulator::model::agent::{AgentOptions, Publish};
 use enrolld::simulator::model::autoscaling::{Delivery, Form, GroupOptions, Kind, NewGroup, NewHook};
 use enrolld::simulator::model::fixture::{DeadLetters, Fixture, NewQueue};
-use enrolld::simulator::model::opsworks_cm::{Engine, NewServer, ServerOptions};
 use enrolld::simulator::model::opsworks_cm::wire::ServerStatus;
+use enrolld::simulator::model::opsworks_cm::{Engine, NewServer, ServerOptions};
 use enrolld::simulator::model::ssm::SsmOptions;
 
 pub const ACCOUNT: &str = "123456789012";

@@ -384,7 +384,10 @@ pub(super) fn max_rate(text: &str) -> Result<(Limited, f64), Refusal> {
     };
     let number: Option<f64> = rate.trim().parse().ok().filter(|rate: &f64| *rate > 0.0 && *rate <= 10_000.0);
     number.map(|rate| (*operation, rate)).ok_or_else(|| {
-        Refusal::new(format!("{} has no number per second", shown(text)), format!("write {}=10, above 0 and at most 10000", operation.name()))
+        Refusal::new(
+            format!("{} has no number per second", shown(text)),
+            format!("write {}=10, above 0 and at most 10000", operation.name()),
+        )
     })
 }
 

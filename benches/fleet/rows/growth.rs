@@ -30,7 +30,12 @@ pub fn run(bench: &Bench) -> Fallible<Measured> {
     };
     let (before, after) = (resident(marks[0], marks[1]), resident(marks[2], marks[3]));
     Ok(Measured::default()
-        .at_most(format!("CPU of launches {}-{} against {}-{}", marks[2] + 1, marks[3], marks[0] + 1, marks[1]), late / early, "times", 1.10)
+        .at_most(
+            format!("CPU of launches {}-{} against {}-{}", marks[2] + 1, marks[3], marks[0] + 1, marks[1]),
+            late / early,
+            "times",
+            1.10,
+        )
         .shown("CPU per launch, early", early * 1000.0, "ms")
         .shown("CPU per launch, late", late * 1000.0, "ms")
         .at_most("memory late against early", after / before, "times", 1.10)

@@ -69,7 +69,11 @@ fn while_held(bench: &Bench, simulator: &Simulator, worker: &mut Process, (most_
         .at_most("heartbeats late", late as f64, "", 0.0)
         .at_most("leases late", (queue.counts.leases_ended + queue.counts.stale_handles) as f64, "", 0.0)
         .shown("heartbeats meanwhile", count(&state, "autoscaling:RecordLifecycleActionHeartbeat"), "calls")
-        .shown("the closest a heartbeat came to its time-out", state.counts.closest_heartbeat_ms.map_or(f64::NAN, |ms| ms as f64 / 1000.0), "s")
+        .shown(
+            "the closest a heartbeat came to its time-out",
+            state.counts.closest_heartbeat_ms.map_or(f64::NAN, |ms| ms as f64 / 1000.0),
+            "s",
+        )
         .shown("extensions meanwhile, ten messages each", count(&state, "sqs:ChangeMessageVisibilityBatch"), "calls")
         .note(format!("over {seconds} s, {} messages in hand", queue.in_flight)))
 }

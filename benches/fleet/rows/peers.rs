@@ -19,7 +19,8 @@ pub fn run(bench: &Bench) -> Fallible<Measured> {
     }
     measured = measured.at_most("worker / the better peer, CPU per launch", ours / best, "times", 0.1);
     for (name, cpu, calls) in rows {
-        measured = measured.shown(format!("{name}: CPU per launch"), cpu, "ms").shown(format!("{name}: CPU per call"), cpu * 1000.0 / calls, "us");
+        measured =
+            measured.shown(format!("{name}: CPU per launch"), cpu, "ms").shown(format!("{name}: CPU per call"), cpu * 1000.0 / calls, "us");
         measured = measured.shown(format!("{name}: calls per launch"), calls, "calls");
     }
     Ok(measured)
