@@ -344,7 +344,7 @@ async fn keys_that_anybody_may_write_are_warned_of_with_what_that_means() {
 
 #[tokio::test]
 async fn a_fleet_that_the_parameters_left_cannot_hold_is_warned_of() {
-    let checked = check_with("fleet", "fleet_size = 90", |fixture| {
+    let checked = check_with("fleet", "fleet_size = 60", |fixture| {
         let parameter = |at: u32| NewParameter {
             name: format!("/old/{at}"),
             value: "x".into(),
@@ -357,8 +357,8 @@ async fn a_fleet_that_the_parameters_left_cannot_hold_is_warned_of() {
     })
     .await;
     assert_eq!(checked.code, Some(0), "{:#}", checked.report);
-    checked.must_have("note", "writes take 30 s at the least");
-    checked.must_have("WARN", "50 are left: too few for a fleet of 90");
+    checked.must_have("note", "writes take 20 s at the least");
+    checked.must_have("WARN", "50 are left: too few for a fleet of 60");
 }
 
 #[tokio::test]

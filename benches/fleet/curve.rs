@@ -45,17 +45,17 @@ fn point(bench: &Bench, launches: usize) -> Fallible<Point> {
     Ok(Point { launches, cpu_ms, peak_mib, calls: calls(&state) as f64 / launches as f64 })
 }
 
+/// What a panel shows of a point.
+type Value = fn(&Point) -> f64;
+
 const WIDTH: f64 = 280.0;
 const HEIGHT: f64 = 170.0;
 const LEFT: f64 = 48.0;
 const TOP: f64 = 34.0;
 
-/// What a panel shows of a point.
-type Measure = fn(&Point) -> f64;
-
 /// Three panels side by side over the same axis of launches, which is logarithmic; the others begin at zero.
 fn draw(points: &[Point]) -> String {
-    let panels: [(&str, Measure); 3] = [
+    let panels: [(&str, Value); 3] = [
         ("CPU per launch, ms", |point| point.cpu_ms),
         ("peak memory, MiB", |point| point.peak_mib),
         ("API calls per launch", |point| point.calls),
@@ -76,7 +76,7 @@ fn draw(points: &[Point]) -> String {
     svg
 }
 
-fn panel(svg: &mut String, title: &str, points: &[Point], value: fn(&Point) -> f64) {
+fn panel(svg: &mut String, title: &str, points: &[Point], value: Value) {
     let most = nice(points.iter().map(value).fold(0.0, f64::max));
     let (first, last) = (points.first().map_or(1, |point| point.launches) as f64, points.last().map_or(10, |point| point.launches) as f64);
     let x = |launches: f64| (launches / first).ln() / (last / first).ln().max(f64::MIN_POSITIVE) * WIDTH;

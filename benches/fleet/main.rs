@@ -33,6 +33,9 @@ use report::Report;
 /// Whatever went wrong: the bench has one reader, and he reads text.
 type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
 
+/// The drawing that the README shows.
+const README_CURVE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/fleet.svg");
+
 /// Measures a fleet against what is promised.
 #[derive(Debug, Parser)]
 #[command(name = "fleet", bin_name = "cargo bench --bench fleet --")]
@@ -48,9 +51,9 @@ struct Args {
     /// Where the numbers go as JSON
     #[arg(long, value_name = "FILE", default_value = concat!(env!("CARGO_TARGET_TMPDIR"), "/fleet/fleet.json"))]
     json: PathBuf,
-    /// Where the curve is drawn
-    #[arg(long, value_name = "FILE", default_value = concat!(env!("CARGO_TARGET_TMPDIR"), "/fleet/curve.svg"))]
-    svg: PathBuf,
+    /// Where the curve is drawn; the one in the README where nothing is said, and a temporary one of a quick run
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
     /// Given by cargo
     #[arg(long, hide = true)]
     bench: bool,
@@ -82,7 +85,8 @@ fn run(args: &Args) -> Fallible<bool> {
     if let Some(unknown) = args.rows.iter().find(|name| rows::ALL.iter().all(|row| row.name != **name)) {
         return Err(format!("there is no row {unknown}; --list names them").into());
     }
-    let bench = Bench::new(args.quick, args.svg.clone())?;
+    let usual = if args.quick { concat!(env!("CARGO_TARGET_TMPDIR"), "/fleet/curve.svg") } else { README_CURVE };
+    let bench = Bench::new(args.quick, args.svg.clone().unwrap_or_else(|| usual.into()))?;
     let mut report = Report::begin(machine::describe(), args.quick);
     print!("{}", report.head());
     for row in rows::ALL.iter().filter(|row| args.rows.is_empty() || args.rows.iter().any(|name| name == row.name)) {

@@ -22,6 +22,8 @@ const QUEUE_REFRESH_MS: u64 = 600_000;
 const CLOSE_MS: u64 = 50;
 /// While messages come close together, so many polls: a message must not wait for the next poll to arrive.
 const POLLS_WHILE_CLOSE: u32 = 3;
+/// So many entries that wait for a call, for each call that may be in flight, are enough to fill every batch.
+const ENOUGH_A_CALL: usize = 4;
 /// A receive brings at most ten messages (SQS).
 const RECEIVE_MAX: u8 = 10;
 /// How many bytes of bodies are held for each action that may be open, and at the least in all: beyond it nothing is received until
@@ -83,6 +85,9 @@ impl Core {
         if self.lanes.get(&LaneKey::Extend).is_some_and(|lane| lane.ready.len() > usize::from(RECEIVE_MAX)) {
             return;
         }
+        if self.has_enough() {
+            return;
+        }
         while self.queue.polls < wanted_polls {
             let expected = usize::from(RECEIVE_MAX) * (self.queue.polls as usize);
             let room = self.settings.max_open.saturating_sub(self.messages.len() + expected);
@@ -98,6 +103,41 @@ impl Core {
             let began = self.now.mono_ms;
             self.start(call, Flight::Poll { began });
         }
+    }
+
+    /// Whether there is more in hand than calls can be made for, and so much is done within a second: then what is left in the queue
+    /// is no worse off there, another worker may have it, and nothing is kept in memory before its time. Where it takes longer, the services
+    /// are slow, and what waits is better off in hand, where its heartbeats are sent.
+    fn has_enough(&mut self) -> bool {
+        let now = self.now.mono_ms;
+        let passed = now.saturating_sub(self.queue.counting_since);
+        if passed >= 1000 {
+            // Over a longer time there was nothing to do, which says nothing about how fast it is done.
+            self.queue.ended_a_second = (passed < 2000).then(|| u64::from(self.queue.ended) * 1000 / passed);
+            self.queue.ended = 0;
+            self.queue.counting_since = now;
+        }
+        if self.calls_in_flight() == 0 {
+            return false;
+        }
+        let enough = ENOUGH_A_CALL * self.settings.max_calls;
+        // What counts is how fast things end, not how much waits: a second of bad luck must not make it take everything for good.
+        self.queue.ended_a_second.is_none_or(|ended| ended >= enough as u64) && self.could_be_sent() >= enough
+    }
+
+    /// How many entries wait for nothing but a call.
+    fn could_be_sent(&self) -> usize {
+        let now = self.now.mono_ms;
+        let waits_for_a_call = |key: LaneKey, lane: &super::lane::Lane| {
+            let open =
+                if let LaneKey::Server(server) = key { self.gates.get(&server).is_some_and(super::gate::Gate::admits) } else { true };
+            open && key.linger_ms() == 0 && lane.blocked_until <= now && self.pace_at(key) <= now
+        };
+        self.lanes
+            .iter()
+            .filter(|(key, lane)| !lane.ready.is_empty() && waits_for_a_call(**key, lane))
+            .map(|(_, lane)| lane.ready.len())
+            .sum()
     }
 
     /// What a receive brought.

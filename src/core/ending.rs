@@ -284,6 +284,7 @@ impl Core {
         self.set_deadline(id, None);
         self.unhold(id);
         let Some(mut action) = self.actions.remove(&id) else { return };
+        self.queue.ended += 1;
         self.timers.set(Timer::Stage(id), &mut action.wake_at, None);
         if action.renewing
             && let Some(gate) = action.route.and_then(|route| self.gates.get_mut(&self.settings.route(route).server))

@@ -5,7 +5,7 @@ use super::call::{Call, ServerId};
 use super::gate::State;
 use super::lane::{LaneKey, Ticket, Who};
 use super::observation::{Observation, Reason};
-use super::settings::{KeySource, key_grain_ms};
+use super::settings::{KeySource, key_early_ms, key_grain_ms};
 use super::time::ms;
 use super::{ActionId, Core, Flight, Timer};
 use crate::event::Place;
@@ -63,13 +63,13 @@ impl Core {
     }
 
     /// Asks again before the poll interval is over. Those who wait together are asked for together: the time is rounded to a grain, so that
-    /// batches fill, and a grain earlier than need be, since those of one grain are sent one after the other.
+    /// batches fill.
     fn ask_for_key_later(&mut self, id: ActionId) {
         let Some(route_id) = self.route_of(id) else { return };
         let route = self.settings.route(route_id);
         let poll = ms(route.key_poll).max(1);
         let grain = key_grain_ms(poll);
-        let at = (self.now.mono_ms + poll - grain) / grain * grain;
+        let at = (self.now.mono_ms + poll - key_early_ms(poll)) / grain * grain;
         let key = match route.key {
             KeySource::Parameter { .. } => LaneKey::Keys(route_id),
             KeySource::RunCommand => LaneKey::Commands(route_id),

@@ -115,6 +115,10 @@ struct Queue {
     receive_at: Option<u64>,
     /// When messages were last received.
     received_at: u64,
+    /// Actions that ended since `counting_since`, and how many did in the second before.
+    ended: u32,
+    counting_since: u64,
+    ended_a_second: Option<u64>,
     answers: bool,
 }
 

@@ -63,13 +63,20 @@ pub const fn key_grain_ms(poll_ms: u64) -> u64 {
     }
 }
 
+/// How much earlier than need be a key is asked for, in milliseconds: by a grain, since those of one grain are sent one after the other, and
+/// by a twentieth of the interval, since where the rate is used up each batch that is not full sets back all that follow.
+#[must_use]
+pub const fn key_early_ms(poll_ms: u64) -> u64 {
+    key_grain_ms(poll_ms) + poll_ms / 20
+}
+
 impl Route {
-    /// How many nodes can be asked for their key in each poll interval: the interval less the grain that a node is asked earlier, and the
-    /// one that it may have to wait, at the part of `key_rate` that is used.
+    /// How many nodes can be asked for their key in each poll interval: the interval less the time that a node is asked earlier, and the
+    /// grain that its time is rounded by, at the part of `key_rate` that is used.
     #[must_use]
     pub fn nodes_a_poll(key_poll: Duration, key_rate: f64, batch: u8) -> f64 {
         let poll_ms = super::time::ms(key_poll);
-        let usable = poll_ms.saturating_sub(2 * key_grain_ms(poll_ms)) as f64 / 1000.0;
+        let usable = poll_ms.saturating_sub(key_early_ms(poll_ms) + key_grain_ms(poll_ms)) as f64 / 1000.0;
         usable * key_rate * super::pace::USED * f64::from(batch)
     }
 }

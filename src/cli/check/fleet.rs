@@ -133,8 +133,8 @@ mod tests {
         let variables = [
             ("ENROLLD_FLEET_SIZE", "9000"),
             ("ENROLLD_MAX_OPEN", "5000"),
-            ("ENROLLD_ROUTE_WEB__KEY_POLL", "8m"),
-            ("ENROLLD_ROUTE_BATCH__KEY_POLL", "8m"),
+            ("ENROLLD_ROUTE_WEB__KEY_POLL", "9m"),
+            ("ENROLLD_ROUTE_BATCH__KEY_POLL", "9m"),
         ];
         let environment: Environment = variables.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         let config = parse(include_str!("../../../deploy/enrolld.example.toml"), "example", &environment).unwrap();
@@ -153,7 +153,7 @@ mod tests {
         let variables = [
             ("ENROLLD_FLEET_SIZE", "50"),
             ("ENROLLD_MAX_RATE", "CompleteLifecycleAction=0.1,RecordLifecycleActionHeartbeat=0.01"),
-            ("ENROLLD_ROUTE_WEB__KEY_POLL", "8m"),
+            ("ENROLLD_ROUTE_WEB__KEY_POLL", "9m"),
         ];
         let environment: Environment = variables.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         let config = parse(include_str!("../../../deploy/enrolld.example.toml"), "example", &environment).unwrap();
