@@ -105,7 +105,7 @@ impl Core {
         }
     }
 
-    /// Whether there is more in hand than calls can be made for, and so much is done within a second: then what is left in the queue
+    /// Whether there is more in hand than calls can be made for, and all of it will be done within a second: then what is left in the queue
     /// is no worse off there, another worker may have it, and nothing is kept in memory before its time. Where it takes longer, the services
     /// are slow, and what waits is better off in hand, where its heartbeats are sent.
     fn has_enough(&mut self) -> bool {
@@ -120,9 +120,8 @@ impl Core {
         if self.calls_in_flight() == 0 {
             return false;
         }
-        let enough = ENOUGH_A_CALL * self.settings.max_calls;
-        // What counts is how fast things end, not how much waits: a second of bad luck must not make it take everything for good.
-        self.queue.ended_a_second.is_none_or(|ended| ended >= enough as u64) && self.could_be_sent() >= enough
+        let waiting = self.could_be_sent();
+        waiting >= ENOUGH_A_CALL * self.settings.max_calls && self.queue.ended_a_second.is_none_or(|ended| waiting as u64 <= ended)
     }
 
     /// How many entries wait for nothing but a call.

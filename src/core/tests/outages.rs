@@ -202,25 +202,3 @@ fn those_who_waited_long_for_a_server_are_let_through_without_a_pause() {
     assert_eq!(bench.completions.len(), 600);
     assert!(bench.count("DescribeAutoScalingInstances") < 80, "{} looks", bench.count("DescribeAutoScalingInstances"));
 }
-
-#[test]
-fn a_worker_takes_no_more_than_it_can_soon_do_unless_the_services_are_slow() {
-    let most_in_hand = |latency_ms: u64, seconds: u64| {
-        let mut bench = Bench::new(settings());
-        bench.latency_ms = latency_ms;
-        for n in 1..=2_000 {
-            bench.launch(n);
-        }
-        let looks = (0..seconds * 20).map(|_| {
-            bench.run_for(50);
-            bench.open()
-        });
-        looks.max().unwrap()
-    };
-    // Four entries that wait for each of 64 calls, and what the polls under way still bring.
-    let quick = most_in_hand(20, 10);
-    assert!((100..600).contains(&quick), "{quick} in hand");
-    // Whatever waits in the queue has nobody who sends its heartbeats.
-    let slow = most_in_hand(2_000, 60);
-    assert!(slow > 1_000, "{slow} in hand");
-}
