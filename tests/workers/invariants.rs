@@ -1,4 +1,4 @@
-//! What must hold after every run, held against what the services recorded, never against what a worker says of itself.
+//! What must hold after every run, held against what the services recorded and answered, never against what a worker says of itself.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -14,6 +14,8 @@ use crate::run::Outcome;
 
 /// A sighting of an instance counts for so long, and the call that it allows takes up to its time-out.
 const SEEN_MS: u64 = 60_000 + 7_000;
+/// The same before a node is taken off for a second chance.
+const SECOND_CHANCE_SEEN_MS: u64 = 10_000 + 7_000;
 
 /// Says what does not hold, and how many nodes were excused.
 pub fn broken(plan: &Plan, outcome: &Outcome) -> (Vec<String>, usize) {
@@ -113,11 +115,7 @@ impl Judge<'_> {
                 }
             }
             Happened::DisassociateAccepted => {
-                // An association that failed or was refused after it was asked for twice is begun anew.
-                let mut failed = self.nodes[node.as_str()].iter().filter(|entry| entry.what == Happened::AssociateFailed);
-                let again = self.plan.refuses || failed.any(|entry| entry.at_ms <= at);
-                let may = self.is_leaving(node, at) || again && self.waits_for_launch(node, at);
-                if !may {
+                if !self.is_leaving(node, at) && !self.is_second_chance(entry) {
                     self.complain(format!("{node} was taken off at {at} although it lives"));
                 }
             }
@@ -153,8 +151,23 @@ impl Judge<'_> {
         }
     }
 
+    /// Whether a node was taken off while its launch waited, by a run whose own order to associate it had been refused or had failed
+    /// since that launch began: it is begun anew.
+    fn is_second_chance(&self, off: &LogEntry) -> bool {
+        let at = off.at_ms;
+        self.launches_at(&off.node, at, SECOND_CHANCE_SEEN_MS).any(|launch| self.was_refused(&off.caller, &off.node, launch.began_ms, at))
+    }
+
+    /// Whether a run's order to associate a node was refused, or failed, in a span of time.
+    fn was_refused(&self, caller: &str, node: &str, from: u64, until: u64) -> bool {
+        let refused = self.outcome.refused.iter().filter(|order| order.node == node && order.run == caller).map(|order| order.at);
+        let log = self.nodes.get(node).map(Vec::as_slice).unwrap_or_default();
+        let failed = log.iter().filter(|entry| entry.what == Happened::AssociateFailed && entry.caller == caller);
+        refused.chain(failed.map(|entry| entry.at_ms)).any(|at| (from..=until).contains(&at))
+    }
+
     /// Whether this and nothing else became of a node: one run associated it; another, with the same message, could not know that,
-    /// since the server refuses what is done already, and took it off for a second chance while its launch still waited. Up to
+    /// since its own order was refused, and took it off for a second chance while its launch still waited. Up to
     /// `until` the node is then missing; afterwards only if that run came to its end, or had to let go of the message, before it had
     /// associated it again or could say that it had not.
     fn was_taken_off(&mut self, node: &str, until: u64) -> bool {
@@ -162,10 +175,10 @@ impl Judge<'_> {
         let done = |entry: &&&LogEntry| entry.at_ms <= until && matches!(entry.what, Happened::Associated | Happened::Disassociated);
         let Some(off) = log.iter().rev().find(done).filter(|entry| entry.what == Happened::Disassociated) else { return false };
         let ordered = log.iter().find(|entry| entry.what == Happened::DisassociateAccepted && entry.token == off.token);
-        let Some(at) = ordered.map(|entry| entry.at_ms) else { return false };
+        let Some(ordered) = ordered else { return false };
         let anothers = log.iter().any(|entry| entry.what == Happened::Associated && entry.caller != off.caller);
-        let missing = until < u64::MAX || self.let_go(&off.caller, node, at, u64::MAX);
-        let excused = self.plan.refuses && anothers && missing && self.waits_for_launch(node, at);
+        let missing = until < u64::MAX || self.let_go(&off.caller, node, ordered.at_ms, u64::MAX);
+        let excused = anothers && missing && self.is_second_chance(ordered);
         if excused {
             self.excused.insert(node.to_owned());
         }
@@ -177,12 +190,13 @@ impl Judge<'_> {
     /// end, or had to let go of the message, before it could complete. Who is refused cannot know whose order it was.
     fn was_contended(&mut self, node: &str, closed: u64) -> bool {
         let log = self.nodes.get(node).map(Vec::as_slice).unwrap_or_default();
-        let mut log = log.iter().filter(|entry| entry.at_ms <= closed);
-        let off = log.find(|entry| entry.what == Happened::DisassociateAccepted && self.waits_for_launch(node, entry.at_ms));
-        let Some(off) = off.filter(|_| self.plan.refuses) else { return false };
-        let excused = log.any(|entry| {
-            let anothers = entry.what == Happened::AssociateAccepted && entry.caller != off.caller;
-            anothers && self.let_go(&entry.caller, node, entry.at_ms, closed)
+        let excused = log.iter().enumerate().any(|(at, off)| {
+            let got_in = |entry: &&LogEntry| {
+                let anothers = entry.what == Happened::AssociateAccepted && entry.caller != off.caller;
+                let refused = anothers && self.was_refused(&off.caller, node, entry.at_ms, closed);
+                refused && self.let_go(&entry.caller, node, entry.at_ms, closed)
+            };
+            off.what == Happened::DisassociateAccepted && self.is_second_chance(off) && log[at..].iter().any(got_in)
         });
         if excused {
             self.excused.insert(node.to_owned());
@@ -200,11 +214,16 @@ impl Judge<'_> {
 
     /// Whether an instance waited for a launch at a time, or shortly before it.
     fn waits_for_launch(&self, instance: &str, at: u64) -> bool {
-        self.details.actions.iter().any(|action| {
+        self.launches_at(instance, at, SEEN_MS).next().is_some()
+    }
+
+    /// The launches that an instance waited for at a time, or so shortly before it.
+    fn launches_at(&self, instance: &str, at: u64, seen_ms: u64) -> impl Iterator<Item = &ActionState> {
+        self.details.actions.iter().filter(move |action| {
             action.instance == instance
                 && action.transition == Kind::Launching
                 && action.began_ms <= at
-                && action.closed_ms.is_none_or(|closed| at <= closed + SEEN_MS)
+                && action.closed_ms.is_none_or(|closed| at <= closed + seen_ms)
         })
     }
 

@@ -17,6 +17,7 @@ mod named;
 mod outage;
 mod plan;
 mod poison;
+mod refused;
 mod run;
 mod spoil;
 mod stage;

@@ -22,6 +22,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::plan::{ACCOUNT, BEGIN, Deed, GROUPS, Plan, QUEUE, SERVERS};
+use crate::refused::Association;
 use crate::spoil::Poison;
 use crate::stage::{Calls, Stage, StageClock, Tracing};
 use crate::wire::Wire;
@@ -60,6 +61,8 @@ pub struct Outcome {
     /// Why launches were abandoned, by their tokens, as the workers say.
     pub reasons: BTreeMap<String, String>,
     pub let_go: Vec<LetGo>,
+    /// The associations that were refused, and whose run heard it.
+    pub refused: Vec<Association>,
     /// What was seen to be wrong on the way.
     pub wrong: Vec<String>,
     /// Everything that was asked, answered and said, and when, as one number, where that was wanted.
@@ -177,6 +180,7 @@ impl<'a> Run<'a> {
             shutdowns: 0,
             reasons: BTreeMap::new(),
             let_go: Vec::new(),
+            refused: Vec::new(),
             wrong: Vec::new(),
             trace: 0,
             took_ms: 0,
@@ -257,9 +261,9 @@ impl<'a> Run<'a> {
         });
         let said = std::mem::take(&mut *self.said.lock().expect("a panic ends the run"));
         let (trace, took_ms) = (self.stage.trace(), self.stage.now() - BEGIN);
-        let (unresolved, spoiled) = (self.stage.unresolved(), self.stage.spoiled());
+        let (unresolved, spoiled, refused) = (self.stage.unresolved(), self.stage.spoiled(), self.stage.refused());
         let Said { reasons, ends, troubles, let_go } = said;
-        Outcome { state, reasons, ends, troubles, let_go, unresolved, spoiled, trace, took_ms, ..self.outcome }
+        Outcome { state, reasons, ends, troubles, let_go, refused, unresolved, spoiled, trace, took_ms, ..self.outcome }
     }
 
     fn complain(&mut self, what: String) {

@@ -14,6 +14,7 @@ use enrolld::simulator::model::World;
 use fastrand::Rng;
 use hyper::{Request, Response};
 
+use crate::refused::Association;
 use crate::spoil::{self, Poison};
 use crate::wire::Answer;
 
@@ -45,6 +46,8 @@ struct Inner {
     /// Until when no name can be resolved, and how many calls were tried.
     nameless: (u64, u64),
     poisons: Vec<Poison>,
+    /// Associations that were refused, and whose run heard it.
+    refused: Vec<Association>,
     script: Option<Waker>,
     dice: Rng,
     trace: Trace,
@@ -56,6 +59,8 @@ struct Underway {
     /// Known where calls are noted.
     operation: String,
     what: String,
+    /// What it asks for, where that is an association.
+    associates: Option<Association>,
     exchange: Exchange,
     /// What is answered in the place of what the service says.
     refused: Option<Response<Bytes>>,
@@ -153,6 +158,7 @@ impl Stage {
             calls: None,
             nameless: (0, 0),
             poisons: Vec::new(),
+            refused: Vec::new(),
             script: None,
             dice: Rng::with_seed(seed),
             trace: Trace { began: now, tracing, hash: 0 },
@@ -221,6 +227,11 @@ impl Stage {
         self.with(|inner| inner.poisons.iter().fold((0, 0), |(times, most), one| (times + one.spoiled, most.max(one.most))))
     }
 
+    /// The associations that were refused, and whose run heard it.
+    pub fn refused(&self) -> Vec<Association> {
+        self.with(|inner| inner.refused.clone())
+    }
+
     /// Notes the calls from now on.
     pub fn listen(&self) {
         self.with(|inner| inner.calls = Some(Calls::default()));
@@ -281,10 +292,12 @@ impl Stage {
                 calls.sent.push(operation.clone());
             }
             let (request, refused) = spoil::spoil(&mut inner.poisons, request);
+            let associates = Association::of(&inner.world, inner.now, &request);
             let exchange = Exchange::begin(&mut inner.world, inner.now, request);
             let due = inner.now + exchange.delay_ms();
             inner.trace.note(inner.now, || format!("worker {worker} -> {what}"));
-            let underway = Underway { worker, operation, what, exchange, refused, due, polls: None, client: None, forsaken: false };
+            let (polls, client, forsaken) = (None, None, false);
+            let underway = Underway { worker, operation, what, associates, exchange, refused, due, polls, client, forsaken };
             inner.requests.insert(inner.number, underway);
             (inner.number, inner.step_into(worker, Point::Sent))
         });
@@ -376,6 +389,7 @@ impl Inner {
                 if let Some(calls) = &mut self.calls {
                     calls.answered.push(request.operation);
                 }
+                self.refused.extend(request.associates.and_then(|order| order.refused(self.now, &answer)));
                 woken.extend(self.step_into(worker, Point::Answered));
                 self.answers.insert(number, answer);
                 woken.extend(request.client);
