@@ -537,7 +537,8 @@ fn whoever_is_spoken_for_is_part_of_which_server_it_is() {
 #[test]
 fn only_a_server_that_leaves_open_what_a_repetition_is_answered_with_gives_a_second_chance() {
     assert!(read(GOOD).unwrap().core_settings().routes[0].second_chance);
-    let program = GOOD.replace("kind = \"opsworks-cm\"\nserver = \"chef\"\nengine = \"chef\"", "kind = \"command\"\nprogram = \"/bin/enrol\"");
+    let program =
+        GOOD.replace("kind = \"opsworks-cm\"\nserver = \"chef\"\nengine = \"chef\"", "kind = \"command\"\nprogram = \"/bin/enrol\"");
     assert!(!read(&program).unwrap().core_settings().routes[0].second_chance);
 }
 
