@@ -8,6 +8,7 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use crate::names::{AccountId, GroupName, HookName, InstanceId, MessageId, NodeName, ReceiptHandle, Region};
+use crate::retry::Failure;
 
 /// A message as one receive brought it.
 #[derive(Debug, Clone)]
@@ -250,6 +251,8 @@ pub enum RegistrationStatus {
     Signed(Certificate),
     /// It failed; what the registrar can say of why.
     Failed(String),
+    /// It failed, and the registrar has a code of its own for why.
+    Refused(Failure),
     /// The registrar does not know the token (any more).
     UnknownToken,
 }

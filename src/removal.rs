@@ -33,8 +33,10 @@ pub enum Proof {
 /// Why a node was not taken off.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unpaid {
-    /// The server, or the way to it, does not take the order; another order to it would fare no better.
+    /// The server takes no orders; another order to it would fare no better.
     Server(String),
+    /// The way to the server is at fault, as far as this one order tells.
+    Route(String),
     /// It is this node's own matter.
     Node(String),
     /// Somebody wants it to stop.
@@ -105,7 +107,7 @@ pub async fn pay(
                     let schedule = match failure.class {
                         Class::NotReady => &schedules.not_ready,
                         Class::Transient | Class::Throttled => &schedules.transient,
-                        Class::RouteFault => return Err(Unpaid::Server(failure.to_string())),
+                        Class::RouteFault => return Err(Unpaid::Route(failure.to_string())),
                         Class::Final => return Err(Unpaid::Node(failure.to_string())),
                     };
                     payment.wait(schedule, || Unpaid::Server(format!("the server did not take the order in time: {failure}"))).await?;
@@ -116,6 +118,7 @@ pub async fn pay(
         match payment.status(registrar, order, &token, route, schedules).await? {
             RegistrationStatus::Success | RegistrationStatus::Signed(_) => return Ok(()),
             RegistrationStatus::Failed(why) => return Err(Unpaid::Node(why)),
+            RegistrationStatus::Refused(failure) => return Err(Unpaid::Node(failure.to_string())),
             RegistrationStatus::UnknownToken | RegistrationStatus::InProgress => {}
         }
     }
@@ -146,7 +149,7 @@ impl Payment {
                 Err(failure) => match failure.class {
                     Class::NotReady => (&schedules.not_ready, failure.to_string()),
                     Class::Transient | Class::Throttled => (&schedules.transient, failure.to_string()),
-                    Class::RouteFault => return Err(Unpaid::Server(failure.to_string())),
+                    Class::RouteFault => return Err(Unpaid::Route(failure.to_string())),
                     Class::Final => return Err(Unpaid::Node(failure.to_string())),
                 },
             };

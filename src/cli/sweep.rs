@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use serde_json::json;
@@ -15,7 +14,7 @@ use crate::dead_letters::Said;
 use crate::names::shown;
 use crate::removal::retried;
 use crate::sweep::waiting::{Seen, Waiting};
-use crate::sweep::{Counts, Finding, Names, Sweep};
+use crate::sweep::{Counts, Finding, Found, Names, Sweep};
 
 /// Find nodes that were left behind on their server, and remove them
 ///
@@ -89,7 +88,7 @@ pub async fn run(args: SweepArgs) -> Result<ExitCode, CommandError> {
     let queue_arn_tail = format!(":{}:{}:{queue}", facts.region, facts.account);
     let route = RouteId(u16::try_from(at).expect("the configuration takes at most 1000 routes"));
     let wait = Duration::from_secs(args.wait);
-    let sweep = Arc::new(Sweep { services, settings, route, facts, apply: args.apply, wait, stop, unready: AtomicBool::new(false) });
+    let sweep = Arc::new(Sweep { services, settings, route, facts, apply: args.apply, wait, stop, found: Found::default() });
 
     let mut teller = Teller { output: args.output, counts: Counts::default(), undone: false, first: true };
     teller.begin(&args);

@@ -95,6 +95,7 @@ impl Config {
             account: route.scope.role.as_ref().map(|role| role.account().clone()),
             region: route.scope.region.clone().or_else(|| self.region.clone()),
             server: ServerId(small(server)),
+            second_chance: route.registrar.leaves_repeats_open(),
             node_name: route.node_name.clone(),
             key: match &route.key {
                 KeySource::Parameter { name, .. } => settings::KeySource::Parameter { name: name.clone(), batch: route.key_batch() },

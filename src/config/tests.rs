@@ -508,6 +508,41 @@ key = { document = "Ours" }
 }
 
 #[test]
+fn whoever_is_spoken_for_is_part_of_which_server_it_is() {
+    let chef = |more: &str| {
+        let url = "https://chef.example.com";
+        format!(r#"{{ kind = "chef-server", url = "{url}", client_name = "enrolld", client_key = "/a.pem", run_list = ["base"]{more} }}"#)
+    };
+    let puppet = r#"{ kind = "puppet-ca", url = "https://puppet.example.com:8140", certificate = "/a.crt", private_key = "/a.pem", ca_file = "/ca.pem" }"#;
+    let servers = |registrars: &[String]| {
+        let mut text = r#"queue_url = "https://sqs.eu-central-1.amazonaws.com/123456789012/enrolld""#.to_owned();
+        for (at, registrar) in registrars.iter().enumerate() {
+            let key = r#"{ parameter = "/enrolld/{instance_id}", require_owner = false }"#;
+            write!(text, "\n[[route]]\nname = \"r{at}\"\ngroups = [\"g{at}\"]\nregistrar = {registrar}\nkey = {key}\n").unwrap();
+        }
+        read(&text).unwrap().servers().len()
+    };
+    let one = chef("");
+    assert_eq!(servers(&[one.clone(), one.replace("base", "web")]), 1, "what its nodes are given to do is no other server");
+    for (written, instead) in [("\"enrolld\"", "\"other\""), ("/a.pem", "/b.pem")] {
+        assert_eq!(servers(&[one.clone(), one.replace(written, instead)]), 2, "{instead}");
+    }
+    assert_eq!(servers(&[one, chef(r#", ca_file = "/ca.pem""#)]), 2);
+    assert_eq!(servers(&[puppet.to_owned(), puppet.to_owned()]), 1);
+    for (written, instead) in [("/a.crt", "/b.crt"), ("/a.pem", "/b.pem"), ("/ca.pem", "/cb.pem")] {
+        assert_eq!(servers(&[puppet.to_owned(), puppet.replace(written, instead)]), 2, "{instead}");
+    }
+}
+
+#[test]
+fn only_a_server_that_leaves_open_what_a_repetition_is_answered_with_gives_a_second_chance() {
+    assert!(read(GOOD).unwrap().core_settings().routes[0].second_chance);
+    let program =
+        GOOD.replace("kind = \"opsworks-cm\"\nserver = \"chef\"\nengine = \"chef\"", "kind = \"command\"\nprogram = \"/bin/enrol\"");
+    assert!(!read(&program).unwrap().core_settings().routes[0].second_chance);
+}
+
+#[test]
 fn a_file_that_cannot_be_read_is_said_so() {
     let said = load(Path::new("/nonexistent/enrolld.toml"), &Environment::new()).unwrap_err().to_string();
     assert!(said.starts_with("/nonexistent/enrolld.toml: it cannot be read"), "{said}");

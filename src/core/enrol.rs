@@ -203,6 +203,7 @@ impl Core {
             RegistrationStatus::Failed(detail) => {
                 self.order_failed(id, order, Failure::new(Class::Final, "registrar_failed", detail));
             }
+            RegistrationStatus::Refused(failure) => self.order_failed(id, order, failure),
             RegistrationStatus::UnknownToken if !action.reordered => {
                 action.reordered = true;
                 // The server no longer knows it: it is to be asked sooner than that.
@@ -282,14 +283,18 @@ impl Core {
         self.end_enrolled(id);
     }
 
-    /// The registrar said that an order will not succeed. What a repeated association of the same node is answered with is
-    /// documented nowhere, so a failure may only mean that the node is there: from an earlier run, from the warm pool, by an order of
-    /// ours whose answer was lost, or by another worker with the same message, of which nobody here knows. Before it is believed the
-    /// node is taken off and associated once more. Where the registrar says that what stands there is another's, it is neither taken
-    /// off nor tried again.
+    /// The registrar said that an order will not succeed. Where it is documented nowhere what a repeated association of the same node is
+    /// answered with, a failure may only mean that the node is there: from an earlier run, from the warm pool, by an order of ours whose
+    /// answer was lost, or by another worker with the same message, of which nobody here knows. Before it is believed the node is taken
+    /// off and associated once more. Every other registrar has told of the node itself: it answers a repetition with success, so what
+    /// may stand there after a refusal has another key. It is neither tried again nor taken off, and the same holds for what a registrar
+    /// says is another's.
     fn order_failed(&mut self, id: ActionId, order: Order, failure: Failure) {
         let Some(action) = self.actions.get_mut(&id) else { return };
-        let (anothers, contested) = (failure.leaves_anothers(), failure.is_security());
+        let contested = failure.is_security();
+        let believed = action.route.is_none_or(|route| !self.settings.route(route).second_chance);
+        // A contested name was perhaps ours for a moment, so that case is taken off as far as there is anything of ours.
+        let anothers = failure.leaves_anothers() || (believed && !contested);
         // Taking it off again may meet the same; somebody is woken once.
         if contested
             && order == Order::Associate

@@ -189,6 +189,9 @@ pub struct Route {
     pub region: Option<Region>,
     /// Which server its registrar speaks to.
     pub server: ServerId,
+    /// Whether its registrar leaves open what it answers where a node is there already: a refusal may then only mean that, and is not
+    /// believed before the node was taken off and associated once more. Of every other registrar a refusal is believed at once.
+    pub second_chance: bool,
     /// The node's name there.
     pub node_name: Template,
     /// Where the key material is.

@@ -208,7 +208,7 @@ impl Redrive {
         let registrar = self.services.registrars[usize::from(id.0)].as_ref();
         match removal::pay(registrar, order, &self.settings, route, self.wait, &self.stop).await {
             Ok(()) => Ok(()),
-            Err(Unpaid::Server(why)) => {
+            Err(Unpaid::Server(why) | Unpaid::Route(why)) => {
                 self.unready.borrow_mut().insert(route.server.0);
                 Err(Deed::failed(format!("{} could not be disassociated: {why}", order.node)))
             }

@@ -128,14 +128,24 @@ impl ChefServer {
         if name == self.api.signer.name() {
             return Err(errors::OWN_NAME.failure("the node has the name of the client that enrols it"));
         }
-        if !self.create_client(name, &key).await? {
+        let our_client = self.create_client(name, &key).await?;
+        if !our_client {
             self.settle_key(name, &key).await?;
         }
-        let ours = self.create_node(name).await?;
+        let our_node = self.create_node(name).await?;
         match self.grant_rights(name).await {
-            // Whoever makes an object may give rights on it. One node object that somebody else made must not stop everybody's nodes.
-            Err(failure) if !ours && failure.code == errors::FORBIDDEN.code => {
-                Err(errors::FOREIGN_NODE.failure("somebody else made the node object, and we may give no rights on it"))
+            Err(failure) if failure.code == errors::FORBIDDEN.code => {
+                // What was made for nothing goes again, so that a repetition finds what this one found. That it could not be deleted
+                // changes nothing about the failure.
+                if our_node {
+                    let _ = self.delete("/nodes", name).await;
+                }
+                if our_client {
+                    let _ = self.delete("/clients", name).await;
+                }
+                // Whoever makes an object may give rights on it. One node object that somebody else made must not stop everybody's nodes.
+                let anothers = || errors::FOREIGN_NODE.failure("somebody else made the node object, and we may give no rights on it");
+                Err(if our_node { failure } else { anothers() })
             }
             granted => granted.map(|()| Registration::Done),
         }
@@ -147,7 +157,12 @@ impl ChefServer {
         let said = self.api.ask(Method::POST, "/clients", Some(&body)).await?;
         match said.status {
             201 if made_a_key_pair(&said.json) => {
-                let what = "the server made a key pair of its own instead of taking the node's key; its client must be removed";
+                // It would be another's to the next try, and somebody who listens has its key.
+                let then = match self.delete("/clients", name).await {
+                    Ok(_) => "its client was deleted".to_owned(),
+                    Err(failure) => format!("its client must be deleted ({failure})"),
+                };
+                let what = format!("the server made a key pair of its own instead of taking the node's key; {then}");
                 Err(errors::SERVER_MADE_KEY.failure(what))
             }
             201 => Ok(true),
@@ -164,18 +179,21 @@ impl ChefServer {
         match stored {
             Stored::Key { key: Some(ref found), usable: true, .. } if found == key => return Ok(()),
             Stored::Vanished => return Err(vanished("client")),
-            Stored::Guarded(what) => {
-                return Err(errors::GUARDED.failure(format!("there is a client of this name that is {what}")));
-            }
+            Stored::Guarded(what) => return Err(guarded(what)),
             Stored::Key { .. } if !self.replace_existing => {
                 let detail = "the server has this client with another key; replace_existing = true would replace it";
                 return Err(errors::OTHER_KEY.failure(detail));
             }
             Stored::Key { .. } => {}
         }
+        if key_store::is_in_admins(&self.api, name).await? {
+            return Err(guarded(key_store::ADMINISTRATOR));
+        }
         // The node object first: once the key is the new one, a repetition would take the node object for the new node's.
         self.delete("/nodes", name).await?;
-        key_store::replace(&self.api, name, key, &stored).await
+        key_store::replace(&self.api, name, key, &stored).await?;
+        // Until then a chef-client with the old key could save its node again, as what it was.
+        self.delete("/nodes", name).await.map(drop)
     }
 
     /// Creates the node object; false where there is one already.
@@ -245,22 +263,45 @@ impl ChefServer {
         if name == self.api.signer.name() {
             return Err(errors::OWN_NAME.failure("the node has the name of the client that enrols it"));
         }
-        // The client last: as long as it is there, a list of what was left behind shows the node.
-        self.delete("/nodes", name).await?;
-        self.delete("/clients", name).await?;
-        Ok(Registration::Done)
+        match self.take_off(name).await {
+            // Whoever makes an object may delete it. One that somebody else made must not stop everybody's nodes, unless we may do nothing.
+            Err(failure) if failure.code == errors::FORBIDDEN.code && self.shows_us().await.is_ok() => {
+                let what = "somebody else made the client or the node object, and we may not delete it";
+                Err(errors::FOREIGN_NODE.failure(what))
+            }
+            done => done.map(|()| Registration::Done),
+        }
     }
 
-    /// Deletes an object. What is not there is deleted.
-    async fn delete(&self, kind: &str, name: &str) -> Result<(), Failure> {
+    async fn take_off(&self, name: &str) -> Result<(), Failure> {
+        let client = key_store::client(&self.api, name).await?;
+        if let Some(client) = &client {
+            if let Some(what) = key_store::guard(client) {
+                return Err(guarded(what));
+            }
+            if key_store::is_in_admins(&self.api, name).await? {
+                return Err(guarded(key_store::ADMINISTRATOR));
+            }
+        }
+        // The client last: as long as it is there, a list of what was left behind shows the node.
+        let node = self.delete("/nodes", name).await?;
+        if !self.delete("/clients", name).await? && !node && client.is_none() {
+            // Nothing was there, and nothing yet says that this is the server on which it would be.
+            self.shows_us().await?;
+        }
+        Ok(())
+    }
+
+    /// Deletes an object; false where there was none.
+    async fn delete(&self, kind: &str, name: &str) -> Result<bool, Failure> {
         let path = format!("{kind}/{name}");
         let said = self.api.ask(Method::DELETE, &path, None).await?;
         match said.status {
-            404 => Ok(()),
-            200..=299 if said.is_named(name) => Ok(()),
+            404 => Ok(false),
+            200..=299 if said.is_named(name) => Ok(true),
             // Something answered, and not with what it deleted: only its absence proves that it did.
             200..=299 => match self.api.ask(Method::GET, &path, None).await? {
-                Said { status: 404, .. } => Ok(()),
+                Said { status: 404, .. } => Ok(true),
                 found => Err(found.failure(errors::NOT_CHEF, "reading what was deleted")),
             },
             _ => Err(said.failure(errors::REFUSED_DELETE, "deleting")),
@@ -272,22 +313,29 @@ impl ChefServer {
             return Ok(Health::NotReady(words));
         }
         // Some servers have no status, and none says there whether it knows us.
+        self.shows_us().await.map(|()| Health::Ready)
+    }
+
+    /// Reads our own client or user, signed: this is the server that knows us.
+    async fn shows_us(&self) -> Result<(), Failure> {
         let own = self.api.signer.name();
         let said = self.api.ask(Method::GET, &format!("/clients/{own}"), None).await?;
         let said = if said.status == 404 { self.api.ask_server(Method::GET, &format!("/users/{own}")).await? } else { said };
         if said.status == 200 && said.is_named(own) {
-            return Ok(Health::Ready);
+            return Ok(());
         }
         Err(said.failure(errors::NOT_CHEF, "reading our own client"))
     }
 
-    /// What `/_status` says is wrong, where the server has that and says so. Only its JSON counts: anything can answer with 200.
+    /// What `/_status` says is wrong, where the server has that and says so. Only its own JSON counts: anything can answer with 200,
+    /// and many a gateway has a status of its own there.
     async fn status_page(&self) -> Result<Option<String>, Failure> {
         let headers = [("accept", "application/json")];
         let answer = self.api.http.send(Method::GET, "/_status", &headers, bytes::Bytes::new()).await?;
         let Some(json) = answer.json() else { return Ok(None) };
-        let Some(status) = json.get("status").and_then(Value::as_str).filter(|status| *status != "pong") else { return Ok(None) };
         let upstreams = json.get("upstreams").and_then(Value::as_object);
+        let is_chefs = |status: &&str| *status == "fail" || (*status != "pong" && upstreams.is_some());
+        let Some(status) = json.get("status").and_then(Value::as_str).filter(is_chefs) else { return Ok(None) };
         let failed = upstreams.into_iter().flatten().filter(|(_, state)| state.as_str() != Some("pong")).map(|(name, _)| name.as_str());
         Ok(Some(detail(format!("{status} {}", failed.collect::<Vec<_>>().join(" ")).trim())))
     }
@@ -340,6 +388,11 @@ fn split(url: &ServerUrl) -> (ServerUrl, String) {
 fn made_a_key_pair(json: &Value) -> bool {
     let of = |json: &Value| json.get("private_key").and_then(Value::as_str).is_some_and(|key| !key.is_empty());
     of(json) || json.get("chef_key").is_some_and(of)
+}
+
+/// A client that is not to be touched.
+fn guarded(what: &str) -> Failure {
+    errors::GUARDED.failure(format!("there is a client of this name that is {what}"))
 }
 
 /// Somebody deleted what had just been there; the repetition creates it.

@@ -216,17 +216,21 @@ impl CommandRegistrar {
             Said::Success => Ok(Registration::Done),
             Said::InProgress(Some(token)) => Ok(Registration::InProgress(token)),
             Said::InProgress(None) => Err(misunderstood("its answer is in_progress without a token to be asked again with".into())),
-            Said::Failed(reason) => Err(errors::FAILED.failure(reason)),
+            Said::Failed(failure) => Err(failure),
             Said::UnknownToken => Err(misunderstood("it was asked with no token, and says that it does not know it".into())),
         }
     }
 
     async fn order_status(&self, told: &Told<'_>) -> Result<RegistrationStatus, Failure> {
-        Ok(match self.run(told).await? {
-            Said::Success => RegistrationStatus::Success,
-            Said::InProgress(_) => RegistrationStatus::InProgress,
-            Said::Failed(reason) => RegistrationStatus::Failed(reason),
-            Said::UnknownToken => RegistrationStatus::UnknownToken,
+        Ok(match self.run(told).await {
+            Ok(Said::Success) => RegistrationStatus::Success,
+            // The token that the order was answered with stays the order's.
+            Ok(Said::InProgress(_)) => RegistrationStatus::InProgress,
+            Ok(Said::UnknownToken) => RegistrationStatus::UnknownToken,
+            // However it says so, it is the order that failed, and not the question.
+            Ok(Said::Failed(failure)) => RegistrationStatus::Refused(failure),
+            Err(failure) if failure.class == Class::Final => RegistrationStatus::Refused(failure),
+            Err(failure) => return Err(failure),
         })
     }
 
@@ -247,7 +251,7 @@ impl CommandRegistrar {
 
     async fn own_check(&self) -> Result<Health, Failure> {
         match self.run(&Told::operation("health")).await {
-            Ok(Said::Failed(reason)) => Ok(Health::NotReady(reason)),
+            Ok(Said::Failed(failure)) => Ok(Health::NotReady(failure.detail)),
             Ok(_) => Ok(Health::Ready),
             Err(failure) if failure.class == Class::NotReady => Ok(Health::NotReady(failure.detail)),
             Err(failure) => Err(failure),

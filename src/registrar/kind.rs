@@ -127,6 +127,13 @@ pub trait Blueprint: Debug + Send + Sync + Comparable {
         None
     }
 
+    /// Whether it is left open what the server answers to the association of a node that is there already, with this key or another. A
+    /// refusal may then only mean that the node is there, so before it is believed the node is taken off and associated once more. Of
+    /// every other server a refusal is believed at once, and nothing is taken off: another's node may stand there.
+    fn leaves_repeats_open(&self) -> bool {
+        false
+    }
+
     /// The longest that one order takes, where the registrar's own table says that: it must be shorter than the route's budget.
     fn order_timeout(&self) -> Option<Duration> {
         None

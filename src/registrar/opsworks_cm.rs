@@ -105,6 +105,11 @@ impl Blueprint for CmSettings {
         format!("server {}", self.server)
     }
 
+    /// What AssociateNode answers for a node that is there is documented nowhere.
+    fn leaves_repeats_open(&self) -> bool {
+        true
+    }
+
     fn material(&self) -> Material {
         match self.engine {
             CmEngine::Chef { .. } => Material::PublicKey,

@@ -15,7 +15,7 @@ pub mod waiting;
 use std::collections::{BTreeSet, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
@@ -40,6 +40,8 @@ use crate::retry::Failure;
 const CHUNK: usize = 1000;
 /// Nodes that are taken off at once: enough that waiting for a server does not add up, and few for any API's rate.
 const AT_ONCE: usize = 8;
+/// So many faults of the route in a row are the route's, and not those of single nodes.
+const FAULTS_IN_A_ROW: u32 = 10;
 /// Pages of groups that are read: 10,000 groups.
 const MOST_GROUP_PAGES: usize = 100;
 
@@ -60,8 +62,17 @@ pub struct Sweep {
     pub wait: Duration,
     /// Becomes true when somebody wants it to stop.
     pub stop: watch::Receiver<bool>,
-    /// The server took no order within the whole of `wait`: nobody else waits for it.
-    pub unready: AtomicBool,
+    /// What came of the orders until now.
+    pub found: Found,
+}
+
+/// What a sweep's orders found out about their server.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// It takes no orders: nobody else waits for it.
+    unready: AtomicBool,
+    /// Orders in a row that met a fault of the route: a single one may be about one node's rights alone.
+    faults: AtomicU32,
 }
 
 impl Sweep {
@@ -175,14 +186,23 @@ impl Sweep {
         if *self.stop.borrow() {
             return Verdict::NotReached;
         }
-        if self.unready.load(Ordering::Relaxed) {
+        if self.found.unready.load(Ordering::Relaxed) {
             return Verdict::failed("the server takes no orders, as another node found out; try again later");
         }
         let registrar = self.services.registrars[usize::from(self.route.0)].as_ref();
         match removal::pay(registrar, order, &self.settings, self.route(), self.wait, &self.stop).await {
-            Ok(()) => Verdict::Disassociated,
+            Ok(()) => {
+                self.found.faults.store(0, Ordering::Relaxed);
+                Verdict::Disassociated
+            }
             Err(Unpaid::Server(why)) => {
-                self.unready.store(true, Ordering::Relaxed);
+                self.found.unready.store(true, Ordering::Relaxed);
+                Verdict::failed(format!("it could not be disassociated: {why}"))
+            }
+            Err(Unpaid::Route(why)) => {
+                if self.found.faults.fetch_add(1, Ordering::Relaxed) + 1 >= FAULTS_IN_A_ROW {
+                    self.found.unready.store(true, Ordering::Relaxed);
+                }
                 Verdict::failed(format!("it could not be disassociated: {why}"))
             }
             Err(Unpaid::Node(why)) => Verdict::failed(format!("it could not be disassociated: {why}")),

@@ -157,9 +157,34 @@ async fn a_validator_is_never_replaced() {
     let (node, key) = (order(1), NodeKey::new());
     add_client(&mut stub.state(), node.node.as_str(), &key.public);
     stub.state().clients.get_mut(node.node.as_str()).unwrap()["validator"] = true.into();
-    let failure = replacing(&stub).associate(&node, &NodeKey::new().material()).await.unwrap_err();
-    assert_eq!((failure.class, failure.code.as_str()), (Class::Final, "guarded_client"), "{failure}");
+    for failure in [
+        replacing(&stub).associate(&node, &NodeKey::new().material()).await.unwrap_err(),
+        registrar(&stub).disassociate(&node).await.unwrap_err(),
+    ] {
+        assert_eq!((failure.class, failure.code.as_str()), (Class::Final, "guarded_client"), "{failure}");
+    }
     assert_eq!(stub.state().keys[node.node.as_str()]["default"]["public_key"], key.public);
+}
+
+#[tokio::test]
+async fn a_member_of_the_group_of_administrators_is_neither_replaced_nor_taken_off() {
+    let stub = Stub::start().await;
+    let (node, key) = (order(1), NodeKey::new());
+    let name = node.node.as_str();
+    registrar(&stub).associate(&node, &key.material()).await.unwrap();
+    stub.state().admins.push(name.to_owned());
+    for failure in [
+        replacing(&stub).associate(&node, &NodeKey::new().material()).await.unwrap_err(),
+        registrar(&stub).disassociate(&node).await.unwrap_err(),
+    ] {
+        assert_eq!((failure.class, failure.code.as_str()), (Class::Final, "guarded_client"), "{failure}");
+    }
+    assert_eq!(stub.state().keys[name]["default"]["public_key"], key.public);
+    assert!(stub.state().nodes.contains_key(name));
+
+    // Where the group is not to be seen, nothing shows who is in it.
+    stub.state().forbidden.push("groups/admins".to_owned());
+    assert_eq!(registrar(&stub).disassociate(&node).await, Ok(Registration::Done));
 }
 
 #[tokio::test]
@@ -259,6 +284,13 @@ async fn health_believes_a_status_only_by_its_body_and_then_asks_who_we_are() {
     stub.state().status = Some((500, json!({ "status": "fail", "upstreams": { "chef_sql": "fail", "chef_index": "pong" } })));
     assert_eq!(chef.health().await, Ok(Health::NotReady("fail chef_sql".into())));
 
+    stub.state().status = Some((200, json!({ "status": "maintenance", "upstreams": {} })));
+    assert_eq!(chef.health().await, Ok(Health::NotReady("maintenance".into())));
+    for gateways in [json!({ "status": "ok" }), json!({ "status": "healthy", "version": "7" })] {
+        stub.state().status = Some((200, gateways));
+        assert_eq!(chef.health().await, Ok(Health::Ready), "what stands before the server has a status of its own");
+    }
+
     stub.state().status = Some((200, Value::Null));
     stub.asked();
     assert_eq!(chef.health().await, Ok(Health::Ready));
@@ -283,9 +315,63 @@ async fn rights_that_are_missing_are_a_fault_of_the_route() {
     let (node, key) = (order(1), NodeKey::new());
     add_client(&mut stub.state(), "plain", &key.public);
     let plain = ChefServer::new(settings(stub.url(), "plain", key.private())).unwrap();
-    for failure in [plain.associate(&node, &key.material()).await.unwrap_err(), plain.disassociate(&node).await.unwrap_err()] {
-        assert_eq!((failure.class, failure.code.as_str()), (Class::RouteFault, "forbidden"), "{failure}");
+    let failure = plain.associate(&node, &key.material()).await.unwrap_err();
+    assert_eq!((failure.class, failure.code.as_str()), (Class::RouteFault, "forbidden"), "{failure}");
+    stub.state().forbidden.push("clients/plain".to_owned());
+    let failure = plain.disassociate(&node).await.unwrap_err();
+    assert_eq!((failure.class, failure.code.as_str()), (Class::RouteFault, "forbidden"), "we may not even see ourselves: {failure}");
+}
+
+#[tokio::test]
+async fn a_right_that_is_missing_on_one_object_is_that_nodes_own_trouble_also_when_it_is_to_be_taken_off() {
+    for forbidden in ["clients", "nodes"] {
+        let stub = Stub::start().await;
+        let (node, key) = (order(1), NodeKey::new());
+        registrar(&stub).associate(&node, &key.material()).await.unwrap();
+        stub.state().forbidden.push(format!("{forbidden}/{}", node.node));
+        let failure = registrar(&stub).disassociate(&node).await.unwrap_err();
+        assert_eq!((failure.class, failure.code.as_str()), (Class::Final, "foreign_node"), "{forbidden}: {failure}");
+        assert!(stub.state().clients.contains_key(node.node.as_str()));
     }
+}
+
+#[tokio::test]
+async fn that_nothing_is_there_is_believed_only_of_a_server_that_knows_us() {
+    let stub = Stub::start().await;
+    let chef = registrar(&stub);
+    stub.asked();
+    assert_eq!(chef.disassociate(&order(1)).await, Ok(Registration::Done));
+    assert_eq!(stub.asked().last(), Some(&format!("GET /clients/{ADMIN}")));
+    // A gateway that answers every path with an error of its own.
+    stub.state().instead = Some((404, "application/json", r#"{"error":"no such route"}"#));
+    let failure = chef.disassociate(&order(1)).await.unwrap_err();
+    assert_eq!((failure.class, failure.code.as_str()), (Class::RouteFault, "not_chef"), "{failure}");
+}
+
+#[tokio::test]
+async fn a_server_that_makes_key_pairs_is_a_fault_of_the_route_also_the_second_time() {
+    let stub = Stub::start().await;
+    stub.state().makes_keys = true;
+    let (node, key) = (order(1), NodeKey::new());
+    for _ in 0..2 {
+        let failure = registrar(&stub).associate(&node, &key.material()).await.unwrap_err();
+        assert_eq!((failure.class, failure.code.as_str()), (Class::RouteFault, "server_made_key"), "{failure}");
+        assert!(!stub.state().clients.contains_key(node.node.as_str()), "whoever listened has its key");
+    }
+    stub.state().makes_keys = false;
+    assert_eq!(registrar(&stub).associate(&node, &key.material()).await, Ok(Registration::Done));
+}
+
+#[tokio::test]
+async fn a_key_is_believed_only_by_its_name() {
+    let stub = Stub::start().await;
+    let (node, key) = (order(1), NodeKey::new());
+    let name = node.node.as_str();
+    registrar(&stub).associate(&node, &key.material()).await.unwrap();
+    let other = json!({ "name": "other", "public_key": key.public, "expiration_date": "infinity" });
+    stub.state().keys.get_mut(name).unwrap().insert("default".into(), other);
+    let failure = registrar(&stub).associate(&node, &key.material()).await.unwrap_err();
+    assert_eq!((failure.class, failure.code.as_str()), (Class::RouteFault, "not_chef"), "{failure}");
 }
 
 #[tokio::test]
@@ -302,11 +388,31 @@ async fn a_client_that_somebody_else_made_is_that_nodes_own_trouble() {
 async fn a_node_object_that_somebody_else_made_is_too_and_one_of_ours_is_not() {
     let stub = Stub::start().await;
     let (node, key) = (order(1), NodeKey::new());
-    stub.state().forbidden.push(format!("nodes/{}/_acl", node.node));
-    let failure = registrar(&stub).associate(&node, &key.material()).await.unwrap_err();
-    assert_eq!((failure.class, failure.code.as_str()), (Class::RouteFault, "forbidden"), "what we made ourselves: {failure}");
-    let failure = registrar(&stub).associate(&node, &key.material()).await.unwrap_err();
-    assert_eq!((failure.class, failure.code.as_str()), (Class::Final, "foreign_node"), "what was there: {failure}");
+    let name = node.node.as_str();
+    stub.state().forbidden.push(format!("nodes/{name}/_acl"));
+    for _ in 0..2 {
+        let failure = registrar(&stub).associate(&node, &key.material()).await.unwrap_err();
+        assert_eq!((failure.class, failure.code.as_str()), (Class::RouteFault, "forbidden"), "what we made ourselves: {failure}");
+        assert!(stub.state().nodes.is_empty() && stub.state().clients.len() == 1, "nothing half done stays");
+    }
+    stub.state().nodes.insert(name.to_owned(), json!({ "name": name, "run_list": ["role[theirs]"] }));
+    for _ in 0..2 {
+        let failure = registrar(&stub).associate(&node, &key.material()).await.unwrap_err();
+        assert_eq!((failure.class, failure.code.as_str()), (Class::Final, "foreign_node"), "what was there: {failure}");
+        assert_eq!(stub.state().nodes[name]["run_list"], json!(["role[theirs]"]));
+        assert!(!stub.state().clients.contains_key(name), "our own client goes again");
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_a_replaced_client_saves_in_the_last_moment_is_gone_too() {
+    let stub = Stub::start().await;
+    let (node, old, new) = (order(1), NodeKey::new(), NodeKey::new());
+    let name = node.node.as_str();
+    registrar(&stub).associate(&node, &old.material()).await.unwrap();
+    stub.state().saved_before_the_key = Some(name.to_owned());
+    assert_eq!(replacing(&stub).associate(&node, &new.material()).await, Ok(Registration::Done));
+    assert_eq!(stub.state().nodes[name]["run_list"], json!(["recipe[base]"]));
 }
 
 #[tokio::test]

@@ -39,6 +39,12 @@ pub struct State {
     pub acls: BTreeMap<String, BTreeMap<String, Value>>,
     /// What our client has no rights on, by path.
     pub forbidden: Vec<String>,
+    /// The clients that are in `admins`, beside ours.
+    pub admins: Vec<String>,
+    /// The server makes key pairs of its own, whatever it is given.
+    pub makes_keys: bool,
+    /// The node that its client, which still has the old key, saves just before its key is replaced.
+    pub saved_before_the_key: Option<String>,
     /// Names that are those of users as well.
     pub users: Vec<String>,
     /// What was asked: method and path, without the organization's.
@@ -170,6 +176,11 @@ fn answer(asked: &Asked<'_>, body: &[u8], state: &mut State) -> (u16, Value) {
     }
     match (asked.method.as_str(), segments.as_slice()) {
         ("GET", ["clients"]) => (200, list(state.clients.keys())),
+        ("GET", ["groups", "admins"]) => {
+            let clients: Vec<&str> = state.admins.iter().map(String::as_str).chain([ADMIN]).collect();
+            let group = json!({ "name": "admins", "groupname": "admins", "clients": clients, "users": ["pivotal"], "groups": [] });
+            (200, group)
+        }
         ("POST", ["clients"]) => create_client(&json, state),
         (method, ["clients", name]) => client(method, name, &json, state),
         (method, ["clients", name, "keys", rest @ ..]) => keys(method, name, rest, json, state),
@@ -239,6 +250,10 @@ fn create_client(json: &Value, state: &mut State) -> (u16, Value) {
         return (409, error("Client already exists"));
     }
     add_client(state, &name, key);
+    if state.makes_keys {
+        let key = json!({ "name": "default", "public_key": key, "private_key": "-----BEGIN RSA PRIVATE KEY-----" });
+        return (201, json!({ "uri": format!("http://localhost/clients/{name}"), "chef_key": key }));
+    }
     (201, json!({ "uri": format!("http://localhost/clients/{name}"), "chef_key": { "name": "default", "public_key": key } }))
 }
 
@@ -275,6 +290,10 @@ fn keys(method: &str, name: &str, rest: &[&str], json: Value, state: &mut State)
             match method {
                 "GET" => (200, found),
                 "PUT" => {
+                    if let Some(node) = state.saved_before_the_key.take() {
+                        state.nodes.insert(node.clone(), json!({ "name": node, "run_list": ["recipe[left_behind]"] }));
+                        state.acls.entry(node).or_default();
+                    }
                     keys.insert((*key).to_owned(), json.clone());
                     (200, json)
                 }

@@ -5,6 +5,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use enrolld::simulator::model::agent::{Material, material};
+
 use super::Folder;
 use super::examples::example;
 use crate::fleet::{Fleet, with_word};
@@ -69,5 +71,61 @@ async fn a_fleet_waits_for_what_is_not_ready_comes_and_goes_and_what_was_left_be
     assert_eq!(with_word(&swept, "disassociated"), behind);
     assert_eq!(with_word(&swept, "detached"), BTreeSet::from([detached]));
     assert_eq!(kept(&keys), &(&launched - &left) - &behind);
+    fleet.stop().await;
+}
+
+#[tokio::test]
+async fn a_node_whose_name_another_key_has_is_given_up_and_that_key_stays() {
+    let folder = Folder::new();
+    let keys = folder.path().join("keys");
+    std::fs::create_dir(&keys).unwrap();
+    let registrar = format!(r#"{{ kind = "command", program = "{}" }}"#, program(&folder).display());
+    let mut fleet = Fleet::start("command-other-key", &registrar, "", true).await;
+    let refused = fleet
+        .launch_in_vain(async |id| {
+            std::fs::write(keys.join(format!("{id}.pem")), "another's").unwrap();
+            material(&Material::Good, 1, id)
+        })
+        .await;
+    assert_eq!(folder.read(&format!("keys/{refused}.pem")), "another's");
+    assert_eq!(folder.read("log"), "associate 0\n", "asked once, and nothing was taken off");
+    assert!(fleet.log().contains("other_key"), "{}", fleet.log());
+    fleet.stop().await;
+}
+
+#[tokio::test]
+async fn a_program_that_takes_its_time_is_asked_after_with_the_token_of_its_order() {
+    let folder = Folder::new();
+    let script = r#"#!/bin/sh
+cd 'FOLDER'
+case "$ENROLLD_OPERATION" in
+associate | disassociate)
+  echo "$ENROLLD_OPERATION" >"job-$ENROLLD_NODE"
+  printf '{"status":"in_progress","token":"job-%s"}' "$ENROLLD_NODE" ;;
+status)
+  [ "$ENROLLD_TOKEN" = "job-$ENROLLD_NODE" ] || { echo "asked with $ENROLLD_TOKEN" >&2; exit 1; }
+  if [ ! -e "asked-$ENROLLD_TOKEN" ]; then
+    touch "asked-$ENROLLD_TOKEN"
+    echo '{"status":"in_progress","token":"another"}'
+    exit
+  fi
+  rm "asked-$ENROLLD_TOKEN"
+  case "$(cat "$ENROLLD_TOKEN")" in
+  associate) touch "keys/$ENROLLD_NODE.pem" ;;
+  disassociate) rm -f "keys/$ENROLLD_NODE.pem" ;;
+  esac ;;
+esac
+"#;
+    let (program, keys) = (folder.path().join("program"), folder.path().join("keys"));
+    std::fs::create_dir(&keys).unwrap();
+    std::fs::write(&program, script.replace("FOLDER", folder.path().to_str().unwrap())).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let registrar = format!(r#"{{ kind = "command", program = "{}" }}"#, program.display());
+    let mut fleet = Fleet::start("command-jobs", &registrar, "", false).await;
+    let launched = fleet.launch(5, |_| None).await;
+    assert_eq!(kept(&keys), launched);
+    let left = fleet.terminate(2).await;
+    fleet.must_be_settled().await;
+    assert_eq!(kept(&keys), &launched - &left);
     fleet.stop().await;
 }

@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream};
 
 use enrolld::facts::{Health, NodeList, Registration, RegistrationStatus};
 use enrolld::registrar::{CommandRegistrar, CommandSettings, Registrar};
-use enrolld::retry::Class;
+use enrolld::retry::{Class, Failure};
 
 use super::{Folder, KEY, key, order};
 
@@ -44,7 +44,8 @@ async fn the_example_in_shell_keeps_keys_in_a_directory() {
     assert_eq!(listed(&registrar).await, ["i-0a1b2c3d.example"]);
     let other = enrolld::facts::KeyMaterial::new(KEY.replace("MIIB", "MIIC").into());
     let failure = registrar.associate(&order(), &other).await.unwrap_err();
-    assert_eq!((failure.class, failure.detail.as_str()), (Class::Final, "another key is kept for i-0a1b2c3d.example already"));
+    assert_eq!(failure, Failure::new(Class::Final, Failure::OTHER_KEY, "another key is kept for i-0a1b2c3d.example already"));
+    assert_eq!(folder.read("keys/i-0a1b2c3d.example.pem"), KEY);
     for _ in 0..2 {
         assert_eq!(registrar.disassociate(&order()).await, Ok(Registration::Done));
     }
@@ -67,7 +68,7 @@ async fn the_example_in_python_waits_for_the_inventorys_job() {
     assert_eq!(registrar.status(&order(), &unknown).await, Ok(RegistrationStatus::UnknownToken));
 
     let other = enrolld::facts::KeyMaterial::new(KEY.replace("MIIB", "MIIC").into());
-    assert_eq!(registrar.associate(&order(), &other).await.unwrap_err().class, Class::Final);
+    assert_eq!(registrar.associate(&order(), &other).await.unwrap_err().code, Failure::OTHER_KEY);
     for _ in 0..2 {
         assert_eq!(registrar.disassociate(&order()).await, Ok(Registration::Done));
     }

@@ -117,6 +117,22 @@ async fn an_order_under_way_is_asked_after_with_its_token() {
     assert_eq!((failure.class, failure.detail.as_str()), (Class::Final, "it is locked"));
 }
 
+/// However a program says so, and whenever.
+#[tokio::test]
+async fn an_order_that_fails_has_the_codes_of_the_contract() {
+    for (script, code) in [
+        (r#"echo '{"status":"failed","reason":"no"}'"#, "failed"),
+        (r#"echo '{"status":"other_key","reason":"no"}'"#, Failure::OTHER_KEY),
+        ("echo no >&2; exit 3", "exit_3"),
+    ] {
+        let folder = Folder::new();
+        let registrar = folder.shell(script);
+        let failure = Failure::new(Class::Final, code, "no");
+        assert_eq!(registrar.associate(&order(), &key()).await, Err(failure.clone()));
+        assert_eq!(registrar.status(&order(), &StatusToken("t".into())).await, Ok(RegistrationStatus::Refused(failure)));
+    }
+}
+
 #[tokio::test]
 async fn an_answer_that_is_not_understood_is_no_success() {
     for answer in [r#"{"status":"done"}"#, r#"{"status":"in_progress"}"#, "{}", "{\"status\":\"success\"} and more"] {

@@ -59,12 +59,34 @@ impl Fleet {
         let launched: BTreeSet<String> = launched.expect("there is room").iter().map(ToString::to_string).collect();
         for id in &launched {
             let Some(value) = material(id) else { continue };
-            let name = format!("/enrolld/{id}/public-key");
-            let parameter = NewParameter { name, value, kind: "String".into(), overwrite: false, by: None, by_instance: Some(id.clone()) };
-            self.simulator.with(|world, now| world.put_fixture_parameter(now, parameter)).expect("it can be put");
+            self.publish(id, value);
         }
         self.until("the launches are in service", || launched.is_subset(&self.in_service())).await;
         launched
+    }
+
+    fn publish(&self, id: &str, value: String) {
+        let name = format!("/enrolld/{id}/public-key");
+        let parameter = NewParameter { name, value, kind: "String".into(), overwrite: false, by: None, by_instance: Some(id.to_owned()) };
+        self.simulator.with(|world, now| world.put_fixture_parameter(now, parameter)).expect("it can be put");
+    }
+
+    /// Launches an instance, and waits until it was abandoned and all of that is over.
+    #[allow(dead_code, reason = "not every test that shares this file has launches that fail")]
+    pub async fn launch_in_vain(&self, material: impl AsyncFn(&str) -> String) -> String {
+        let launched = self.simulator.with(|world, now| world.launch(now, GROUP, 1, Place::AutoScalingGroup, None));
+        let id = launched.expect("there is room")[0].to_string();
+        self.publish(&id, material(&id).await);
+        self.until("the launch was given up", || {
+            let state = self.simulator.state(true);
+            let details = state.details.expect("they were asked for");
+            let gone = format!("{:?}", details.instances[&id].state) == "Terminated";
+            gone && state.queues["enrolld-lifecycle"].messages.iter().all(|message| !format!("{message:?}").contains(&id))
+        })
+        .await;
+        let actions = self.simulator.state(true).details.expect("they were asked for").actions;
+        assert!(actions.iter().any(|action| action.result.as_deref() == Some("ABANDON")), "{}", self.log());
+        id
     }
 
     pub fn in_service(&self) -> BTreeSet<String> {
@@ -124,6 +146,20 @@ impl Fleet {
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
     }
 
+    /// What `enrolld check` says.
+    #[allow(dead_code, reason = "not every test that shares this file checks")]
+    pub async fn check(&self) -> String {
+        let mut command = self.command("check");
+        let output = tokio::task::spawn_blocking(move || command.output()).await.expect("waiting does not panic").expect("it runs");
+        String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+    }
+
+    /// Waits until the worker has said this.
+    #[allow(dead_code, reason = "not every test that shares this file waits for a word")]
+    pub async fn until_said(&self, text: &str) {
+        self.until(text, || std::fs::read_to_string(&self.log).unwrap_or_default().contains(text)).await;
+    }
+
     /// Nothing is open, nothing is left in the queues, and nothing was abandoned.
     pub async fn must_be_settled(&self) {
         self.until("everything is settled", || {
@@ -152,7 +188,8 @@ impl Fleet {
         }
     }
 
-    fn log(&self) -> String {
+    /// The last that the worker said.
+    pub fn log(&self) -> String {
         let text = std::fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = text.lines().collect();
         lines[lines.len().saturating_sub(30)..].join("\n")

@@ -57,3 +57,91 @@ async fn a_fleet_comes_and_goes_and_what_was_left_behind_is_swept() {
     assert_eq!(server.ask_as_admin(Method::GET, "/clients/somebody", None).await.status, 200);
     fleet.stop().await;
 }
+
+fn registrar(server: &Goiardi, more: &str) -> String {
+    let (url, key) = (server.url(), server.admin_file());
+    format!(r#"{{ kind = "chef-server", url = "{url}", client_name = "admin", client_key = "{}"{more} }}"#, key.display())
+}
+
+#[tokio::test]
+async fn a_server_that_is_stopped_while_launches_come_is_waited_for_and_its_nodes_get_their_environment() {
+    let mut server = Goiardi::start();
+    let environment = json!({ "name": "production", "chef_type": "environment", "json_class": "Chef::Environment" });
+    assert_eq!(server.ask_as_admin(Method::POST, "/environments", Some(environment)).await.status, 201);
+    let registrar = registrar(&server, r#", environment = "production", run_list = ["role[web]"]"#);
+    let mut fleet = Fleet::start("chef-stopped", &registrar, "", false).await;
+    let mut launched = fleet.launch(3, |_| None).await;
+
+    server.stop();
+    let begins_again = async {
+        fleet.until_said("unreachable").await;
+        tokio::task::spawn_blocking(move || {
+            server.start_again();
+            server
+        })
+        .await
+        .expect("it starts")
+    };
+    let (more, server) = tokio::join!(fleet.launch(10, |_| None), begins_again);
+    launched.extend(more);
+    fleet.must_be_settled().await;
+    assert_eq!(nodes(&server).await, launched);
+    for name in &launched {
+        let object = server.ask_as_admin(Method::GET, &format!("/nodes/{name}"), None).await.json().expect("it is there");
+        assert_eq!((&object["chef_environment"], &object["run_list"]), (&json!("production"), &json!(["role[web]"])));
+    }
+    fleet.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_with_tls_is_believed_by_its_ca_file_alone_and_check_says_which() {
+    let server = Goiardi::start_with_tls();
+    let ca_file = format!(r#", ca_file = "{}""#, server.authority_file().display());
+    let mut fleet = Fleet::start("chef-tls", &registrar(&server, &ca_file), "", false).await;
+    let launched = fleet.launch(3, |_| None).await;
+    assert_eq!(nodes(&server).await, launched);
+    let said = fleet.check().await;
+    let about = format!("server {}", server.url());
+    let line = |said: &str| said.lines().find(|line| line.contains(&about)).unwrap_or_else(|| panic!("{said}")).to_owned();
+    assert!(line(&said).contains("it is there, and takes orders"), "{said}");
+    fleet.stop().await;
+
+    let other = Goiardi::start_with_tls();
+    let wrong_ca = format!(r#", ca_file = "{}""#, other.authority_file().display());
+    let wrong_name = ca_file.clone() + r#", run_list = ["base"]"#;
+    for (name, registrar, word) in [
+        ("chef-tls-ca", registrar(&server, &wrong_ca), "tls"),
+        ("chef-tls-key", registrar(&server, &wrong_name).replace("\"admin\"", "\"nobody\""), "unauthorized"),
+    ] {
+        let mut fleet = Fleet::start(name, &registrar, "", true).await;
+        let said = fleet.check().await;
+        assert!(line(&said).contains(word), "{said}");
+        fleet.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn what_stands_under_a_nodes_name_and_is_not_the_nodes_is_left_alone_by_the_worker() {
+    let server = Goiardi::start();
+    let mut fleet = Fleet::start("chef-refused", &registrar(&server, ""), "", true).await;
+    for (more, code) in [("name", "other_key"), ("validator", "guarded_client"), ("admin", "guarded_client")] {
+        let theirs = NodeKey::new();
+        let refused = fleet
+            .launch_in_vain(async |id| {
+                let mut client = json!({ "public_key": theirs.public });
+                client[more] = true.into();
+                client["name"] = id.into();
+                assert_eq!(server.ask_as_admin(Method::POST, "/clients", Some(client)).await.status, 201);
+                let node = json!({ "name": id, "run_list": ["role[theirs]"], "chef_type": "node", "json_class": "Chef::Node" });
+                assert_eq!(server.ask_as_admin(Method::POST, "/nodes", Some(node)).await.status, 201);
+                NodeKey::new().public
+            })
+            .await;
+        fleet.until_said(code).await;
+        let node = server.ask_as_admin(Method::GET, &format!("/nodes/{refused}"), None).await.json().expect("it is there");
+        assert_eq!(node["run_list"], json!(["role[theirs]"]), "{more}");
+        let answer = server.ask(&refused, &theirs.private(), Method::GET, &format!("/clients/{refused}"), None).await;
+        assert_eq!(answer.status, 200, "{more}: its own key still opens the door");
+    }
+    fleet.stop().await;
+}

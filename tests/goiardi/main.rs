@@ -125,11 +125,18 @@ async fn what_is_more_than_a_node_is_never_replaced() {
     let server = Goiardi::start();
     let (node, key, other) = (order(1), NodeKey::new(), NodeKey::new());
     let name = node.node.as_str();
-    let validator = json!({ "name": name, "validator": true, "public_key": key.public });
-    assert_eq!(server.ask_as_admin(Method::POST, "/clients", Some(validator)).await.status, 201);
-    let failure = replacing(&server).associate(&node, &other.material()).await.unwrap_err();
-    assert_eq!((failure.class, failure.code.as_str()), (Class::Final, "guarded_client"), "{failure}");
-    assert!(can_authenticate(&server, name, &key).await);
+    for more in ["validator", "admin"] {
+        let client = json!({ "name": name, more: true, "public_key": key.public });
+        assert_eq!(server.ask_as_admin(Method::POST, "/clients", Some(client)).await.status, 201);
+        for failure in [
+            replacing(&server).associate(&node, &other.material()).await.unwrap_err(),
+            as_admin(&server).disassociate(&node).await.unwrap_err(),
+        ] {
+            assert_eq!((failure.class, failure.code.as_str()), (Class::Final, "guarded_client"), "{more}: {failure}");
+        }
+        assert!(can_authenticate(&server, name, &key).await);
+        assert_eq!(server.ask_as_admin(Method::DELETE, &format!("/clients/{name}"), None).await.status, 200);
+    }
 }
 
 #[tokio::test]

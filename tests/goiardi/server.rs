@@ -12,7 +12,7 @@ use aws_lc_rs::signature::RSA_PKCS1_SHA256;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use enrolld::names::ServerUrl;
-use enrolld::registrar::http::{Answer, HttpClient, HttpSettings, PrivateKey};
+use enrolld::registrar::http::{Answer, HttpClient, HttpSettings, PrivateKey, read_certificates};
 use hyper::Method;
 use serde_json::Value;
 
@@ -25,18 +25,33 @@ const STARTS_WITHIN: Duration = Duration::from_secs(60);
 pub struct Goiardi {
     folder: PathBuf,
     port: u16,
+    tls: bool,
     process: Option<Child>,
 }
 
 impl Goiardi {
     /// Starts a server that nothing is in yet.
     pub fn start() -> Self {
+        Self::begin(false)
+    }
+
+    /// The same with TLS, by a certificate that no authority but [`Self::authority_file`] has signed.
+    pub fn start_with_tls() -> Self {
+        Self::begin(true)
+    }
+
+    fn begin(tls: bool) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::SeqCst);
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("goiardi-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("the build's folder can be written to");
         let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port is free").port();
-        let mut server = Self { folder, port, process: None };
+        if tls {
+            let rcgen::CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("it signs");
+            std::fs::write(folder.join("server.crt"), cert.pem()).expect("the folder is ours");
+            std::fs::write(folder.join("server.key"), signing_key.serialize_pem()).expect("the folder is ours");
+        }
+        let mut server = Self { folder, port, tls, process: None };
         server.start_again();
         server
     }
@@ -51,6 +66,7 @@ impl Goiardi {
             .arg(format!("--conf-root={}", self.folder.display()))
             .arg(format!("--data-file={}", self.folder.join("data").display()))
             .arg(format!("--index-file={}", self.folder.join("index").display()))
+            .args(if self.tls { &["--use-ssl", "--ssl-cert=server.crt", "--ssl-key=server.key"][..] } else { &[] })
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a file can be shared"))
             .stderr(log)
@@ -85,7 +101,12 @@ impl Goiardi {
     }
 
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("{}://127.0.0.1:{}", if self.tls { "https" } else { "http" }, self.port)
+    }
+
+    /// The authority of its certificate.
+    pub fn authority_file(&self) -> PathBuf {
+        self.folder.join("server.crt")
     }
 
     /// The file with the key of the client that may do everything.
@@ -132,7 +153,7 @@ impl Goiardi {
         let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
         let http = HttpClient::new(&HttpSettings {
             url: ServerUrl::new(&self.url()).expect("it is a base URL"),
-            authorities: None,
+            authorities: self.tls.then(|| read_certificates(&self.authority_file()).expect("it was written")),
             identity: None,
             connect_timeout: Duration::from_secs(2),
             attempt_timeout: Duration::from_secs(10),

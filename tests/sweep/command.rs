@@ -216,3 +216,29 @@ esac"#;
     let (code, report, _) = ended(kept.spawn()).await;
     assert_eq!((code, with_word(&report, "disassociated")), (Some(0), BTreeSet::from([gone])), "{report:#}");
 }
+
+#[tokio::test]
+async fn a_right_that_is_missing_on_one_node_stops_no_other_and_one_that_is_missing_on_all_does() {
+    let denies =
+        r#"[ -e "denied-$ENROLLD_NODE" ] && { echo "$ENROLLD_NODE" >>asked; echo '{"status":"route_fault","reason":"403"}'; exit; }"#;
+    let kept = Kept::start("denied", denies).await;
+    let gone: BTreeSet<String> = (0..30).map(|_| kept.left_behind()).collect();
+    let deny = |node: &String| fs::write(kept.folder().join(format!("denied-{node}")), "").unwrap();
+    let one = gone.first().unwrap();
+    deny(one);
+    let (code, report, _) = ended(kept.spawn()).await;
+    assert_eq!((code, with_word(&report, "failed")), (Some(1), BTreeSet::from([one.clone()])), "{report:#}");
+    assert_eq!(kept.kept(), BTreeSet::from([one.clone()]));
+
+    fs::remove_file(kept.folder().join("asked")).unwrap();
+    gone.iter().for_each(|node| {
+        kept.keep(node);
+        deny(node);
+    });
+    let (code, report, _) = ended(kept.spawn()).await;
+    assert_eq!((code, with_word(&report, "failed").len()), (Some(1), 30), "{report:#}");
+    let asked = fs::read_to_string(kept.folder().join("asked")).unwrap().lines().count();
+    // Those that were under way when the tenth failed are asked to their end.
+    assert!((10..=18).contains(&asked), "{asked}");
+    assert!(report.to_string().contains("as another node found out"), "{report:#}");
+}

@@ -14,7 +14,7 @@ use enrolld::names::NodeName;
 use enrolld::queue::Queue;
 use enrolld::registrar::{Registrar, Reply};
 use enrolld::retry::{Class, Failure};
-use enrolld::sweep::{Names, NamesError, Sweep, Verdict};
+use enrolld::sweep::{Found, Names, NamesError, Sweep, Verdict};
 
 use crate::{Bench, configuration};
 
@@ -76,8 +76,8 @@ async fn sweep(bench: &Bench, server: &Arc<Pages>) -> (Vec<(String, Verdict)>, R
     let registrars: Vec<Arc<dyn Registrar>> = vec![Arc::clone(server) as Arc<dyn Registrar>];
     let services = Services { queue, scopes: vec![ScopeServices::new(aws.scope(ScopeId(0)))], keys: Vec::new(), registrars };
     let (_tell, stop) = tokio::sync::watch::channel(false);
-    let (wait, unready, settings) = (Duration::from_secs(5), AtomicBool::new(false), config.core_settings());
-    let sweep = Arc::new(Sweep { services, settings, route: RouteId(0), facts, apply: true, wait, stop, unready });
+    let (wait, found, settings) = (Duration::from_secs(5), Found::default(), config.core_settings());
+    let sweep = Arc::new(Sweep { services, settings, route: RouteId(0), facts, apply: true, wait, stop, found });
     let (groups, all) = sweep.groups().await;
     all.unwrap();
     let mut said = Vec::new();

@@ -1,7 +1,6 @@
 //! Instances that wait at a hook of ours.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use enrolld::aws::{Aws, AwsSettings};
@@ -11,8 +10,8 @@ use enrolld::driver::services::{ScopeServices, Services};
 use enrolld::event::Transition;
 use enrolld::queue::Queue;
 use enrolld::simulator::model::autoscaling::Place;
-use enrolld::sweep::Sweep;
 use enrolld::sweep::waiting::Seen;
+use enrolld::sweep::{Found, Sweep};
 
 use crate::{Bench, GROUP, configuration};
 
@@ -44,7 +43,7 @@ async fn look(bench: &Bench, later: Duration) -> Seen {
         apply: false,
         wait: Duration::from_secs(1),
         stop,
-        unready: AtomicBool::new(false),
+        found: Found::default(),
     };
     let now = jiff::Timestamp::now().as_second() + i64::try_from(later.as_secs()).expect("it is short");
     Arc::new(sweep).waiting(ARN_TAIL, now).await

@@ -49,6 +49,7 @@ pub(super) fn settings() -> Settings {
             account: None,
             region: None,
             server: ServerId(0),
+            second_chance: true,
             node_name: Template::new("{instance_id}").unwrap(),
             key: KeySource::Parameter { name: Template::new("/enrolld/{instance_id}/public-key").unwrap(), batch: 10 },
             key_poll: seconds(5),

@@ -103,6 +103,41 @@ fn a_name_that_another_key_has_is_left_alone_also_by_a_redelivered_launch() {
     }
 }
 
+/// The settings of a route whose registrar answers a repetition with success.
+fn believed() -> crate::core::settings::Settings {
+    let mut settings = settings();
+    settings.routes[0].second_chance = false;
+    settings
+}
+
+#[test]
+fn a_refusal_is_believed_at_once_where_a_repetition_is_a_success() {
+    for code in ["exit_1", "failed", "guarded_client", "foreign_node", Failure::OTHER_KEY] {
+        for receives in [1, 2] {
+            let mut bench = Bench::new(believed());
+            bench.refused_node = Some((1, Failure::new(Class::Final, code, "another key is kept")));
+            bench.launch_received(1, receives);
+            bench.run_for(5_000);
+            assert_eq!(bench.outcomes(), [Outcome::Abandoned], "{code}: no pause before it");
+            assert_eq!((bench.count("Associate"), bench.count("Disassociate")), (1, 0), "{code}, received {receives} times");
+        }
+    }
+}
+
+#[test]
+fn an_order_under_way_that_is_refused_is_believed_at_once_too() {
+    let refused = RegistrationStatus::Refused(Failure::new(Class::Final, "failed", "it is full"));
+    for status in [refused, RegistrationStatus::Failed("it is full".into())] {
+        let mut bench = Bench::new(believed());
+        bench.in_progress = true;
+        bench.statuses = vec![status, RegistrationStatus::InProgress];
+        bench.launch_received(1, 2);
+        bench.run_for(60_000);
+        assert_eq!(bench.outcomes(), [Outcome::Abandoned]);
+        assert_eq!((bench.count("Associate"), bench.count("Disassociate")), (1, 0));
+    }
+}
+
 #[test]
 fn a_name_that_was_contested_wakes_somebody_once() {
     let mut bench = Bench::new(settings());

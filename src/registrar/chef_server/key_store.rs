@@ -39,32 +39,64 @@ pub(super) enum Place {
     Nowhere,
 }
 
+/// What a client is that may do more than a node.
+pub(super) const ADMINISTRATOR: &str = "an administrator";
+
+/// Reads a client; none where there is none.
+pub(super) async fn client(api: &Api, name: &str) -> Result<Option<Said>, Failure> {
+    let client = api.ask(Method::GET, &format!("/clients/{name}"), None).await?;
+    match client.status {
+        200 if client.is_named(name) => Ok(Some(client)),
+        404 => Ok(None),
+        _ => Err(client.failure(errors::NOT_CHEF, "reading the client")),
+    }
+}
+
+/// What a client is by its own object that must be neither replaced nor deleted.
+pub(super) fn guard(client: &Said) -> Option<&'static str> {
+    let is = |what: &str| client.json.get(what).and_then(Value::as_bool) == Some(true);
+    // `admin` is goiardi's; elsewhere administrators are the members of a group.
+    if is("validator") { Some("a validator") } else { is("admin").then_some(ADMINISTRATOR) }
+}
+
+/// Whether a client is a member of its organization's `admins`. Where we may not see the group, nothing shows that it is.
+pub(super) async fn is_in_admins(api: &Api, name: &str) -> Result<bool, Failure> {
+    if api.organization.is_empty() {
+        return Ok(false);
+    }
+    let group = match api.ask(Method::GET, "/groups/admins", None).await {
+        Err(failure) if failure.code == errors::FORBIDDEN.code => return Ok(false),
+        group => group?,
+    };
+    let has = |list: &str| group.json.get(list).and_then(Value::as_array).is_some_and(|all| all.iter().any(|one| one == name));
+    match group.status {
+        // A user of the same name is in `actors` too.
+        200 if group.json.get("clients").is_some_and(Value::is_array) => Ok(has("clients")),
+        200 => Ok(has("actors")),
+        404 => Ok(false),
+        _ => Err(group.failure(errors::NOT_CHEF, "reading the group of administrators")),
+    }
+}
+
 /// Reads a client's key.
 pub(super) async fn read(api: &Api, name: &str) -> Result<Stored, Failure> {
-    let client = match api.ask(Method::GET, &format!("/clients/{name}"), None).await {
+    let client = match client(api, name).await {
         // Our signature was good enough to be told that the name is taken, so it is this one client that is not ours to see. One
         // client that somebody else made must not stop the nodes of everybody.
         Err(failure) if failure.code == errors::FORBIDDEN.code => return Ok(Stored::Guarded("not ours to see")),
-        answer => answer?,
+        Err(failure) => return Err(failure),
+        Ok(None) => return Ok(Stored::Vanished),
+        Ok(Some(client)) => client,
     };
-    match client.status {
-        200 if client.is_named(name) => {}
-        404 => return Ok(Stored::Vanished),
-        _ => return Err(client.failure(errors::NOT_CHEF, "reading the client")),
-    }
-    let is = |what: &str| client.json.get(what).and_then(Value::as_bool) == Some(true);
-    if is("validator") {
-        return Ok(Stored::Guarded("a validator"));
-    }
-    if is("admin") {
-        return Ok(Stored::Guarded("an administrator"));
+    if let Some(what) = guard(&client) {
+        return Ok(Stored::Guarded(what));
     }
     if let Some(key) = text(&client, "public_key") {
         return Ok(Stored::Key { key: PublicKey::from_pem(key), usable: true, place: Place::Client });
     }
     let found = api.ask(Method::GET, &format!("/clients/{name}/keys/default"), None).await?;
     match (found.status, text(&found, "public_key")) {
-        (200, Some(key)) => Ok(Stored::Key { key: PublicKey::from_pem(key), usable: !has_expired(&found, api), place: Place::Endpoint }),
+        (200, Some(key)) if found.is_named("default") => Ok(Stored::Key { key: PublicKey::from_pem(key), usable: !has_expired(&found, api), place: Place::Endpoint }),
         (404, _) => Ok(Stored::Key { key: None, usable: false, place: Place::Nowhere }),
         _ => Err(found.failure(errors::NOT_CHEF, "reading the client's key")),
     }

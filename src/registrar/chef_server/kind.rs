@@ -125,6 +125,11 @@ impl Blueprint for Written {
         format!("server {}", self.url)
     }
 
+    /// In whose name and by which authorities: what is refused to one client, or not believed by one route, stops no other.
+    fn identity(&self) -> String {
+        format!("{} {} {:?} {:?}", self.url, self.client_name, self.client_key, self.ca_file)
+    }
+
     fn agent(&self) -> Option<Agent> {
         Some(Agent::Chef)
     }

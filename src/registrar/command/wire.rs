@@ -133,7 +133,7 @@ pub(super) enum Said {
     /// It is under way; the token, where there was one.
     InProgress(Option<StatusToken>),
     /// It failed for good.
-    Failed(String),
+    Failed(Failure),
     /// The token is not known any more.
     UnknownToken,
 }
@@ -165,7 +165,7 @@ pub(super) fn read_nodes(output: &[u8], cut: bool) -> Result<Option<Vec<String>>
     let Some(answer) = parse(output, cut)? else { return Ok(None) };
     match decide(&answer)? {
         Said::Success => Ok(answer.nodes),
-        Said::Failed(reason) => Err(errors::FAILED.failure(reason)),
+        Said::Failed(failure) => Err(failure),
         Said::InProgress(_) | Said::UnknownToken => Err(misunderstood("a list is given at once or not at all".into())),
     }
 }
@@ -192,12 +192,13 @@ fn decide(answer: &Answer) -> Result<Said, Failure> {
     Ok(match answer.status.as_deref() {
         Some("success") => Said::Success,
         Some("in_progress") => Said::InProgress(token(answer.token.as_deref())?),
-        Some("failed") => Said::Failed(reason()),
+        Some("failed") => Said::Failed(errors::FAILED.failure(reason())),
+        Some("other_key") => Said::Failed(errors::OTHER_KEY.failure(reason())),
         Some("unknown_token") => Said::UnknownToken,
         Some("not_ready") => return Err(errors::NOT_READY.failure(reason())),
         Some("route_fault") => return Err(errors::ROUTE_FAULT.failure(reason())),
         Some(other) => {
-            let known = "success, in_progress, failed, not_ready, route_fault, unknown_token";
+            let known = "success, in_progress, failed, other_key, not_ready, route_fault, unknown_token";
             return Err(misunderstood(format!("its answer has the status {}; the known ones are {known}", crate::names::shown(other))));
         }
         None => return Err(misunderstood("its standard output is a JSON object without a status".into())),
@@ -236,7 +237,10 @@ mod tests {
         let token = StatusToken("t-1".into());
         assert_eq!(read(b" {\"status\":\"in_progress\",\"token\":\"t-1\"}\n", false), Ok(Said::InProgress(Some(token))));
         assert_eq!(read(br#"{"status":"in_progress","token":""}"#, false), Ok(Said::InProgress(None)));
-        assert_eq!(read(br#"{"status":"failed","reason":"full\n"}"#, false), Ok(Said::Failed("full\\n".into())));
+        let failed = Said::Failed(errors::FAILED.failure("full\\n"));
+        assert_eq!(read(br#"{"status":"failed","reason":"full\n"}"#, false), Ok(failed));
+        let anothers = Said::Failed(errors::OTHER_KEY.failure("the command gave no reason"));
+        assert_eq!(read(br#"{"status":"other_key"}"#, false), Ok(anothers));
         assert_eq!(read(br#"{"status":"unknown_token"}"#, false), Ok(Said::UnknownToken));
     }
 

@@ -74,6 +74,11 @@ impl Blueprint for Written {
         format!("server {}", self.url)
     }
 
+    /// In whose name and by which authorities: what is refused to one certificate, or not believed by one route, stops no other.
+    fn identity(&self) -> String {
+        format!("{} {:?} {:?} {:?}", self.url, self.certificate, self.private_key, self.ca_file)
+    }
+
     fn material(&self) -> Material {
         Material::CertificateRequest
     }
