@@ -45,7 +45,7 @@ impl Core {
         let launch = action.is_launch();
         let takes_off = action.ending.as_ref().is_some_and(|ending| ending.disassociate);
         match verdict {
-            Verdict::Waits | Verdict::WaitsForPool => {
+            Verdict::Waits | Verdict::PerhapsEnters | Verdict::WaitsForPool => {
                 let delay = action.looking.next_delay(&COMPLETE_AGAIN, &mut self.rng);
                 // It may have been out of sight for a while, and taken for completed.
                 if let Some(ending) = action.ending.as_mut().filter(|ending| ending.complete.is_none()) {
@@ -108,8 +108,8 @@ impl Core {
         match whereabouts {
             Whereabouts::Terminated => self.go_on_ending(id),
             Whereabouts::Detached => self.end_kept_alive(id),
-            Whereabouts::Unproven if self.is_patient(id) => self.confirm_later(id, ActionResult::Abandon),
-            Whereabouts::Unproven => {
+            _ if self.is_patient(id) => self.confirm_later(id, ActionResult::Abandon),
+            Whereabouts::EntersPool | Whereabouts::Elsewhere | Whereabouts::Unproven => {
                 if let Some(ending) = self.actions.get_mut(&id).and_then(|action| action.ending.as_mut()) {
                     ending.disassociate = false;
                     ending.clean = false;

@@ -289,7 +289,7 @@ impl Core {
     fn set_stage(&mut self, id: ActionId, stage: Stage) {
         let now = self.now;
         let Some(action) = self.actions.get_mut(&id) else { return };
-        let renewed = action.renewing && !matches!(stage, Stage::Verify | Stage::Hooks);
+        let renewed = action.renewing && !matches!(stage, Stage::Verify | Stage::Whereabouts | Stage::Hooks);
         if renewed && !matches!(stage, Stage::Associate) {
             action.renewing = false;
         }
