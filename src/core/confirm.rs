@@ -60,6 +60,7 @@ impl Core {
             }
             // Past the hooks, and not yet to be seen which way.
             Verdict::Soon if launch && self.is_patient(id) => self.confirm_later(id, result),
+            Verdict::Soon if launch && result == ActionResult::Abandon => self.end_unclear(id, takes_off),
             // It was enrolled, and its launch ended otherwise: its node must not stay behind.
             Verdict::Leaving if launch && result == ActionResult::Continue => {
                 self.stop_heartbeats(id);
@@ -110,15 +111,23 @@ impl Core {
             Whereabouts::Detached => self.end_kept_alive(id),
             _ if self.is_patient(id) => self.confirm_later(id, ActionResult::Abandon),
             Whereabouts::EntersPool | Whereabouts::Elsewhere | Whereabouts::Unproven => {
-                if let Some(ending) = self.actions.get_mut(&id).and_then(|action| action.ending.as_mut()) {
-                    ending.disassociate = false;
-                    ending.clean = false;
-                    ending.clean_certificate = false;
-                    ending.owed = true;
-                    ending.letter = true;
-                }
-                self.go_on_ending(id);
+                self.end_unclear(id, true);
             }
         }
+    }
+
+    /// A launch that failed, and of whose instance nobody can say whether it lives: nothing of it is removed, and what is owed is
+    /// written down.
+    fn end_unclear(&mut self, id: ActionId, owed: bool) {
+        self.stop_heartbeats(id);
+        if let Some(ending) = self.actions.get_mut(&id).and_then(|action| action.ending.as_mut()) {
+            ending.complete = None;
+            ending.disassociate = false;
+            ending.clean = false;
+            ending.clean_certificate = false;
+            ending.owed |= owed;
+            ending.letter |= owed;
+        }
+        self.go_on_ending(id);
     }
 }
