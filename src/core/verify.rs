@@ -77,8 +77,13 @@ impl Core {
                 let clean = seen.is_some_and(|seen| seen.state == LifecycleState::Living) && self.cleans_after_success(id);
                 self.end_in_service(id, clean);
             }
-            // Its way back into the warm pool is over, or never was: a notification that comes again must not be taken for a false one.
-            Verdict::Alive if claim.destination == Some(Place::WarmPool) && !self.is_patient(id) => {
+            // Its way back into the warm pool is over: a notification that comes again must not be taken for a false one. Only where it is
+            // seen in the pool; that the message leads there proves nothing.
+            Verdict::Alive
+                if claim.destination == Some(Place::WarmPool)
+                    && seen.is_some_and(|seen| seen.state == LifecycleState::Pooled)
+                    && !self.is_patient(id) =>
+            {
                 let reason =
                     Reason::new("in_pool", "the instance is not on its way into the warm pool any more, and lives; its node stays");
                 self.end(id, Ending::because(Outcome::Stale, reason));
@@ -196,7 +201,9 @@ impl Core {
     pub(super) fn cleans_after_success(&self, id: ActionId) -> bool {
         let Some(action) = self.actions.get(&id) else { return false };
         let Some(route) = action.route else { return false };
-        let to_pool = action.claim.as_ref().is_some_and(|claim| claim.destination == Some(Place::WarmPool));
+        // What was seen counts; what the sender says can keep a key, and never take one.
+        let said = action.claim.as_ref().is_some_and(|claim| claim.destination == Some(Place::WarmPool));
+        let to_pool = said || action.pool_seen_at.is_some();
         self.settings.route(route).delete_key == DeleteKey::OnSuccess && !to_pool
     }
 

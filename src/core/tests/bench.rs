@@ -242,6 +242,9 @@ impl Bench {
             body["Origin"] = "WarmPool".into();
             body["Destination"] = "AutoScalingGroup".into();
         }
+        if claim.destination == Some(Place::WarmPool) {
+            body["Destination"] = "WarmPool".into();
+        }
         self.send(&body.to_string())
     }
 
@@ -288,6 +291,13 @@ impl Bench {
         self.send_claim(&claim, 0);
     }
 
+    /// A launch into the warm pool, by an event that does not say where it leads.
+    pub fn launch_into_pool(&mut self, n: u32) {
+        let claim = samples::claim(Transition::Launching, n);
+        self.states.insert(claim.instance.clone(), LifecycleState::WarmedPendingWait);
+        self.send_claim(&claim, 0);
+    }
+
     /// A message about a launch that somebody made up: with a token of no action, and whatever else is changed in it.
     pub fn forge(&mut self, n: u32, number: u32, change: impl FnOnce(&mut serde_json::Value)) {
         let claim = samples::claim(Transition::Launching, n);
@@ -320,6 +330,12 @@ impl Bench {
     pub fn terminate(&mut self, n: u32) {
         let claim = samples::claim(Transition::Terminating, n);
         self.states.insert(claim.instance.clone(), LifecycleState::TerminatingWait);
+        self.send_claim(&claim, 0);
+    }
+
+    /// A termination that says to lead into the warm pool.
+    pub fn terminate_into_pool(&mut self, n: u32) {
+        let claim = LifecycleAction { destination: Some(Place::WarmPool), ..samples::claim(Transition::Terminating, n) };
         self.send_claim(&claim, 0);
     }
 

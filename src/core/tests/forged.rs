@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::bench::{Bench, settings};
+use super::bench::{Bench, Repeated, settings};
 use crate::core::call::Call;
 use crate::core::observation::Outcome;
 use crate::core::settings::{DeleteKey, Settings};
-use crate::facts::{ActionResult, LifecycleState};
+use crate::facts::{ActionResult, LifecycleState, Whereabouts};
 use crate::names::{AccountId, Region};
 
 fn deletes_keys() -> Settings {
@@ -31,6 +31,60 @@ fn a_forged_launch_does_not_take_away_the_key_of_an_instance_that_has_yet_to_lau
     bench.set_state(1, Some(LifecycleState::Living));
     bench.run_for(10_000);
     assert_eq!(bench.deleted, ["/enrolld/i-00000000000000001/public-key"]);
+}
+
+#[test]
+fn a_forged_launch_does_not_touch_an_instance_on_its_way_back_into_the_warm_pool_whatever_it_says_of_its_way() {
+    let ways = [None, Some("EC2"), Some("AutoScalingGroup"), Some("WarmPool")];
+    let said = |destination: Option<&str>| destination == Some("AutoScalingGroup");
+    for (origin, destination) in ways.into_iter().flat_map(|origin| ways.map(|destination| (origin, destination))) {
+        for (activities, outcome) in [(Whereabouts::Elsewhere, Outcome::Stale), (Whereabouts::Unproven, Outcome::DeadLettered)] {
+            let mut bench = Bench::new(deletes_keys());
+            bench.nodes.insert(1);
+            bench.repeated = Repeated::Failed;
+            bench.whereabouts = activities;
+            bench.set_state(1, Some(LifecycleState::WarmedPendingWait));
+            bench.forge(1, 1, |body| {
+                for (field, place) in [("Origin", origin), ("Destination", destination)] {
+                    if let Some(place) = place {
+                        body[field] = place.into();
+                    }
+                }
+            });
+            bench.run_for(120_000);
+            let way = format!("{origin:?} to {destination:?}, {activities:?}");
+            for operation in ["Associate", "Disassociate", "GetParameters", "CompleteLifecycleAction", "DeleteParameters"] {
+                assert_eq!(bench.count(operation), 0, "{operation}: {way}");
+            }
+            let expected = if said(destination) { Outcome::Stale } else { outcome };
+            assert_eq!(bench.outcomes(), [expected], "{way}");
+            bench.assert_nothing_is_left();
+        }
+    }
+}
+
+#[test]
+fn a_launch_into_the_warm_pool_is_enrolled_on_the_word_of_the_activities_and_its_key_stays() {
+    let mut bench = Bench::new(deletes_keys());
+    bench.whereabouts = Whereabouts::EntersPool;
+    for n in 1..=40 {
+        bench.launch_into_pool(n);
+    }
+    bench.run_for(60_000);
+    assert_eq!(bench.outcomes(), [Outcome::Enrolled; 40]);
+    assert!(bench.deleted.is_empty() && bench.letters.is_empty(), "{:?}", bench.deleted);
+    assert!(bench.count("DescribeScalingActivities") <= 10, "{}: asked for together", bench.count("DescribeScalingActivities"));
+    // One that moved on while it waited for its key has no business there any more.
+    let mut bench = Bench::new(settings());
+    bench.whereabouts = Whereabouts::EntersPool;
+    bench.keys.insert(1, crate::facts::KeyAnswer::Absent);
+    bench.launch_into_pool(1);
+    bench.run_for(50_000);
+    bench.whereabouts = Whereabouts::Elsewhere;
+    bench.keys.clear();
+    bench.run_for(60_000);
+    assert_eq!(bench.outcomes(), [Outcome::Stale]);
+    assert_eq!(bench.count("Associate"), 0);
 }
 
 #[test]
