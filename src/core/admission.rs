@@ -292,10 +292,10 @@ impl Core {
         let (Some(claim), Some(route)) = (action.claim.clone(), action.route) else { return };
         let deadline = self.now.mono_ms + ms(self.settings.route(route).timeout);
         let place = (action.scope, claim.instance.clone());
-        self.tokens.entry(claim.token.clone()).or_insert(id);
         let turn = self.turns.entry(place).or_default();
         let ahead = turn.front().copied();
         turn.push_back(id);
+        self.claim_token(id);
         self.set_deadline(id, Some(deadline));
         self.keep_open_unseen(id);
         self.begin_verify(id);

@@ -22,7 +22,10 @@ impl Core {
         let Some(action) = self.actions.get_mut(&id) else { return };
         let Stage::Complete(result) = action.stage else { return };
         match answer {
-            Ok(ActionReply::Accepted) => self.completed(id),
+            Ok(ActionReply::Accepted) => {
+                self.spend_token(id);
+                self.completed(id);
+            }
             // Closed by a time-out, by a lost answer of our own, or by somebody else; or refused for a reason that only the
             // instance's state can confirm. It counts as completed once the instance is out of its waiting state.
             Ok(ActionReply::Closed) => self.begin_confirm(id, result),

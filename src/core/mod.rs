@@ -15,6 +15,7 @@ pub mod call;
 mod confirm;
 mod deadline;
 mod dispatch;
+mod disputes;
 mod ending;
 mod enrol;
 mod gate;
@@ -136,6 +137,7 @@ pub struct Core {
     next_id: u64,
     actions: HashMap<ActionId, Action>,
     tokens: HashMap<LifecycleActionToken, ActionId>,
+    spent: disputes::Spent,
     /// The open actions of each instance, in the order they came: the first may act, the others wait.
     turns: HashMap<(ScopeId, InstanceId), VecDeque<ActionId>>,
     messages: HashMap<MessageKey, Message>,
@@ -175,6 +177,7 @@ impl Core {
             next_id: 0,
             actions: HashMap::new(),
             tokens: HashMap::new(),
+            spent: disputes::Spent::default(),
             turns: HashMap::new(),
             messages: HashMap::new(),
             message_ids: HashMap::new(),

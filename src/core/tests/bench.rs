@@ -258,6 +258,19 @@ impl Bench {
         self.send_claim(&claim, ago_ms);
     }
 
+    /// A launch that begins, and of which nobody has heard yet.
+    pub fn begin_launch(&mut self, n: u32) {
+        let claim = samples::claim(Transition::Launching, n);
+        self.states.insert(claim.instance.clone(), LifecycleState::PendingWait);
+        self.kept_at.insert(claim.token, (claim.instance, self.now));
+    }
+
+    /// What somebody was woken for.
+    pub fn security_events(&self) -> Vec<&str> {
+        let events = self.observations.iter().filter_map(|o| if let Observation::Security { reason, .. } = o { Some(reason) } else { None });
+        events.map(|reason| reason.code.as_str()).collect()
+    }
+
     /// A launch in another group.
     pub fn launch_in(&mut self, n: u32, group: &str) {
         let mut claim = samples::claim(Transition::Launching, n);
@@ -577,8 +590,10 @@ impl Bench {
             }
             Call::Complete { order, .. } if self.closed_tokens.contains(&order.token) => Answer::Action(Ok(ActionReply::Closed)),
             Call::Complete { order, result, .. } => {
-                self.kept_at.remove(&order.token);
-                self.complete(&order.instance, result)
+                // A token completes its own action, whoever names it.
+                let instance = self.kept_at.remove(&order.token).map_or(order.instance, |(instance, _)| instance);
+                self.closed_tokens.insert(order.token);
+                self.complete(&instance, result)
             }
             Call::FetchKeys { wanted, .. } => {
                 let poisoned = |n: u32| self.poisoned_key == Some(n);

@@ -209,3 +209,57 @@ fn several_instances_are_asked_by_one_command_and_one_without_an_agent_holds_up_
     bench.run_for(60_000);
     assert_eq!(bench.completions.last(), Some(&(3, ActionResult::Continue)));
 }
+
+/// A claim of instance 2 with the token of instance 1.
+fn forge_with_the_token_of_another(bench: &mut Bench) {
+    let token = crate::core::samples::claim(crate::event::Transition::Launching, 1).token;
+    bench.forge(2, 1, |body| body["LifecycleActionToken"] = token.as_str().into());
+}
+
+#[test]
+fn a_token_that_is_claimed_for_two_instances_wakes_somebody_and_is_not_used_before_both_are_enrolled() {
+    for forged_first in [true, false] {
+        let mut bench = Bench::new(settings());
+        bench.keys.insert(1, crate::facts::KeyAnswer::Absent);
+        bench.begin_launch(1);
+        bench.begin_launch(2);
+        if forged_first {
+            forge_with_the_token_of_another(&mut bench);
+        }
+        bench.launch(1);
+        if !forged_first {
+            forge_with_the_token_of_another(&mut bench);
+        }
+        bench.run_for(30_000);
+        assert_eq!(bench.security_events(), ["disputed_token"], "{forged_first}");
+        assert!(bench.nodes.contains(&2) && bench.completions.is_empty(), "{:?}", bench.completions);
+        bench.keys.clear();
+        bench.run_for(30_000);
+        assert!(bench.nodes.contains(&1));
+        assert_eq!(bench.completions, [(1, ActionResult::Continue)]);
+        bench.launch(2);
+        bench.run_for(120_000);
+        assert_eq!(bench.completions, [(1, ActionResult::Continue), (2, ActionResult::Continue)]);
+        assert_eq!(bench.security_events(), ["disputed_token"]);
+        bench.assert_nothing_is_left();
+    }
+}
+
+#[test]
+fn a_token_that_was_used_for_another_instance_before_its_own_notification_came_wakes_somebody() {
+    let mut bench = Bench::new(settings());
+    bench.begin_launch(1);
+    bench.begin_launch(2);
+    forge_with_the_token_of_another(&mut bench);
+    bench.run_for(10_000);
+    assert_eq!(bench.completions, [(1, ActionResult::Continue)], "Auto Scaling goes by the token alone");
+    assert!(bench.security_events().is_empty());
+    bench.duplicate(1);
+    bench.run_for(10_000);
+    assert_eq!(bench.security_events(), ["disputed_token"]);
+    bench.launch(2);
+    bench.run_for(120_000);
+    assert_eq!(bench.completions.last(), Some(&(2, ActionResult::Continue)));
+    assert_eq!(bench.security_events().len(), 1);
+    bench.assert_nothing_is_left();
+}
