@@ -143,6 +143,28 @@ fn a_name_is_made_of_the_account_and_region_that_the_route_asks_and_of_no_other_
 }
 
 #[test]
+fn which_of_several_accounts_a_route_without_a_role_asks_is_never_the_senders_choice() {
+    let (here, there, further) = ("123456789012", "210987654321", "321098765432");
+    for (accounts, claimed, taken) in [
+        (vec![there, further], there, false),
+        (vec![there, further], further, false),
+        (vec![there], there, true),
+        (vec![there], here, false),
+        (vec![here, there], here, true),
+        (vec![here, there], there, false),
+    ] {
+        let mut settings = settings();
+        settings.accounts = accounts.iter().map(|id| AccountId::new(id).unwrap()).collect();
+        let mut bench = Bench::new(settings);
+        bench.set_state(1, Some(LifecycleState::PendingWait));
+        bench.forge(1, 1, |body| body["AccountId"] = claimed.into());
+        bench.run_for(5_000);
+        assert_eq!(bench.count("Associate") > 0, taken, "{accounts:?}, {claimed}");
+        assert_eq!(bench.letters.is_empty(), taken, "{accounts:?}, {claimed}");
+    }
+}
+
+#[test]
 fn the_bytes_in_hand_are_bounded_and_a_launch_behind_a_flood_of_huge_claims_is_served() {
     const MOST: usize = 16 * 1024 * 1024;
     let mut bench = Bench::new(Settings { max_open: 1_000, max_polls: 2, ..settings() });
