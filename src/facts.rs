@@ -124,6 +124,10 @@ pub enum Whereabouts {
     Terminated,
     /// An activity shows that it was detached: it lives on.
     Detached,
+    /// It lives as far as the activities tell, and the newest that names it launches it into the warm pool.
+    EntersPool,
+    /// It lives as far as the activities tell, and the newest that names it is another.
+    Elsewhere,
     /// Nothing is proven.
     Unproven,
 }

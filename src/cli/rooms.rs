@@ -7,6 +7,7 @@ use crate::aws::{Aws, AwsSettings, ScopeSettings};
 use crate::config::{self, Config};
 use crate::core::settings::Settings;
 use crate::driver::services::{ScopeServices, Services};
+use crate::names::Region;
 use crate::key_material::{self, CsrRules, Document, Keys, OwnerRole};
 use crate::observe::RouteNames;
 use crate::observe::audit::AuditTarget;
@@ -21,6 +22,14 @@ pub async fn aws(config: &Config) -> Result<Aws, CommandError> {
     let aws = Aws::load(&aws_settings(config)).await.map_err(CommandError::failed)?;
     aws.check_endpoints(config.allow_plain_http).map_err(CommandError::failed)?;
     Ok(aws)
+}
+
+/// Names the region that each route asks in, where the configuration leaves it to the environment: an event must not choose it.
+pub fn name_regions(settings: &mut Settings, aws: &Aws) {
+    for route in &mut settings.routes {
+        let asked = aws.scope(route.scope).region().and_then(|region| Region::new(region.as_ref()).ok());
+        route.region = asked.or_else(|| route.region.take());
+    }
 }
 
 /// What the configuration says about AWS as a whole.

@@ -43,8 +43,9 @@ pub async fn run(args: RunArgs) -> Result<ExitCode, CommandError> {
     let config = args.config.load()?;
     process::keep_memory_private();
     let log = logs::start(&log_settings(&config), std::env::var("RUST_LOG").ok().as_deref()).map_err(CommandError::failed)?;
-    let settings = config.core_settings();
+    let mut settings = config.core_settings();
     let aws = rooms::aws(&config).await?;
+    rooms::name_regions(&mut settings, &aws);
     let services = rooms::services(&config, &settings, &aws)?;
     let observer = Observer::new(ObserverSettings {
         worker: config.worker.clone(),

@@ -160,6 +160,14 @@ pub(super) fn of_places(top: &Section<'_, '_>, config: &Config, routes: &[ReadRo
             }
         }
     }
+    if let Some(own) = config.queue_url.account()
+        && config.accounts.len() > 1
+        && !config.accounts.contains(own)
+        && routes.iter().any(|read| read.route.as_ref().is_some_and(|route| route.scope.role.is_none()))
+    {
+        let wrong = "a route names no role_arn, and which of these accounts it asks in does not show: the queue's is not among them";
+        top.refuse("accounts", Refusal::new(wrong.to_owned(), format!("add \"{own}\", or give each route its role_arn")));
+    }
     if let (Some(region), false) = (&config.region, config.regions.is_empty())
         && !config.regions.contains(region)
         && routes.iter().any(|read| read.route.as_ref().is_some_and(|route| route.scope.region.is_none()))

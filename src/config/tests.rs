@@ -406,6 +406,7 @@ fn combinations_that_cannot_work_are_refused() {
             "owner_role is in account 123456789012, and role_arn in 210987654321",
         ),
         (in_route("region = \"us-east-1\""), "add \"us-east-1\" to regions"),
+        (top("accounts = [\"210987654321\", \"321098765432\"]"), "which of these accounts it asks in does not show"),
         (in_route("key_poll = \"10m\"\ntimeout = \"5m\""), "key_poll: 10m is not shorter than timeout (5m)"),
         (in_route("allow_extensions = [{ oid = \"1.2.3\", pattern = \"*\" }]"), "only Puppet's certificate requests have extensions"),
         (in_route("allow_extensions = [{ oid = \"1.2.3\" }, { pattern = \"*\" }]"), "route.web.allow_extensions.2.oid: it is missing"),

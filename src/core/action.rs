@@ -186,6 +186,10 @@ pub(super) struct Action {
     /// The next heartbeat; the timer's slot.
     pub beat_at: Option<u64>,
     pub beating: bool,
+    /// When Auto Scaling was asked that last showed it waiting in the warm pool's own state, on its way in or back.
+    pub pool_seen_at: Option<u64>,
+    /// Its token is claimed for another instance too.
+    pub disputed: bool,
     /// Going back into the warm pool.
     pub to_pool: bool,
     pub key: Option<KeyMaterial>,
@@ -244,6 +248,8 @@ impl Action {
             hook: None,
             beat_at: None,
             beating: false,
+            pool_seen_at: None,
+            disputed: false,
             to_pool: false,
             key: None,
             certificate: None,

@@ -287,12 +287,18 @@ impl Core {
     }
 
     /// Names are made of the account and the region that an event claims, and the route's Auto Scaling is asked whether it is true: so
-    /// they must be those that it is asked in. A route without a role asks in the queue's account, where that one's events are taken.
+    /// they must be those that it is asked in. A route without a role asks in the queue's account, where that one's events are taken, or
+    /// in the only one whose events are.
     fn refuse_elsewhere(&self, claim: &LifecycleAction, route: &Route, facts: &QueueFacts) -> Option<Ending> {
         let taken = &self.settings.accounts;
-        let own = || Some(&facts.account).filter(|own| taken.is_empty() || taken.contains(own));
+        let own = || match &taken[..] {
+            _ if taken.is_empty() || taken.contains(&facts.account) => Some(&facts.account),
+            [only] => Some(only),
+            // Which of them the worker's credentials are of, nothing says; the sender must not.
+            _ => None,
+        };
         let asked = (route.account.as_ref().or_else(own), route.region.as_ref());
-        if asked.0.is_some_and(|asked| claim.account != *asked) {
+        if asked.0.is_none_or(|asked| claim.account != *asked) {
             let detail = format!("the event is of account {}, and the route {} asks another", claim.account, route.name);
             return Some(undeliverable("wrong_account", detail));
         }
@@ -331,10 +337,10 @@ impl Core {
         let (Some(claim), Some(route)) = (action.claim.clone(), action.route) else { return };
         let deadline = self.now.mono_ms + ms(self.settings.route(route).timeout);
         let place = (action.scope, claim.instance.clone());
-        self.tokens.entry(claim.token.clone()).or_insert(id);
         let turn = self.turns.entry(place).or_default();
         let ahead = turn.front().copied();
         turn.push_back(id);
+        self.claim_token(id);
         self.set_deadline(id, Some(deadline));
         self.keep_open_unseen(id);
         self.begin_verify(id);

@@ -22,7 +22,10 @@ impl Core {
         let Some(action) = self.actions.get_mut(&id) else { return };
         let Stage::Complete(result) = action.stage else { return };
         match answer {
-            Ok(ActionReply::Accepted) => self.completed(id),
+            Ok(ActionReply::Accepted) => {
+                self.spend_token(id);
+                self.completed(id);
+            }
             // Closed by a time-out, by a lost answer of our own, or by somebody else; or refused for a reason that only the
             // instance's state can confirm. It counts as completed once the instance is out of its waiting state.
             Ok(ActionReply::Closed) => self.begin_confirm(id, result),
@@ -45,7 +48,7 @@ impl Core {
         let launch = action.is_launch();
         let takes_off = action.ending.as_ref().is_some_and(|ending| ending.disassociate);
         match verdict {
-            Verdict::Waits | Verdict::WaitsForPool => {
+            Verdict::Waits | Verdict::PerhapsEnters | Verdict::WaitsForPool => {
                 let delay = action.looking.next_delay(&COMPLETE_AGAIN, &mut self.rng);
                 // It may have been out of sight for a while, and taken for completed.
                 if let Some(ending) = action.ending.as_mut().filter(|ending| ending.complete.is_none()) {
@@ -60,6 +63,7 @@ impl Core {
             }
             // Past the hooks, and not yet to be seen which way.
             Verdict::Soon if launch && self.is_patient(id) => self.confirm_later(id, result),
+            Verdict::Soon if launch && result == ActionResult::Abandon => self.end_unclear(id, takes_off),
             // It was enrolled, and its launch ended otherwise: its node must not stay behind.
             Verdict::Leaving if launch && result == ActionResult::Continue => {
                 self.stop_heartbeats(id);
@@ -108,17 +112,25 @@ impl Core {
         match whereabouts {
             Whereabouts::Terminated => self.go_on_ending(id),
             Whereabouts::Detached => self.end_kept_alive(id),
-            Whereabouts::Unproven if self.is_patient(id) => self.confirm_later(id, ActionResult::Abandon),
-            Whereabouts::Unproven => {
-                if let Some(ending) = self.actions.get_mut(&id).and_then(|action| action.ending.as_mut()) {
-                    ending.disassociate = false;
-                    ending.clean = false;
-                    ending.clean_certificate = false;
-                    ending.owed = true;
-                    ending.letter = true;
-                }
-                self.go_on_ending(id);
+            _ if self.is_patient(id) => self.confirm_later(id, ActionResult::Abandon),
+            Whereabouts::EntersPool | Whereabouts::Elsewhere | Whereabouts::Unproven => {
+                self.end_unclear(id, true);
             }
         }
+    }
+
+    /// A launch that failed, and of whose instance nobody can say whether it lives: nothing of it is removed, and what is owed is
+    /// written down.
+    fn end_unclear(&mut self, id: ActionId, owed: bool) {
+        self.stop_heartbeats(id);
+        if let Some(ending) = self.actions.get_mut(&id).and_then(|action| action.ending.as_mut()) {
+            ending.complete = None;
+            ending.disassociate = false;
+            ending.clean = false;
+            ending.clean_certificate = false;
+            ending.owed |= owed;
+            ending.letter |= owed;
+        }
+        self.go_on_ending(id);
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::action::{Association, Stage};
 use super::call::{ActionOrder, Call, InHand, KeyWanted, NodeOrder, RouteId, ScopeId};
+use super::disputes::DISPUTE_WAIT_MS;
 use super::lane::{Lane, LaneKey, Ticket, Who};
 use super::pace::Pace;
 use super::settings::{KeySource, Limited};
@@ -298,6 +299,9 @@ impl Core {
                 let Some(action) = self.actions.get(&id).filter(|action| action.epoch == epoch) else { return Fit::Dead };
                 if key.is_irreversible() && !self.lease_covers_a_call(id) {
                     return Fit::Later(now + LEASE_WAIT_MS);
+                }
+                if matches!(key, LaneKey::Complete(_)) && self.is_disputed(id) {
+                    return Fit::Later(now + DISPUTE_WAIT_MS);
                 }
                 // An order to take the node off must not overtake the one that puts it on.
                 if action.ordering && matches!(key, LaneKey::Server(_)) {

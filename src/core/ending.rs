@@ -294,10 +294,8 @@ impl Core {
         if let Some(step) = action.steps.last() {
             self.by_step[step.step as usize] -= 1;
         }
-        if let Some(claim) = &action.claim
-            && self.tokens.get(&claim.token) == Some(&id)
-        {
-            self.tokens.remove(&claim.token);
+        if let Some(claim) = &action.claim {
+            self.leave_token(id, &claim.token, action.disputed);
         }
         self.record_of(&mut action);
     }

@@ -333,7 +333,9 @@ impl Core {
         let Some(action) = self.actions.get(&id) else { return };
         let Some(route_id) = action.route else { return };
         // What comes out of the warm pool was associated when it went in: no other worker need have had a hand in it.
-        let pooled = action.claim.as_ref().is_some_and(|claim| claim.origin == Some(Place::WarmPool));
+        // That is the sender's word, and nothing at all for one that was seen entering the pool.
+        let from_pool = action.claim.as_ref().is_some_and(|claim| claim.origin == Some(Place::WarmPool));
+        let pooled = from_pool && action.pool_seen_at.is_none();
         let route = self.settings.route(route_id);
         let associates = self.typical_ms.get(&route.server).map_or(0, |typical| *typical as u64).min(TYPICAL_MOST_MS);
         let at_once = pooled && !action.taken_off;

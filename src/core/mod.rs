@@ -15,6 +15,7 @@ pub mod call;
 mod confirm;
 mod deadline;
 mod dispatch;
+mod disputes;
 mod ending;
 mod enrol;
 mod gate;
@@ -140,6 +141,7 @@ pub struct Core {
     next_id: u64,
     actions: HashMap<ActionId, Action>,
     tokens: HashMap<LifecycleActionToken, ActionId>,
+    spent: disputes::Spent,
     /// The open actions of each instance, in the order they came: the first may act, the others wait.
     turns: HashMap<(ScopeId, InstanceId), VecDeque<ActionId>>,
     messages: HashMap<MessageKey, Message>,
@@ -179,6 +181,7 @@ impl Core {
             next_id: 0,
             actions: HashMap::new(),
             tokens: HashMap::new(),
+            spent: disputes::Spent::default(),
             turns: HashMap::new(),
             messages: HashMap::new(),
             message_ids: HashMap::new(),
@@ -293,7 +296,7 @@ impl Core {
     fn set_stage(&mut self, id: ActionId, stage: Stage) {
         let now = self.now;
         let Some(action) = self.actions.get_mut(&id) else { return };
-        let renewed = action.renewing && !matches!(stage, Stage::Verify | Stage::Hooks);
+        let renewed = action.renewing && !matches!(stage, Stage::Verify | Stage::Whereabouts | Stage::Hooks);
         if renewed && !matches!(stage, Stage::Associate) {
             action.renewing = false;
         }

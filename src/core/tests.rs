@@ -187,8 +187,13 @@ fn a_forged_termination_removes_nothing_and_is_dead_lettered_as_unproven() {
         bench.terminate(n);
         bench.set_state(n, state);
     }
+    // That it says to lead into the warm pool proves nothing.
+    for (n, state) in [(4, LifecycleState::Living), (5, LifecycleState::Detached), (6, LifecycleState::PendingWait)] {
+        bench.terminate_into_pool(n);
+        bench.set_state(n, Some(state));
+    }
     bench.run_for(120_000);
-    assert_eq!(bench.outcomes(), [Outcome::DeadLettered; 3]);
+    assert_eq!(bench.outcomes(), [Outcome::DeadLettered; 6]);
     assert!(bench.letters.iter().all(|letter| letter.attributes[0].1 == "unproven"), "{:?}", bench.letters);
     assert_eq!(bench.count("Disassociate") + bench.count("CompleteLifecycleAction"), 0);
 }
@@ -202,6 +207,12 @@ fn an_instance_that_returns_to_the_warm_pool_keeps_its_association() {
     assert_eq!(bench.outcomes(), [Outcome::Kept]);
     assert_eq!(bench.count("Disassociate"), 0);
     assert_eq!(bench.completions, [(1, ActionResult::Continue)]);
+    // Its notification comes once more when it is in the pool.
+    let mut bench = Bench::new(settings());
+    bench.terminate_into_pool(1);
+    bench.set_state(1, Some(LifecycleState::Pooled));
+    bench.run_for(120_000);
+    assert_eq!(bench.reasons(), [(Outcome::Stale, "in_pool".to_owned())]);
 }
 
 #[test]

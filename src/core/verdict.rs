@@ -8,6 +8,8 @@ use crate::facts::{InstanceSeen, LifecycleState};
 pub(super) enum Verdict {
     /// It waits, as claimed.
     Waits,
+    /// A launch may wait in the warm pool's own state, and so does an instance on its way back: the group's activities tell which.
+    PerhapsEnters,
     /// It is on its way back into the warm pool and waits there: it lives on, and keeps its association.
     WaitsForPool,
     /// It is about to wait, or has just stopped waiting: look again shortly.
@@ -34,7 +36,8 @@ pub(super) fn judge(claim: &LifecycleAction, seen: Option<&InstanceSeen>) -> Ver
         // into the pool wait in the group's: it is on its way out of it. A duplicate that comes late must not be taken for either.
         Transition::Launching if goes_elsewhere(claim, seen.state) => Verdict::Alive,
         Transition::Launching => match seen.state {
-            S::PendingWait | S::WarmedPendingWait => Verdict::Waits,
+            S::PendingWait => Verdict::Waits,
+            S::WarmedPendingWait => Verdict::PerhapsEnters,
             S::Pending | S::PendingProceed | S::Unknown => Verdict::Soon,
             S::Living | S::Pooled | S::Detached => Verdict::Alive,
             S::Terminating | S::TerminatingWait | S::TerminatingProceed => Verdict::Leaving,
@@ -72,7 +75,7 @@ mod tests {
         for (state, launch, terminate) in [
             (S::Pending, V::Soon, V::Soon),
             (S::PendingWait, V::Waits, V::Alive),
-            (S::WarmedPendingWait, V::Waits, V::WaitsForPool),
+            (S::WarmedPendingWait, V::PerhapsEnters, V::WaitsForPool),
             (S::PendingProceed, V::Soon, V::Soon),
             (S::Living, V::Alive, V::Alive),
             (S::Pooled, V::Alive, V::Alive),
@@ -97,7 +100,7 @@ mod tests {
             (Place::AutoScalingGroup, S::PendingWait, Verdict::Waits),
             (Place::AutoScalingGroup, S::WarmedPendingWait, Verdict::Alive),
             (Place::WarmPool, S::PendingWait, Verdict::Alive),
-            (Place::WarmPool, S::WarmedPendingWait, Verdict::Waits),
+            (Place::WarmPool, S::WarmedPendingWait, Verdict::PerhapsEnters),
         ] {
             let claim = LifecycleAction { destination: Some(destination), ..samples::claim(Transition::Launching, 1) };
             let seen = InstanceSeen { instance: claim.instance.clone(), group: claim.group.clone(), state };

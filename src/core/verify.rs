@@ -63,6 +63,7 @@ impl Core {
         if let Stage::Confirm(result) = action.stage {
             return self.confirm(id, result, verdict);
         }
+        action.pool_seen_at = (verdict == Verdict::PerhapsEnters).then_some(asked_at);
         match verdict {
             Verdict::Waits | Verdict::WaitsForPool => {
                 action.verified_at = Some(asked_at);
@@ -72,26 +73,24 @@ impl Core {
             }
             Verdict::Soon => self.look_again(id),
             Verdict::Alive if claim.transition == Transition::Launching => {
-                if action.taken_off {
-                    let detail =
-                        "the instance went into service while its node was taken off to be associated anew; see whether it is there";
-                    let reason = Reason::new("taken_off", detail);
-                    return self.end(id, Ending { letter: true, ..Ending::because(Outcome::Stale, reason) });
-                }
                 // A claim alone must not take the key of an instance that waits in the warm pool, or has yet to launch from it.
                 let clean = seen.is_some_and(|seen| seen.state == LifecycleState::Living) && self.cleans_after_success(id);
-                let reason = Reason::new("in_service", "the instance waits no longer, and lives");
-                self.end(id, Ending { clean, ..Ending::because(Outcome::Stale, reason) });
+                self.end_in_service(id, clean);
             }
-            // Its way back into the warm pool is over, or never was: a notification that comes again must not be taken for a false one.
-            Verdict::Alive if claim.destination == Some(Place::WarmPool) && !self.is_patient(id) => {
+            // Its way back into the warm pool is over: a notification that comes again must not be taken for a false one. Only where it is
+            // seen in the pool; that the message leads there proves nothing.
+            Verdict::Alive
+                if claim.destination == Some(Place::WarmPool)
+                    && seen.is_some_and(|seen| seen.state == LifecycleState::Pooled)
+                    && !self.is_patient(id) =>
+            {
                 let reason =
                     Reason::new("in_pool", "the instance is not on its way into the warm pool any more, and lives; its node stays");
                 self.end(id, Ending::because(Outcome::Stale, reason));
             }
             Verdict::Alive => self.doubt(id, "unproven", "Auto Scaling shows the instance alive, not terminating; its node stays"),
             Verdict::Leaving => self.end_gone(id, "terminating", "the instance is being terminated, and waits no longer as the event says"),
-            Verdict::Absent => {
+            Verdict::Absent | Verdict::PerhapsEnters => {
                 self.set_stage(id, Stage::Whereabouts);
                 let scope = self.scope_of(id);
                 self.ask(id, LaneKey::Whereabouts(scope));
@@ -103,12 +102,44 @@ impl Core {
         }
     }
 
+    /// What the group's activities say of a launch whose instance waits in the warm pool's own state. One on its way back into the
+    /// pool is enrolled already, and lives on: the sender's word for where it comes from and where it goes is not enough.
+    fn take_pool_whereabouts(&mut self, id: ActionId, seen_at: u64, whereabouts: Whereabouts) {
+        match whereabouts {
+            Whereabouts::EntersPool => {
+                let Some(action) = self.actions.get_mut(&id) else { return };
+                action.verified_at = Some(seen_at);
+                action.looking.reset();
+                self.check_hook(id);
+            }
+            Whereabouts::Elsewhere => self.end_in_service(id, false),
+            // What ends is no longer what was shown.
+            Whereabouts::Terminated | Whereabouts::Detached | Whereabouts::Unproven => {
+                self.doubt(id, "unproven", "no activity of the group shows that the instance enters the warm pool");
+            }
+        }
+    }
+
+    /// A launch whose instance lives, and waits for it no longer.
+    fn end_in_service(&mut self, id: ActionId, clean: bool) {
+        if self.actions.get(&id).is_some_and(|action| action.taken_off) {
+            let detail = "the instance went into service while its node was taken off to be associated anew; see whether it is there";
+            let reason = Reason::new("taken_off", detail);
+            return self.end(id, Ending { letter: true, ..Ending::because(Outcome::Stale, reason) });
+        }
+        let reason = Reason::new("in_service", "the instance waits no longer, and lives");
+        self.end(id, Ending { clean, ..Ending::because(Outcome::Stale, reason) });
+    }
+
     /// What the group's activities prove about an instance that is not listed.
     pub(super) fn take_whereabouts(&mut self, id: ActionId, whereabouts: Whereabouts) {
         let Some(action) = self.actions.get(&id) else { return };
         let launch = action.is_launch();
         if action.ending.as_ref().is_some_and(|ending| ending.outcome == Outcome::Abandoned) {
             return self.abandoned_whereabouts(id, whereabouts);
+        }
+        if let Some(seen_at) = action.pool_seen_at.filter(|_| action.ending.is_none()) {
+            return self.take_pool_whereabouts(id, seen_at, whereabouts);
         }
         match whereabouts {
             Whereabouts::Terminated => self.end_gone(id, "terminated", "the group's activities show that the instance was terminated"),
@@ -122,8 +153,8 @@ impl Core {
                 self.end(id, undeliverable("unproven", "the instance was detached from its group, and lives; its node stays".to_owned()));
             }
             // It was completed already, and has nothing left to begin anew.
-            Whereabouts::Unproven if action.ending.is_some() && self.is_patient(id) => self.confirm_later(id, ActionResult::Continue),
-            Whereabouts::Unproven => {
+            _ if action.ending.is_some() && self.is_patient(id) => self.confirm_later(id, ActionResult::Continue),
+            Whereabouts::EntersPool | Whereabouts::Elsewhere | Whereabouts::Unproven => {
                 self.doubt(id, "unproven", "Auto Scaling does not list the instance, and no activity of the group shows where it went");
             }
         }
@@ -170,7 +201,9 @@ impl Core {
     pub(super) fn cleans_after_success(&self, id: ActionId) -> bool {
         let Some(action) = self.actions.get(&id) else { return false };
         let Some(route) = action.route else { return false };
-        let to_pool = action.claim.as_ref().is_some_and(|claim| claim.destination == Some(Place::WarmPool));
+        // What was seen counts; what the sender says can keep a key, and never take one.
+        let said = action.claim.as_ref().is_some_and(|claim| claim.destination == Some(Place::WarmPool));
+        let to_pool = said || action.pool_seen_at.is_some();
         self.settings.route(route).delete_key == DeleteKey::OnSuccess && !to_pool
     }
 

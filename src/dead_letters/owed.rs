@@ -36,7 +36,7 @@ pub fn check(settings: &Settings, facts: &QueueFacts, action: &Arc<LifecycleActi
     let Some(id) = settings.route_for(&action.group) else {
         return Err("no route matches its group; add the group to a route".to_owned());
     };
-    let region = action.region.as_ref().unwrap_or(&facts.region);
+    let region = action.region.as_ref().or(settings.route(id).region.as_ref()).unwrap_or(&facts.region);
     let values = TemplateValues { instance: &action.instance, group: &action.group, account: &action.account, region };
     let named = settings.route(id).node_name.fill(values);
     if named != owed.as_str() {

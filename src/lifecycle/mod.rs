@@ -17,7 +17,7 @@ use crate::retry::Failure;
 pub use change::hook_in_full;
 pub use errors::{classify, says_no_active_action};
 pub use fleet::{HookTarget, Page};
-pub use whereabouts::{ActivitySeen, proof};
+pub use whereabouts::{ActivitySeen, Search};
 
 /// A bound on pages for answers that never need more than one: a service that pages for ever must not hold a call.
 const MOST_PAGES: usize = 10;

@@ -24,24 +24,24 @@ impl Lifecycle {
     /// # Errors
     /// By this room's table.
     pub async fn whereabouts(&self, group: &GroupName, instances: &[InstanceId]) -> Result<Vec<Whereabouts>, Failure> {
-        let mut found: Vec<Option<Whereabouts>> = vec![None; instances.len()];
+        let mut search = Search::of(instances);
         let mut next_token = None;
         for _ in 0..MOST_PAGES {
-            if found.iter().all(Option::is_some) {
+            if search.is_over() {
                 break;
             }
             let first = next_token.is_none();
             let asked = self.activity_page(group, next_token);
             let page = if first { asked.await? } else { further("DescribeScalingActivities", asked).await? };
             for activity in page.items {
-                note(&activity, instances, &mut found);
+                search.note(&activity);
             }
             next_token = page.next;
             if next_token.is_none() {
                 break;
             }
         }
-        Ok(found.into_iter().map(|whereabouts| whereabouts.unwrap_or(Whereabouts::Unproven)).collect())
+        Ok(search.found())
     }
 }
 
@@ -100,20 +100,72 @@ fn seen(activity: &Activity) -> Option<ActivitySeen> {
     Some(ActivitySeen { instance, proves: proof(activity).map(|(_, proves)| proves), under_way: transition.zip(began) })
 }
 
-/// Takes down what an activity proves, unless a newer one proved something of the same instance already.
-fn note(activity: &Activity, instances: &[InstanceId], found: &mut [Option<Whereabouts>]) {
-    let Some((id, proves)) = proof(activity) else { return };
-    for (instance, slot) in instances.iter().zip(found) {
-        if instance.as_str() == id && slot.is_none() {
-            *slot = Some(proves);
+/// A search for instances in a group's activities, newest first.
+#[derive(Debug)]
+pub struct Search<'a> {
+    instances: &'a [InstanceId],
+    found: Vec<Found>,
+}
+
+/// What is known so far of one instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Found {
+    Nothing,
+    /// Something was done with it that is neither its end nor its beginning: one of these may still be found.
+    Named,
+    Settled(Whereabouts),
+}
+
+impl<'a> Search<'a> {
+    /// A search that has seen nothing yet.
+    #[must_use]
+    pub fn of(instances: &'a [InstanceId]) -> Self {
+        Self { instances, found: vec![Found::Nothing; instances.len()] }
+    }
+
+    /// Takes down what an activity says, unless a newer one has settled it for the same instance already.
+    pub fn note(&mut self, activity: &Activity) {
+        let failed = matches!(activity.status_code(), Some(ScalingActivityStatusCode::Failed | ScalingActivityStatusCode::Cancelled));
+        let Some((what, id)) = activity.description().and_then(|text| text.split_once(": ")).filter(|_| !failed) else { return };
+        for (_, found) in self.instances.iter().zip(&mut self.found).filter(|(instance, _)| instance.as_str() == id) {
+            *found = match *found {
+                Found::Settled(_) => continue,
+                before => match (proof(activity), what) {
+                    (Some((_, proves)), _) => Found::Settled(proves),
+                    // An instance begins once: nothing older is about it. Only the newest says where it goes.
+                    (None, "Launching a new EC2 instance into warm pool") if before == Found::Nothing => {
+                        Found::Settled(Whereabouts::EntersPool)
+                    }
+                    (None, "Launching a new EC2 instance into warm pool" | "Launching a new EC2 instance") => {
+                        Found::Settled(Whereabouts::Elsewhere)
+                    }
+                    (None, _) => Found::Named,
+                },
+            };
         }
+    }
+
+    /// Whether nothing older can say more.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.found.iter().all(|found| matches!(found, Found::Settled(_)))
+    }
+
+    /// What was found, in the order of the instances.
+    #[must_use]
+    pub fn found(&self) -> Vec<Whereabouts> {
+        let whereabouts = |found: &Found| match found {
+            Found::Nothing => Whereabouts::Unproven,
+            Found::Named => Whereabouts::Elsewhere,
+            Found::Settled(whereabouts) => *whereabouts,
+        };
+        self.found.iter().map(whereabouts).collect()
     }
 }
 
 /// The descriptions that Auto Scaling gives to the end of an instance's membership. An activity that failed or was cancelled
 /// proves nothing.
-#[must_use]
-pub fn proof(activity: &Activity) -> Option<(&str, Whereabouts)> {
+fn proof(activity: &Activity) -> Option<(&str, Whereabouts)> {
     let counts = matches!(
         activity.status_code(),
         Some(ScalingActivityStatusCode::Successful | ScalingActivityStatusCode::InProgress | ScalingActivityStatusCode::MidLifecycleAction)
@@ -138,11 +190,10 @@ mod tests {
     }
 
     fn of(activities: &[Activity], instance: &str) -> Option<Whereabouts> {
-        let mut found = [None];
-        for activity in activities {
-            note(activity, &[InstanceId::new(instance).unwrap()], &mut found);
-        }
-        found[0]
+        let instances = [InstanceId::new(instance).unwrap()];
+        let mut search = Search::of(&instances);
+        activities.iter().for_each(|activity| search.note(activity));
+        Some(search.found()[0]).filter(|found| *found != Whereabouts::Unproven)
     }
 
     #[test]
@@ -174,9 +225,25 @@ mod tests {
     fn another_instance_whose_id_begins_alike_proves_nothing() {
         let activities = [
             activity("Terminating EC2 instance: i-0a1b2c3d4e5f60718", "Successful"),
-            activity("Launching a new EC2 instance: i-0a1b2c3d", "Successful"),
             activity("Terminating EC2 instance: i-0a1b2c3d and more", "Successful"),
         ];
         assert_eq!(of(&activities, "i-0a1b2c3d"), None);
+    }
+
+    #[test]
+    fn an_instance_enters_the_warm_pool_where_nothing_newer_than_its_launch_into_it_is_known() {
+        let entering = activity("Launching a new EC2 instance into warm pool: i-0a1b2c3d", "InProgress");
+        let out = activity("Launching a new EC2 instance from warm pool: i-0a1b2c3d", "Successful");
+        let back = activity("Moving EC2 instance to warm pool: i-0a1b2c3d", "MidLifecycleAction");
+        let odd = activity("Doing what nobody has heard of: i-0a1b2c3d", "Successful");
+        assert_eq!(of(std::slice::from_ref(&entering), "i-0a1b2c3d"), Some(Whereabouts::EntersPool));
+        for newer in [&out, &back, &odd] {
+            assert_eq!(of(&[newer.clone(), entering.clone()], "i-0a1b2c3d"), Some(Whereabouts::Elsewhere));
+        }
+        assert_eq!(of(&[back, out], "i-0a1b2c3d"), Some(Whereabouts::Elsewhere));
+        let failed = activity("Launching a new EC2 instance into warm pool: i-0a1b2c3d", "Failed");
+        assert_eq!(of(&[failed], "i-0a1b2c3d"), None);
+        let terminated = activity("Terminating EC2 instance: i-0a1b2c3d", "Successful");
+        assert_eq!(of(&[odd, terminated], "i-0a1b2c3d"), Some(Whereabouts::Terminated), "its end outlives what is done besides");
     }
 }

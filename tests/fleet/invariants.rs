@@ -5,13 +5,13 @@ use std::collections::{HashMap, HashSet};
 use enrolld::core::settings::OnFailure;
 use enrolld::event::{self, Notification};
 use enrolld::simulator::model::agent::{Material, Publish, material};
-use enrolld::simulator::model::autoscaling::{ActionState, Closing, Kind, LifecycleState, Place};
+use enrolld::simulator::model::autoscaling::{ActionState, Closing, Kind, LifecycleState};
 use enrolld::simulator::model::opsworks_cm::{Happened, LogEntry, Repeated};
 use enrolld::simulator::model::sqs::MessageState;
 use enrolld::simulator::model::state::Details;
 use md5::{Digest as _, Md5};
 
-use crate::plan::{Deed, Forgery, GROUPS, SERVERS};
+use crate::plan::{GROUPS, SERVERS};
 use crate::run::Fleet;
 use crate::services::{DEAD_LETTERS, QUEUE};
 
@@ -348,22 +348,7 @@ impl Judge<'_> {
                 && action.transition == Kind::Launching
                 && action.began_ms <= at
                 && action.closed_ms.is_none_or(|closed| closed + SEEN_MS >= at)
-        }) || self.looks_like_a_launch(instance, at)
-    }
-
-    /// On its way back into the warm pool an instance shows the state of one that enters it: a late duplicate of its launch into
-    /// the pool, or a forged launch that does not say where it leads, cannot be told from that one.
-    fn looks_like_a_launch(&self, instance: &str, at: u64) -> bool {
-        let entered = |action: &ActionState| {
-            action.instance == instance && action.transition == Kind::Launching && action.destination == Place::WarmPool
-        };
-        let forged = self.fleet.plan.script.iter().any(|(_, deed)| matches!(deed, Deed::Forge { kind: Forgery::Launch, .. }));
-        let history = self.details.instances.get(instance).map_or(&[][..], |one| &one.history);
-        let shown = |(since, until): (&(u64, LifecycleState), u64)| {
-            since.1 == LifecycleState::WarmedPendingWait && since.0 <= at && until + SEEN_MS >= at
-        };
-        let untils = history.iter().skip(1).map(|(at, _)| *at).chain([u64::MAX - SEEN_MS]);
-        (forged || self.details.actions.iter().any(entered)) && history.iter().zip(untils).any(shown)
+        })
     }
 
     /// Whether an instance was on its way out, or gone, at a time.

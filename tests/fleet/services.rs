@@ -377,7 +377,7 @@ impl Services {
         if self.spoiled(instances) {
             return Err(of_autoscaling(&ApiError::client("ValidationError", "a member is not valid")));
         }
-        let mut found = vec![None; instances.len()];
+        let mut search = lifecycle::Search::of(instances);
         let mut next_token = None;
         for _ in 0..10 {
             let request = autoscaling::DescribeScalingActivities {
@@ -388,20 +388,14 @@ impl Services {
             };
             let page = self.world.describe_scaling_activities(now, &self.root, &request).map_err(|error| of_autoscaling(&error))?;
             for item in page.items {
-                let activity = Activity::builder().description(item.description).status_code(item.status_code.into()).build();
-                let Some((id, proves)) = lifecycle::proof(&activity) else { continue };
-                for (instance, slot) in instances.iter().zip(&mut found) {
-                    if instance.as_str() == id {
-                        slot.get_or_insert(proves);
-                    }
-                }
+                search.note(&Activity::builder().description(item.description).status_code(item.status_code.into()).build());
             }
             next_token = page.next_token;
-            if next_token.is_none() || found.iter().all(Option::is_some) {
+            if next_token.is_none() || search.is_over() {
                 break;
             }
         }
-        Ok(found.into_iter().map(|found| found.unwrap_or(Whereabouts::Unproven)).collect())
+        Ok(search.found())
     }
 
     fn associate(&mut self, now: u64, route: usize, order: &NodeOrder, key: &KeyMaterial) -> Result<Registration, Failure> {

@@ -136,7 +136,7 @@ async fn activities_are_read_back_until_all_instances_are_proven() {
 
 #[tokio::test]
 async fn endless_activities_prove_nothing_and_end() {
-    let page = activities(&[("Launching a new EC2 instance: i-00000001", "Successful")], "<NextToken>t</NextToken>");
+    let page = activities(&[("Launching a new EC2 instance: i-00000002", "Successful")], "<NextToken>t</NextToken>");
     let server = Canned::serve(vec![page; 150]).await;
     let call = Call::FindWhereabouts { scope: SCOPE, group: group(), instances: vec![instance("i-00000001")] };
     let Answer::Whereabouts(Ok(found)) = server.services.perform(call).await else { panic!() };

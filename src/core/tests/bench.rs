@@ -243,6 +243,9 @@ impl Bench {
             body["Origin"] = "WarmPool".into();
             body["Destination"] = "AutoScalingGroup".into();
         }
+        if claim.destination == Some(Place::WarmPool) {
+            body["Destination"] = "WarmPool".into();
+        }
         self.send(&body.to_string())
     }
 
@@ -254,6 +257,19 @@ impl Bench {
         let claim = samples::claim(Transition::Launching, n);
         self.states.insert(claim.instance.clone(), LifecycleState::PendingWait);
         self.send_claim(&claim, ago_ms);
+    }
+
+    /// A launch that begins, and of which nobody has heard yet.
+    pub fn begin_launch(&mut self, n: u32) {
+        let claim = samples::claim(Transition::Launching, n);
+        self.states.insert(claim.instance.clone(), LifecycleState::PendingWait);
+        self.kept_at.insert(claim.token, (claim.instance, self.now));
+    }
+
+    /// What somebody was woken for.
+    pub fn security_events(&self) -> Vec<&str> {
+        let events = self.observations.iter().filter_map(|o| if let Observation::Security { reason, .. } = o { Some(reason) } else { None });
+        events.map(|reason| reason.code.as_str()).collect()
     }
 
     /// A launch in another group.
@@ -289,6 +305,13 @@ impl Bench {
         self.send_claim(&claim, 0);
     }
 
+    /// A launch into the warm pool, by an event that does not say where it leads.
+    pub fn launch_into_pool(&mut self, n: u32) {
+        let claim = samples::claim(Transition::Launching, n);
+        self.states.insert(claim.instance.clone(), LifecycleState::WarmedPendingWait);
+        self.send_claim(&claim, 0);
+    }
+
     /// A message about a launch that somebody made up: with a token of no action, and whatever else is changed in it.
     pub fn forge(&mut self, n: u32, number: u32, change: impl FnOnce(&mut serde_json::Value)) {
         let claim = samples::claim(Transition::Launching, n);
@@ -321,6 +344,12 @@ impl Bench {
     pub fn terminate(&mut self, n: u32) {
         let claim = samples::claim(Transition::Terminating, n);
         self.states.insert(claim.instance.clone(), LifecycleState::TerminatingWait);
+        self.send_claim(&claim, 0);
+    }
+
+    /// A termination that says to lead into the warm pool.
+    pub fn terminate_into_pool(&mut self, n: u32) {
+        let claim = LifecycleAction { destination: Some(Place::WarmPool), ..samples::claim(Transition::Terminating, n) };
         self.send_claim(&claim, 0);
     }
 
@@ -562,8 +591,10 @@ impl Bench {
             }
             Call::Complete { order, .. } if self.closed_tokens.contains(&order.token) => Answer::Action(Ok(ActionReply::Closed)),
             Call::Complete { order, result, .. } => {
-                self.kept_at.remove(&order.token);
-                self.complete(&order.instance, result)
+                // A token completes its own action, whoever names it.
+                let instance = self.kept_at.remove(&order.token).map_or(order.instance, |(instance, _)| instance);
+                self.closed_tokens.insert(order.token);
+                self.complete(&instance, result)
             }
             Call::FetchKeys { wanted, .. } => {
                 let poisoned = |n: u32| self.poisoned_key == Some(n);

@@ -231,6 +231,25 @@ fn a_failed_launch_whose_instance_vanished_is_taken_off_on_proof_only() {
 }
 
 #[test]
+fn a_failed_launch_whose_instance_stays_unclear_is_not_taken_off_and_owes_it() {
+    for (state, taken_off) in [(LifecycleState::Unknown, 0), (LifecycleState::PendingProceed, 0), (LifecycleState::TerminatingProceed, 1)] {
+        let mut bench = Bench::new(settings());
+        bench.in_progress = true;
+        bench.statuses = failed_twice();
+        bench.launch(1);
+        bench.slow.insert("CompleteLifecycleAction", 5_000);
+        run_until_called(&mut bench, "CompleteLifecycleAction", 1);
+        bench.set_state(1, Some(state));
+        bench.run_for(180_000);
+        assert_eq!(bench.count("Disassociate"), 1 + taken_off, "{state:?}: once for the second chance");
+        assert_eq!(bench.outcomes(), [Outcome::Abandoned]);
+        let owed = bench.letters.iter().any(|letter| letter.attributes.iter().any(|(name, _)| *name == "EnrolldOwed"));
+        assert_eq!(owed, taken_off == 0, "{state:?}: {:?}", bench.letters);
+        bench.assert_nothing_is_left();
+    }
+}
+
+#[test]
 fn a_failure_after_a_lost_answer_of_our_own_is_tried_once_more_from_the_start() {
     let mut bench = Bench::new(settings());
     bench.in_progress = true;

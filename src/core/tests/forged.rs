@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::bench::{Bench, settings};
+use super::bench::{Bench, Repeated, settings};
 use crate::core::call::Call;
 use crate::core::observation::Outcome;
 use crate::core::settings::{DeleteKey, Settings};
-use crate::facts::{ActionResult, LifecycleState};
+use crate::facts::{ActionResult, LifecycleState, Whereabouts};
 use crate::names::{AccountId, Region};
 
 fn deletes_keys() -> Settings {
@@ -31,6 +31,60 @@ fn a_forged_launch_does_not_take_away_the_key_of_an_instance_that_has_yet_to_lau
     bench.set_state(1, Some(LifecycleState::Living));
     bench.run_for(10_000);
     assert_eq!(bench.deleted, ["/enrolld/i-00000000000000001/public-key"]);
+}
+
+#[test]
+fn a_forged_launch_does_not_touch_an_instance_on_its_way_back_into_the_warm_pool_whatever_it_says_of_its_way() {
+    let ways = [None, Some("EC2"), Some("AutoScalingGroup"), Some("WarmPool")];
+    let said = |destination: Option<&str>| destination == Some("AutoScalingGroup");
+    for (origin, destination) in ways.into_iter().flat_map(|origin| ways.map(|destination| (origin, destination))) {
+        for (activities, outcome) in [(Whereabouts::Elsewhere, Outcome::Stale), (Whereabouts::Unproven, Outcome::DeadLettered)] {
+            let mut bench = Bench::new(deletes_keys());
+            bench.nodes.insert(1);
+            bench.repeated = Repeated::Failed;
+            bench.whereabouts = activities;
+            bench.set_state(1, Some(LifecycleState::WarmedPendingWait));
+            bench.forge(1, 1, |body| {
+                for (field, place) in [("Origin", origin), ("Destination", destination)] {
+                    if let Some(place) = place {
+                        body[field] = place.into();
+                    }
+                }
+            });
+            bench.run_for(120_000);
+            let way = format!("{origin:?} to {destination:?}, {activities:?}");
+            for operation in ["Associate", "Disassociate", "GetParameters", "CompleteLifecycleAction", "DeleteParameters"] {
+                assert_eq!(bench.count(operation), 0, "{operation}: {way}");
+            }
+            let expected = if said(destination) { Outcome::Stale } else { outcome };
+            assert_eq!(bench.outcomes(), [expected], "{way}");
+            bench.assert_nothing_is_left();
+        }
+    }
+}
+
+#[test]
+fn a_launch_into_the_warm_pool_is_enrolled_on_the_word_of_the_activities_and_its_key_stays() {
+    let mut bench = Bench::new(deletes_keys());
+    bench.whereabouts = Whereabouts::EntersPool;
+    for n in 1..=40 {
+        bench.launch_into_pool(n);
+    }
+    bench.run_for(60_000);
+    assert_eq!(bench.outcomes(), [Outcome::Enrolled; 40]);
+    assert!(bench.deleted.is_empty() && bench.letters.is_empty(), "{:?}", bench.deleted);
+    assert!(bench.count("DescribeScalingActivities") <= 10, "{}: asked for together", bench.count("DescribeScalingActivities"));
+    // One that moved on while it waited for its key has no business there any more.
+    let mut bench = Bench::new(settings());
+    bench.whereabouts = Whereabouts::EntersPool;
+    bench.keys.insert(1, crate::facts::KeyAnswer::Absent);
+    bench.launch_into_pool(1);
+    bench.run_for(50_000);
+    bench.whereabouts = Whereabouts::Elsewhere;
+    bench.keys.clear();
+    bench.run_for(60_000);
+    assert_eq!(bench.outcomes(), [Outcome::Stale]);
+    assert_eq!(bench.count("Associate"), 0);
 }
 
 #[test]
@@ -86,6 +140,28 @@ fn a_name_is_made_of_the_account_and_region_that_the_route_asks_and_of_no_other_
     bench.run_for(5_000);
     assert_eq!(bench.letters[0].attributes[0].1, "wrong_account");
     assert_eq!(bench.count("DescribeAutoScalingInstances"), 0);
+}
+
+#[test]
+fn which_of_several_accounts_a_route_without_a_role_asks_is_never_the_senders_choice() {
+    let (here, there, further) = ("123456789012", "210987654321", "321098765432");
+    for (accounts, claimed, taken) in [
+        (vec![there, further], there, false),
+        (vec![there, further], further, false),
+        (vec![there], there, true),
+        (vec![there], here, false),
+        (vec![here, there], here, true),
+        (vec![here, there], there, false),
+    ] {
+        let mut settings = settings();
+        settings.accounts = accounts.iter().map(|id| AccountId::new(id).unwrap()).collect();
+        let mut bench = Bench::new(settings);
+        bench.set_state(1, Some(LifecycleState::PendingWait));
+        bench.forge(1, 1, |body| body["AccountId"] = claimed.into());
+        bench.run_for(5_000);
+        assert_eq!(bench.count("Associate") > 0, taken, "{accounts:?}, {claimed}");
+        assert_eq!(bench.letters.is_empty(), taken, "{accounts:?}, {claimed}");
+    }
 }
 
 #[test]
@@ -154,4 +230,58 @@ fn several_instances_are_asked_by_one_command_and_one_without_an_agent_holds_up_
     bench.unregistered.clear();
     bench.run_for(60_000);
     assert_eq!(bench.completions.last(), Some(&(3, ActionResult::Continue)));
+}
+
+/// A claim of instance 2 with the token of instance 1.
+fn forge_with_the_token_of_another(bench: &mut Bench) {
+    let token = crate::core::samples::claim(crate::event::Transition::Launching, 1).token;
+    bench.forge(2, 1, |body| body["LifecycleActionToken"] = token.as_str().into());
+}
+
+#[test]
+fn a_token_that_is_claimed_for_two_instances_wakes_somebody_and_is_not_used_before_both_are_enrolled() {
+    for forged_first in [true, false] {
+        let mut bench = Bench::new(settings());
+        bench.keys.insert(1, crate::facts::KeyAnswer::Absent);
+        bench.begin_launch(1);
+        bench.begin_launch(2);
+        if forged_first {
+            forge_with_the_token_of_another(&mut bench);
+        }
+        bench.launch(1);
+        if !forged_first {
+            forge_with_the_token_of_another(&mut bench);
+        }
+        bench.run_for(30_000);
+        assert_eq!(bench.security_events(), ["disputed_token"], "{forged_first}");
+        assert!(bench.nodes.contains(&2) && bench.completions.is_empty(), "{:?}", bench.completions);
+        bench.keys.clear();
+        bench.run_for(30_000);
+        assert!(bench.nodes.contains(&1));
+        assert_eq!(bench.completions, [(1, ActionResult::Continue)]);
+        bench.launch(2);
+        bench.run_for(120_000);
+        assert_eq!(bench.completions, [(1, ActionResult::Continue), (2, ActionResult::Continue)]);
+        assert_eq!(bench.security_events(), ["disputed_token"]);
+        bench.assert_nothing_is_left();
+    }
+}
+
+#[test]
+fn a_token_that_was_used_for_another_instance_before_its_own_notification_came_wakes_somebody() {
+    let mut bench = Bench::new(settings());
+    bench.begin_launch(1);
+    bench.begin_launch(2);
+    forge_with_the_token_of_another(&mut bench);
+    bench.run_for(10_000);
+    assert_eq!(bench.completions, [(1, ActionResult::Continue)], "Auto Scaling goes by the token alone");
+    assert!(bench.security_events().is_empty());
+    bench.duplicate(1);
+    bench.run_for(10_000);
+    assert_eq!(bench.security_events(), ["disputed_token"]);
+    bench.launch(2);
+    bench.run_for(120_000);
+    assert_eq!(bench.completions.last(), Some(&(2, ActionResult::Continue)));
+    assert_eq!(bench.security_events().len(), 1);
+    bench.assert_nothing_is_left();
 }
