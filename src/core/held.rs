@@ -150,13 +150,17 @@ impl Core {
         self.begin_verify(id);
     }
 
-    /// Holds a launch to its hook's own limit, spread over the window. Says whether there is time for that.
+    /// Holds a launch to its hook's own limit, or as long as its message may be kept where nobody could receive it again; spread over the
+    /// window. Says whether there is time for that.
     fn hold(&mut self, id: ActionId, reason: &Reason) -> bool {
         let now = self.now.mono_ms;
         let Some(action) = self.actions.get(&id) else { return false };
         let Some(route) = action.route else { return false };
         // Where the hook was never learned, its limit is the longest that there is.
         let limit = if action.hook.is_some() { self.hook_limit(id) } else { Some(action.taken_up.mono_ms + LONGEST_ACTION_MS) };
+        // On its last receive it cannot be given back when SQS's hours are over: it is decided before, and not left to its hook.
+        let kept_until = if self.is_last_receive(id) { self.kept_until(id) } else { None };
+        let limit = limit.map(|limit| limit.min(kept_until.unwrap_or(u64::MAX)));
         let Some(limit) = limit.filter(|limit| *limit > now) else { return false };
         let (window, _) = self.allowance(route);
         let spread = self.rng.u64(0..=window.min((limit - now) / 2));

@@ -37,6 +37,17 @@ impl Core {
         Some((message.leased_at + self.visibility_ms()).saturating_sub(self.lease_margin()))
     }
 
+    /// Until when an action can be held, less a margin to end it ourselves: then its messages are given back, before SQS's 12 hours are over.
+    pub(super) fn kept_until(&self, id: ActionId) -> Option<u64> {
+        let messages = self.actions.get(&id)?.messages.iter().filter_map(|key| self.messages.get(key));
+        messages.map(|message| (message.received_at + LONGEST_MS).saturating_sub(self.give_back_ms() + 2 * self.call_ms())).min()
+    }
+
+    /// How long before the end of SQS's 12 hours a message is given back.
+    fn give_back_ms(&self) -> u64 {
+        self.visibility_ms() + 60_000
+    }
+
     /// Whether at least one of an action's messages is surely ours until a call begun now has ended.
     pub(super) fn lease_covers_a_call(&self, id: ActionId) -> bool {
         let until = self.now.mono_ms + self.call_ms();
@@ -47,7 +58,7 @@ impl Core {
     pub(super) fn lease_is_due(&mut self, key: MessageKey) {
         let now = self.now.mono_ms;
         let Some(until) = self.leased_until(key) else { return };
-        let visibility = self.visibility_ms();
+        let give_back_ms = self.give_back_ms();
         let Some(message) = self.messages.get_mut(&key) else { return };
         message.lease_timer = None;
         let Some(owner) = message.owner else { return };
@@ -59,7 +70,7 @@ impl Core {
             }
             return self.lose(key, owner);
         }
-        if now + visibility + 60_000 > message.received_at + LONGEST_MS {
+        if now + give_back_ms > message.received_at + LONGEST_MS {
             self.release(owner, Duration::ZERO);
             // One that is not given back, since only its letter or its deletion is missing, is ours to the end of its lease.
             if let Some(message) = self.messages.get_mut(&key).filter(|message| message.owner.is_some()) {

@@ -41,7 +41,11 @@ impl Core {
             return;
         }
         action.verified_at = None;
-        if matches!(action.stage, Stage::Key | Stage::Output(_) | Stage::Parked(_))
+        // What it is shown without having asked anew is from before: held by that, it would keep the other waiting.
+        let asked_before = action.stage == Stage::Hooks || (action.stage == Stage::Verify && self.is_sent(id));
+        let Some(action) = self.actions.get(&id) else { return };
+        if asked_before
+            || matches!(action.stage, Stage::Key | Stage::Output(_) | Stage::Parked(_))
             || (action.stage == Stage::Associate && !action.ordering)
         {
             self.begin_verify(id);

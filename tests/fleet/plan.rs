@@ -150,6 +150,13 @@ impl Plan {
         calls || narrow || self.has_crashes() || !self.outages_is_empty()
     }
 
+    /// Until when a launch of the script may be held: its hook's own limit, the smaller of 48 hours and a hundred times its time-out.
+    pub fn holds_until(&self) -> u64 {
+        let hooks = self.fixture.groups.iter().flat_map(|group| &group.hooks);
+        let longest = hooks.map(|hook| (hook.heartbeat_timeout * 100 * SECOND).min(48 * 60 * MINUTE)).max().unwrap_or(0);
+        self.script.last().map_or(BEGIN, |(at, _)| *at) + longest
+    }
+
     /// Whether workers die, stand still or are replaced.
     pub fn has_crashes(&self) -> bool {
         self.script.iter().any(|(_, deed)| matches!(deed, Deed::Crash { .. } | Deed::Pause { .. } | Deed::ShutDown { .. }))

@@ -15,7 +15,7 @@ use fastrand::Rng;
 use crate::plan::{BEGIN, Dice, Plan, SERVERS};
 use crate::services::{QUEUE, Services};
 
-/// A fleet that has not come to rest by then never will.
+/// A fleet that has not come to rest so long after it began, and after any of its launches was held, never will.
 const LONGEST_MS: u64 = 8 * 3600 * 1000;
 /// How often it is looked whether everything rests.
 const LOOK_MS: u64 = 15_000;
@@ -173,6 +173,8 @@ pub struct Fleet {
     /// Which instances rewrite their keys, and when.
     rewriting: Dice,
     resting_since: Option<u64>,
+    /// When a worker last held a launch to its hook's own limit.
+    held_at: u64,
     over: bool,
 }
 
@@ -239,6 +241,7 @@ impl Fleet {
             dice: Dice(Rng::with_seed(plan.seed ^ 0xca11_0dd5)),
             rewriting: Dice(Rng::with_seed(plan.seed ^ 0x4e77_4e77)),
             resting_since: None,
+            held_at: BEGIN,
             over: false,
             plan,
         };
@@ -267,8 +270,8 @@ impl Fleet {
             let wakes = wakes.filter_map(|(number, worker)| Some(worker.wake? + self.mono_offset(number)));
             let Some(next) = wakes.chain(agenda).chain(world).min() else { return self.fail("nothing is left to happen".into()) };
             self.now = next.max(self.now);
-            if self.now > BEGIN + LONGEST_MS {
-                return self.fail("the fleet does not come to rest".into());
+            if self.now > self.held_at.min(self.plan.holds_until()) + LONGEST_MS {
+                return self.fail(format!("the fleet does not come to rest: {}", self.what_is_left()));
             }
             self.services.world.advance(self.now);
             while let Some(entry) = self.agenda.first_entry().filter(|entry| entry.key().0 <= self.now) {
@@ -427,6 +430,9 @@ impl Fleet {
     }
 
     fn check_gauges(&mut self, number: usize, gauges: &Gauges) {
+        if gauges.held.iter().any(|held| *held > 0) {
+            self.held_at = self.now;
+        }
         let most_open = self.plan.settings.max_open;
         // What the queue is and how a server does are asked beside the calls that are counted.
         let most_calls = self.plan.settings.max_calls + 1 + SERVERS.len();
@@ -523,6 +529,15 @@ impl Fleet {
             trace!(self, "everything rests");
             self.over = true;
         }
+    }
+
+    /// What keeps a fleet from resting: the lifecycle actions that are open, and what each worker has in hand.
+    fn what_is_left(&self) -> String {
+        let details = self.services.world.state(true).details.unwrap_or_default();
+        let open = details.actions.iter().filter(|action| action.closed_ms.is_none());
+        let open = open.map(|action| format!("{:?} of {} since {} ms", action.transition, action.instance, self.now - action.began_ms));
+        let in_hand = self.workers.iter().map(|worker| worker.core.as_ref().map(Core::gauges));
+        format!("open are {:?}, in hand {:?}", open.collect::<Vec<_>>(), in_hand.collect::<Vec<_>>())
     }
 
     fn rests(&self) -> bool {

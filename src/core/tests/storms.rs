@@ -163,3 +163,59 @@ fn launches_that_are_held_for_their_own_failure_end_before_their_hook_does() {
     bench.run_for(60_000);
     bench.assert_nothing_is_left();
 }
+
+#[test]
+fn a_launch_that_is_held_for_two_days_is_abandoned_just_before_its_hook_would_end_it() {
+    let mut settings = quick();
+    settings.routes[0].max_abandons = 0;
+    let mut bench = Bench::new(settings);
+    bench.hooks_time_out = true;
+    bench.keys.insert(1, KeyAnswer::Refused { code: "not_pem", reason: "it is no PEM".into(), security: false });
+    bench.launch(1);
+    // No message may be kept for longer than twelve hours: it is given back and received again, and the launch is held on.
+    bench.run_for((48 * 60 - 12) * 60_000);
+    assert_eq!((bench.completions.as_slice(), bench.redeliveries), (&[][..], 4));
+    bench.run_for(12 * 60_000);
+    assert_eq!((bench.completions.as_slice(), bench.timed_out.as_slice()), (&[(1, ActionResult::Abandon)][..], &[][..]));
+    bench.run_for(60_000);
+    bench.assert_nothing_is_left();
+}
+
+#[test]
+fn a_launch_that_is_held_on_its_last_receive_is_abandoned_before_its_message_must_go_back() {
+    let mut settings = quick();
+    settings.routes[0].max_abandons = 0;
+    let mut bench = Bench::new(settings);
+    bench.hooks_time_out = true;
+    bench.keys.insert(1, KeyAnswer::Refused { code: "not_pem", reason: "it is no PEM".into(), security: false });
+    bench.launch_received(1, 100);
+    bench.run_for((12 * 60 - 14) * 60_000);
+    assert_eq!((bench.completions.as_slice(), bench.redeliveries), (&[][..], 0));
+    bench.run_for(14 * 60_000);
+    assert_eq!((bench.completions.as_slice(), bench.timed_out.as_slice()), (&[(1, ActionResult::Abandon)][..], &[][..]));
+    assert_eq!(bench.letters.len(), 1, "{:?}", bench.letters);
+    bench.run_for(60_000);
+    bench.assert_nothing_is_left();
+}
+
+#[test]
+fn a_termination_waits_for_no_launch_that_is_held_on_an_older_look() {
+    let mut settings = quick();
+    settings.routes[0].max_abandons = 0;
+    let mut bench = Bench::new(settings);
+    for n in 1..=20 {
+        bench.keys.insert(n, KeyAnswer::Refused { code: "not_pem", reason: "it is no PEM".into(), security: false });
+    }
+    // Each of these has its turn to be tried again before the last one has.
+    for n in 2..=20 {
+        bench.launch_in(n, "web-other");
+    }
+    bench.run_for(60_000);
+    bench.slow.insert("DescribeLifecycleHooks", 3_000);
+    bench.launch(1);
+    bench.run_for(1_000);
+    bench.terminate(1);
+    bench.run_for(5_000);
+    assert_eq!(bench.completions, [(1, ActionResult::Continue)]);
+    assert!(bench.outcomes().contains(&Outcome::Left), "{:?}", bench.outcomes());
+}
