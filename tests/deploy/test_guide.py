@@ -6,12 +6,13 @@ import os
 import re
 import shutil
 import subprocess
+from urllib.request import urlopen
 
 import pytest
 
 import processes
 from conftest import ACCOUNT, CREDENTIALS, REGION, client, ministack
-from templates import FOLDER, ROOT, daemon_stack, group_stack, queue_stack, read
+from templates import FOLDER, ROOT, container, daemon_stack, environment, group_stack, other_stack, queue_stack, read
 from test_queue import UNKNOWN
 
 GUIDE = ROOT / "deploy" / "README.md"
@@ -132,7 +133,6 @@ def test_the_commands_of_the_guide_do_what_they_say(tmp_path):
                 desk.type(line, code)
         assert len(desk.script) > 30, "there are commands to run"
         said = desk.run()
-        (green,) = client("autoscaling", cloud).describe_auto_scaling_groups(AutoScalingGroupNames=["web-green"])["AutoScalingGroups"]
         versions = client("ec2", cloud).describe_launch_template_versions(LaunchTemplateName="web-green")["LaunchTemplateVersions"]
         left = what_is_left(cloud) - before
     assert said.count(" 0 failed") == 2, "the check of the file finds nothing, and that of all that was made"
@@ -140,7 +140,7 @@ def test_the_commands_of_the_guide_do_what_they_say(tmp_path):
         assert json.loads((desk.work / name).read_text())["Statement"]
     script = (desk.work / "user-data.sh").read_text()
     assert script.startswith("#!")
-    assert green["LaunchTemplate"]["Version"] == "2"
+    # That the group takes this version cannot be seen: the emulator ignores it.
     (made,) = [one["LaunchTemplateData"] for one in versions if one["VersionNumber"] == 2]
     assert base64.b64decode(made["UserData"]).decode() == script
     assert not left, "what the guide makes it takes away again"
@@ -231,10 +231,11 @@ def actions(policies):
 @pytest.mark.parametrize(
     ("heading", "roles"),
     [
-        # The first two are held against what is printed by test_policies.
+        # Those that are printed are held against it by test_policies, action by action with their resources.
         ("The daemon's role", [daemon_stack(kind).resource("TaskRole") for kind in ("chef-server", "puppet-ca", "opsworks-cm")]),
         ("The instances' role", [group_stack(engine).resource("InstanceRole") for engine in ("chef", "puppet")]),
         ("Auto Scaling's notification role", [queue_stack(Notification=way).resource("NotificationRole") for way in ("HookTarget", "SNS")]),
+        ("The role in another account", [other_stack(kind).resource("DaemonRole") for kind in ("chef-server", "puppet-ca", "opsworks-cm")]),
         ("ECS's execution role", [daemon_stack(kind).resource("ExecutionRole") for kind in ("chef-server", "opsworks-cm")]),
     ],
 )
@@ -242,6 +243,43 @@ def test_the_tables_of_permissions_have_each_permission_once_and_no_other(headin
     told = table(heading)
     assert len(told) == len(set(told))
     assert set(told) == set().union(*(actions(role.get("Policies", [])) for role in roles))
+
+
+def printed(folder, *arguments):
+    """The actions that are allowed by what is printed for the daemon on ECS with a Chef server."""
+    path = folder / "enrolld.toml"
+    path.write_text(environment(container(daemon_stack("chef-server"), "configuration"))["CONFIGURATION"])
+    ran = subprocess.run([BINARY, "policy", "--config", str(path), *arguments], env={}, capture_output=True, text=True, check=True)
+    return actions([{"PolicyDocument": json.loads(ran.stdout)}])
+
+
+def test_what_commands_and_the_launch_kit_add_is_what_is_printed(tmp_path):
+    worker, instance = printed(tmp_path), printed(tmp_path, "--instance")
+    more = printed(tmp_path, "--with-check") | printed(tmp_path, "--with-dead-letters") | printed(tmp_path, "--with-sweep")
+    assert set(table("What other commands add")) == more - worker
+    kit = printed(tmp_path, "--instance", "--launch-kit") | printed(tmp_path, "--instance", "--converge-hook", "converge")
+    assert set(table("What the launch kit adds")) == kit - instance
+    assert table("With groups in another account") == ["sts:AssumeRole"]
+
+
+def test_whoever_attaches_hooks_needs_the_permissions_of_the_page_and_no_other(tmp_path):
+    """By the calls that the commands make of a simulated AWS. iam:PassRole is checked by the service, and is no call."""
+    port = processes.free_port()
+    fleet = f"http://127.0.0.1:{port}"
+    simulate = [BINARY, "simulate", "--listen", f"127.0.0.1:{port}", "--fixture", str(simulated(tmp_path))]
+    path = tmp_path / "enrolld.toml"
+    text = environment(container(daemon_stack("chef-server"), "configuration"))["CONFIGURATION"]
+    path.write_text(text.replace(f"https://sqs.{REGION}.amazonaws.com", fleet))
+    role = ["--role-arn", f"arn:aws:iam::{ACCOUNT}:role/notify"]
+    with processes.process("simulate", simulate, tmp_path, {}, f"{fleet}/_sim/state?summary=1"):
+        for arguments in (["attach", "--group", "web-green", *role], ["list", "--group", "web-green"], ["list"], ["detach", "--group", "web-green"]):
+            command = [BINARY, "hooks", *arguments, "--config", str(path)]
+            ran = subprocess.run(command, env=CREDENTIALS | {"AWS_ENDPOINT_URL": fleet}, capture_output=True, text=True, check=False)
+            # Without a group `list` looks at one whose hooks are not as they should be.
+            assert ran.returncode == 0 or arguments == ["list"], ran.stdout + ran.stderr
+        with urlopen(f"{fleet}/_sim/state", timeout=10) as answer:
+            calls = set(json.load(answer)["calls"])
+    assert set(table("Whoever runs the commands")) == calls | {"iam:PassRole"}
 
 
 def test_what_the_pages_link_is_there():
