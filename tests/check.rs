@@ -151,6 +151,21 @@ async fn a_group_without_hooks_that_reach_the_queue_fails() {
 }
 
 #[tokio::test]
+async fn without_the_daemons_key_for_its_server_the_rest_is_checked_all_the_same() {
+    let checked = check_changed("keyless", |text| {
+        let (before, after) = text.split_once("registrar = ").expect("there is one");
+        let (_, after) = after.split_once('\n').expect("other keys follow");
+        let chef = r#"{ kind = "chef-server", url = "https://chef.example.com/organizations/prod", client_name = "enrolld", client_key = "/not/here.pem" }"#;
+        format!("{before}registrar = {chef}\n{after}")
+    })
+    .await;
+    assert_eq!(checked.code, Some(1));
+    checked.must_have("FAIL", "/not/here.pem");
+    checked.must_have("not tested", "once the files can be used");
+    checked.must_have("ok", "group web-blue");
+}
+
+#[tokio::test]
 async fn what_lies_behind_a_topic_or_a_rule_is_not_claimed() {
     for (name, via, word) in [("topic", Form::Sns, "the topic"), ("rule", Form::EventBridge, "EventBridge")] {
         let checked = check(name, |fixture| {

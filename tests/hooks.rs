@@ -134,6 +134,31 @@ async fn attach_shows_a_diff_and_makes_both_hooks_and_again_it_changes_nothing()
 }
 
 #[tokio::test]
+async fn hooks_are_attached_and_taken_off_without_the_daemons_key_for_its_server() {
+    let bench = Bench::start("keyless").await;
+    let text = std::fs::read_to_string(&bench.config).expect("it was written above");
+    let (before, after) = text.split_once("registrar = ").expect("there is one");
+    let (_, after) = after.split_once('\n').expect("other keys follow");
+    let chef = r#"{ kind = "chef-server", url = "https://chef.example.com/organizations/prod", client_name = "enrolld", client_key = "/not/here.pem" }"#;
+    std::fs::write(&bench.config, format!("{before}registrar = {chef}\n{after}")).expect("it is there to be written to");
+    bench.attach(&["--dry-run"]).await.must(0, &["+ launch hook enrolld-launch"]);
+    bench.attach(&[]).await.must(0, &["2 made, 0 changed"]);
+    assert_eq!(bench.hooks().await.len(), 2);
+    bench.run(&["detach", "--group", GROUP]).await.must(0, &["2 removed"]);
+}
+
+#[tokio::test]
+async fn the_queue_may_be_named_by_its_arn_and_another_queue_is_refused() {
+    let bench = Bench::start("arn").await;
+    let other = bench.attach(&["--target", "arn:aws:sqs:eu-central-1:123456789012:another"]).await;
+    other.must(1, &["arn:aws:sqs:eu-central-1:123456789012:another", QUEUE]);
+    assert_eq!(bench.puts(), 0);
+    bench.attach(&["--target", QUEUE]).await.must(0, &["2 made, 0 changed"]);
+    bench.run(&["attach", "--group", GROUP]).await.must(0, &["nothing is to be changed"]);
+    bench.attach(&["--target", "arn:aws:lambda:eu-central-1:123456789012:function"]).await.must(2, &["is not \"queue\""]);
+}
+
+#[tokio::test]
 async fn what_is_given_changes_and_the_rest_stays() {
     let bench = Bench::start("changed").await;
     bench.attach(&["--heartbeat-timeout", "600", "--metadata", r#"{"team":"web"}"#]).await.must(0, &["2 made"]);

@@ -99,10 +99,8 @@ pub async fn run(args: CheckArgs) -> Result<ExitCode, CommandError> {
     let files_are_good = files(&config, &mut report);
     if args.offline {
         report.not_tested("AWS", "it was not asked (--offline)");
-    } else if !files_are_good {
-        report.not_tested("AWS", "it is asked once the files can be used");
     } else {
-        ask(&config, &mut report).await;
+        ask(&config, files_are_good, &mut report).await;
     }
     if !args.offline {
         held::check(&config, &mut report).await;
@@ -127,11 +125,13 @@ fn files(config: &Config, report: &mut Report) -> bool {
     good
 }
 
-/// Asks AWS whether what the configuration names is there and fit for it.
-async fn ask(config: &Config, report: &mut Report) {
+/// Asks AWS whether what the configuration names is there and fit for it. The servers are asked with the files that registrars are given, and so only
+/// where these can be used; the rest is of use to whoever has not the daemon's keys, too.
+async fn ask(config: &Config, files_are_good: bool, report: &mut Report) {
     let settings = config.core_settings();
+    let services = if files_are_good { rooms::services } else { rooms::services_without_registrars };
     let made = match rooms::aws(config).await {
-        Ok(aws) => rooms::services(config, &settings, &aws).map(|services| (aws, services)),
+        Ok(aws) => services(config, &settings, &aws).map(|services| (aws, services)),
         Err(error) => Err(error),
     };
     let (aws, services) = match made {
@@ -149,7 +149,11 @@ async fn ask(config: &Config, report: &mut Report) {
     scopes::compare(config, &settings, &accounts, report);
     let queue_arn = queue::check(config, &aws, &services.queue, report).await;
     groups::check(config, &settings, &aws, &services.scopes, queue_arn.as_deref(), report).await;
-    servers::check(config, &settings, &services, report).await;
+    if files_are_good {
+        servers::check(config, &settings, &services, report).await;
+    } else {
+        report.not_tested("servers", "they are asked once the files can be used");
+    }
     keys::check(config, &settings, &aws, &services, report).await;
 }
 

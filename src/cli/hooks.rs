@@ -11,11 +11,11 @@ use clap::{Subcommand, ValueEnum};
 use super::{CommandError, ConfigArgs, process, rooms};
 use crate::config::{Config, Route};
 use crate::core::settings::Settings;
-use crate::driver::services::Services;
 use crate::event::Transition;
 use crate::hooks::Hook;
 use crate::lifecycle::{Lifecycle, hook_in_full};
 use crate::names::{GroupName, HookName};
+use crate::queue::Queue;
 use crate::removal::retried;
 use crate::retry::Failure;
 
@@ -82,11 +82,13 @@ pub async fn run(args: HooksArgs) -> Result<ExitCode, CommandError> {
     }
 }
 
-/// What each of the commands asks.
+/// What each of the commands asks: the queue, and Auto Scaling in each scope. Registrars are left out, since whoever attaches hooks has not the
+/// daemon's keys for its servers, and should not need them.
 struct Bench {
     config: Config,
     settings: Settings,
-    services: Services,
+    queue: Queue,
+    scopes: Vec<Lifecycle>,
 }
 
 impl Bench {
@@ -95,12 +97,13 @@ impl Bench {
         process::keep_memory_private();
         let settings = config.core_settings();
         let aws = rooms::aws(&config).await?;
-        let services = rooms::services(&config, &settings, &aws)?;
-        Ok(Self { config, settings, services })
+        let queue = Queue::new(&aws, config.queue_url.as_str(), None);
+        let scopes = aws.scopes().iter().map(Lifecycle::new).collect();
+        Ok(Self { config, settings, queue, scopes })
     }
 
     async fn queue_arn(&self) -> Result<String, CommandError> {
-        let arn = retried(async || self.services.queue.arn().await).await;
+        let arn = retried(async || self.queue.arn().await).await;
         arn.map_err(|failure| CommandError::failed(format!("GetQueueAttributes of the configuration's queue failed: {failure}")))
     }
 
@@ -123,11 +126,7 @@ impl Bench {
     fn group<'a>(&'a self, name: &GroupName) -> Option<Group<'a>> {
         let route = self.settings.route_for(name)?;
         let scope = self.settings.route(route).scope;
-        Some(Group {
-            name: name.clone(),
-            route: &self.config.routes[usize::from(route.0)],
-            lifecycle: &self.services.scopes[usize::from(scope.0)].lifecycle,
-        })
+        Some(Group { name: name.clone(), route: &self.config.routes[usize::from(route.0)], lifecycle: &self.scopes[usize::from(scope.0)] })
     }
 }
 

@@ -53,21 +53,29 @@ pub fn aws_settings(config: &Config) -> AwsSettings {
 /// Everything that makes calls.
 ///
 /// # Errors
-/// A key source that its room refuses.
+/// A key source that its room refuses, or a registrar's file that cannot be used.
 pub fn services(config: &Config, settings: &Settings, aws: &Aws) -> Result<Services, CommandError> {
+    let routes = config.routes.iter().zip(&settings.routes);
+    let registrars = routes.map(|(route, core)| registrar(config, route, aws.scope(core.scope))).collect::<Result<_, _>>()?;
+    let services = services_without_registrars(config, settings, aws)?;
+    Ok(Services { registrars, ..services })
+}
+
+/// The same without the servers, and so without the files that these are given: for whoever has not the daemon's keys.
+///
+/// # Errors
+/// A key source that its room refuses.
+pub fn services_without_registrars(config: &Config, settings: &Settings, aws: &Aws) -> Result<Services, CommandError> {
     let dead_letters = config.dead_letter_queue_url.as_ref().map(|url| url.as_str().to_owned());
     let mut keys = Vec::with_capacity(config.routes.len());
-    let mut registrars: Vec<Arc<dyn Registrar>> = Vec::with_capacity(config.routes.len());
     for (route, core) in config.routes.iter().zip(&settings.routes) {
-        let scope = aws.scope(core.scope);
-        keys.push(Keys::new(scope, key_source(route)?, key_engine(route)?));
-        registrars.push(registrar(config, route, scope)?);
+        keys.push(Keys::new(aws.scope(core.scope), key_source(route)?, key_engine(route)?));
     }
     Ok(Services {
         queue: Queue::new(aws, config.queue_url.as_str(), dead_letters),
         scopes: aws.scopes().iter().map(ScopeServices::new).collect(),
         keys,
-        registrars,
+        registrars: Vec::new(),
     })
 }
 

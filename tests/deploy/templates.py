@@ -138,6 +138,14 @@ class Stack:
         resolved = {name: self.resolve(one) for name, one in value.items()}
         return {name: one for name, one in resolved.items() if one is not NOTHING}
 
+    def refusals(self) -> list:
+        """The rules that these parameters break, before anything is made."""
+        broken = []
+        for rule in self.template.get("Rules", {}).values():
+            if "RuleCondition" not in rule or self.decide(rule["RuleCondition"]):
+                broken += [one["AssertDescription"] for one in rule["Assertions"] if not self.decide(one["Assert"])]
+        return broken
+
     def resource(self, name) -> dict:
         resource = self.template["Resources"][name]
         assert "Condition" not in resource or self.condition(resource["Condition"]), f"{name} is not made"
@@ -191,6 +199,12 @@ def daemon_stack(registrar: str, imports: dict | None = None, **parameters) -> S
 def group_stack(engine: str = "chef", notification: str = "HookTarget", **parameters) -> Stack:
     given = {"Engine": engine, "Notification": notification, "SubnetIds": NETWORK["SubnetIds"], "SecurityGroupIds": "sg-0123456789abcdef0"}
     return Stack("group-example.yaml", given | parameters, imports=imports_of(queue_stack(Notification=notification)))
+
+
+def other_stack(registrar: str = "chef-server", **parameters) -> Stack:
+    """What another account has: the daemon and its queue are elsewhere."""
+    here = {"QueueArn": f"arn:aws:sqs:{REGION}:210987654321:enrolld", "DaemonRoleArn": "arn:aws:iam::210987654321:role/enrolld", "ExternalId": "0d0c4f2e"}
+    return Stack("other-account.yaml", here | {"Registrar": registrar} | parameters)
 
 
 def container(stack: Stack, name: str) -> dict:

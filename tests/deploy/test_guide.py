@@ -1,30 +1,38 @@
 """The guide's commands, read from it and run: `aws` and `enrolld` against ministack, and against the simulator for what ministack only pretends to do."""
 
+import base64
 import json
 import os
 import re
+import shutil
 import subprocess
+from urllib.request import urlopen
 
 import pytest
 
 import processes
-from conftest import ACCOUNT, CREDENTIALS, REGION, ministack
-from templates import FOLDER, ROOT, daemon_stack, group_stack, queue_stack, read
+from conftest import ACCOUNT, CREDENTIALS, REGION, client, ministack
+from templates import FOLDER, ROOT, container, daemon_stack, environment, group_stack, other_stack, queue_stack, read
+from test_queue import UNKNOWN
 
 GUIDE = ROOT / "deploy" / "README.md"
 BINARY = os.environ["ENROLLD_BIN"]
-# The server of the page is nobody's here: the simulator's takes its place. Nothing else is changed.
-THEIRS = re.compile(r"registrar = \{ kind = \"chef-server\".*\}")
+RUN, RUN_ELSEWHERE = "run: simulator", "run: simulator, which is one region and one account"
+# The server of the page is nobody's: where it would be asked, the simulator's takes its place. Nothing else is changed.
+ASKS_THE_SERVER = "enrolld check --config enrolld.toml\n"
+THEIRS = "registrar = { kind = .chef-server.*}"
 OURS = 'registrar = { kind = "opsworks-cm", server = "prod-chef", engine = "chef" }'
 
-# The first release of the CLI asks an older name of SQS, unless an endpoint stands on the command line; and of SSM the simulator knows only parameters and
-# commands.
+# The first release of the CLI asks an older name of SQS, unless an endpoint stands on the command line. Of SSM the simulator knows only parameters and
+# commands, and of Auto Scaling nothing of launch templates, which ministack does.
 CLI = """#!/bin/sh
-case $1 in
-sqs | ssm) exec %(real)s --endpoint-url "$AWS_ENDPOINT_URL" "$@" ;;
+case "$1 $2" in
+sqs\\ * | ssm\\ * | autoscaling\\ update-auto-scaling-group) exec %(real)s --endpoint-url "$AWS_ENDPOINT_URL" "$@" ;;
 *) exec %(real)s "$@" ;;
 esac
 """
+# What a block of the page cannot be, in its running text.
+COMMAND = re.compile(r"`(?:aws|apt-get|systemctl|sudo|docker|cargo|kubectl|terraform) [^`]*`")
 
 
 def blocks():
@@ -55,62 +63,134 @@ def simulated(folder):
     return path
 
 
+class Desk:
+    """Where the commands are typed: this repository's deploy/, with the key that the server gave, and ministack behind `aws`."""
+
+    def __init__(self, folder, cloud):
+        self.work, self.cloud, self.script = folder / "work", cloud, ["set -eu", "set -o pipefail"]
+        commands = folder / "bin"
+        commands.mkdir()
+        aws = commands / "aws"
+        aws.write_text(CLI % {"real": os.environ["ENROLLD_AWS_CLI"]})
+        aws.chmod(0o755)
+        (commands / "enrolld").symlink_to(BINARY)
+        templates = self.work / "deploy" / "cloudformation"
+        shutil.copytree(FOLDER, templates)
+        # The page deploys all of it; ministack knows all but these.
+        template = read("daemon-ecs.yaml")
+        template["Resources"] = {name: one for name, one in template["Resources"].items() if one["Type"] not in UNKNOWN}
+        (templates / "daemon-ecs.yaml").write_text(json.dumps(template))
+        subprocess.run(["openssl", "genrsa", "-out", self.work / "client-key.pem", "2048"], check=True, capture_output=True)
+        self.surroundings = CREDENTIALS | {"PATH": f"{commands}:{os.environ['PATH']}", "HOME": str(self.work), "AWS_ENDPOINT_URL": cloud}
+
+    def type(self, line, code):
+        if ASKS_THE_SERVER in code + "\n":
+            self.script.append(f"sed -i 's|{THEIRS}|{OURS}|' enrolld.toml")
+        self.script += [f"echo '#### the block at line {line}' >&2", code]
+
+    def run(self):
+        ran = subprocess.run(["bash", "-c", "\n".join(self.script)], cwd=self.work, env=self.surroundings, capture_output=True, text=True, check=False, timeout=400)
+        assert ran.returncode == 0, ran.stdout[-3000:] + ran.stderr[-3000:]
+        return ran.stdout
+
+
+def what_is_there_already(cloud):
+    """The group that exists before the guide is read, as ministack has it: with a launch template, and in the simulator without hooks."""
+    ec2 = client("ec2", cloud)
+    ec2.create_launch_template(LaunchTemplateName="web-green", LaunchTemplateData={"ImageId": "ami-0123456789abcdef0", "InstanceType": "t3.micro"})
+    template = {"LaunchTemplateName": "web-green", "Version": "1"}
+    made = {"MinSize": 0, "MaxSize": 3, "LaunchTemplate": template, "AvailabilityZones": [f"{REGION}a"]}
+    client("autoscaling", cloud).create_auto_scaling_group(AutoScalingGroupName="web-green", **made)
+
+
+def what_is_left(cloud):
+    """What an account would still have, and somebody pay for or wonder about."""
+    left = {f"stack {one['StackName']}" for one in client("cloudformation", cloud).list_stacks()["StackSummaries"] if one["StackStatus"] != "DELETE_COMPLETE"}
+    left |= {f"queue {url}" for url in client("sqs", cloud).list_queues().get("QueueUrls", [])}
+    iam = client("iam", cloud)
+    left |= {f"role {role['RoleName']}" for role in iam.list_roles()["Roles"] if not role["Path"].startswith("/aws-service-role/")}
+    left |= {f"profile {one['InstanceProfileName']}" for one in iam.list_instance_profiles()["InstanceProfiles"]}
+    left |= {f"repository {one['repositoryName']}" for one in client("ecr", cloud).describe_repositories()["repositories"]}
+    left |= {f"log {one['logGroupName']}" for one in client("logs", cloud).describe_log_groups()["logGroups"]}
+    left |= {f"secret {one['Name']}" for one in client("secretsmanager", cloud).list_secrets()["SecretList"] if "DeletedDate" not in one}
+    for reservation in client("ec2", cloud).describe_instances()["Reservations"]:
+        left |= {f"machine {one['InstanceId']}" for one in reservation["Instances"] if one["State"]["Name"] == "running"}
+    return left
+
+
 def test_the_commands_of_the_guide_do_what_they_say(tmp_path):
-    commands = tmp_path / "bin"
-    commands.mkdir()
-    aws = commands / "aws"
-    aws.write_text(CLI % {"real": os.environ["ENROLLD_AWS_CLI"]})
-    aws.chmod(0o755)
-    (commands / "enrolld").symlink_to(BINARY)
-    work = tmp_path / "work"
-    work.mkdir()
-    (work / "deploy").symlink_to(ROOT / "deploy")
-    subprocess.run(["openssl", "genrsa", "-out", work / "client-key.pem", "2048"], check=True, capture_output=True)
-
-    script = ["set -eu", "set -o pipefail"]
-    for line, mark, code in blocks():
-        if mark == "run: simulator":
-            script += [f"echo '#### the block at line {line}' >&2", THEIRS.sub(OURS, code)]
-    assert len(script) > 10, "there are commands to run"
-
     port = processes.free_port()
     simulate = [BINARY, "simulate", "--listen", f"127.0.0.1:{port}", "--fixture", str(simulated(tmp_path))]
     fleet = f"http://127.0.0.1:{port}"
     with ministack(tmp_path) as cloud, processes.process("simulate", simulate, tmp_path, {}, f"{fleet}/_sim/state?summary=1"):
-        surroundings = CREDENTIALS | {
-            "PATH": f"{commands}:{os.environ['PATH']}",
-            "HOME": str(work),
-            "AWS_ENDPOINT_URL": cloud,
-            "AWS_ENDPOINT_URL_AUTO_SCALING": fleet,
-            "AWS_ENDPOINT_URL_OPSWORKSCM": fleet,
-            "AWS_ENDPOINT_URL_SSM": fleet,
-        }
-        ran = subprocess.run(["bash", "-c", "\n".join(script)], cwd=work, env=surroundings, capture_output=True, text=True, check=False, timeout=300)
-    assert ran.returncode == 0, ran.stdout[-3000:] + ran.stderr[-3000:]
-    assert ran.stdout.count(" 0 failed") == 2, "the check of the file finds nothing, and that of all that was made"
+        before = what_is_left(cloud)
+        desk = Desk(tmp_path, cloud)
+        for service in ("AUTO_SCALING", "OPSWORKSCM", "SSM"):
+            desk.surroundings[f"AWS_ENDPOINT_URL_{service}"] = fleet
+        what_is_there_already(cloud)
+        for line, mark, code in blocks():
+            if mark == RUN:
+                desk.type(line, code)
+        assert len(desk.script) > 30, "there are commands to run"
+        said = desk.run()
+        versions = client("ec2", cloud).describe_launch_template_versions(LaunchTemplateName="web-green")["LaunchTemplateVersions"]
+        left = what_is_left(cloud) - before
+    assert said.count(" 0 failed") == 2, "the check of the file finds nothing, and that of all that was made"
     for name in ("worker.json", "instances.json"):
-        assert json.loads((work / name).read_text())["Statement"]
-    assert (work / "user-data.sh").read_text().startswith("#!")
+        assert json.loads((desk.work / name).read_text())["Statement"]
+    script = (desk.work / "user-data.sh").read_text()
+    assert script.startswith("#!")
+    # That the group takes this version cannot be seen: the emulator ignores it.
+    (made,) = [one["LaunchTemplateData"] for one in versions if one["VersionNumber"] == 2]
+    assert base64.b64decode(made["UserData"]).decode() == script
+    assert not left, "what the guide makes it takes away again"
+    on_ec2 = (desk.work / "enrolld-ec2.toml").read_text()
+    assert 'client_key = "/run/credentials/enrolld.service/keys_client-key.pem"' in on_ec2
+    assert "LoadCredential=keys:/etc/enrolld/keys" in (ROOT / "deploy/systemd/enrolld.service").read_text()
+
+
+def test_another_region_and_another_account_are_joined_by_the_commands_of_the_guide(tmp_path):
+    """The emulator's one account is both, and its one region stands for the other."""
+    with ministack(tmp_path) as cloud:
+        desk = Desk(tmp_path, cloud)
+        (first, *_) = [block for block in blocks() if block[1] == RUN]
+        desk.type(first[0], first[2])
+        elsewhere = [block for block in blocks() if block[1] == RUN_ELSEWHERE]
+        assert len(elsewhere) == 2
+        for line, _, code in elsewhere:
+            desk.type(line, code.replace("us-east-1", REGION))
+        desk.run()
+        topic = f"arn:aws:sns:{REGION}:{ACCOUNT}:enrolld"
+        client("sns", cloud).publish(TopicArn=topic, Message="as it was sent")
+        sqs = client("sqs", cloud)
+        url = sqs.get_queue_url(QueueName="enrolld")["QueueUrl"]
+        (received,) = processes.eventually(lambda: sqs.receive_message(QueueUrl=url).get("Messages"), "the message comes")
+        assert received["Body"] == "as it was sent"
 
 
 def test_every_block_of_commands_is_run_or_says_why_not():
     marks = [(line, mark) for line, mark, _ in blocks()]
     assert len(marks) == GUIDE.read_text().count("```sh\n")
     for line, mark in marks:
-        assert mark == "run: simulator" or re.fullmatch(r"not run: .{20,}", mark), f"deploy/README.md:{line} is neither run nor says why not"
-    assert sum(mark.startswith("run") for _, mark in marks) >= len(marks) / 2
+        assert mark in (RUN, RUN_ELSEWHERE) or re.fullmatch(r"not run: .{20,}", mark), f"deploy/README.md:{line} is neither run nor says why not"
+    assert sum(mark.startswith("run") for _, mark in marks) >= len(marks) * 2 / 3
+
+
+def test_no_command_escapes_into_the_running_text():
+    text = re.sub(r"^[ ]*```sh\n.*?^[ ]*```$", "", GUIDE.read_text(), flags=re.MULTILINE | re.DOTALL)
+    assert not COMMAND.findall(text), "commands stand in blocks, where they are run or say why not"
 
 
 def test_the_configuration_of_the_guide_is_taken_as_it_stands(tmp_path):
     (text,) = [re.search(r"<<END\n(.*?)\nEND\n", code, re.DOTALL)[1] for _, _, code in blocks() if "<<END" in code]
     url = f"https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/enrolld"
-    for word, value in (("$(output QueueUrl)", url), ("$(output DeadLetterQueueUrl)", f"{url}-dead-letters"), ("$AWS_REGION", REGION), ("$account", ACCOUNT)):
+    key = tmp_path / "client-key.pem"
+    for word, value in (("$PWD", str(tmp_path)), ("$(output QueueUrl)", url), ("$(output DeadLetterQueueUrl)", f"{url}-dead-letters"), ("$AWS_REGION", REGION), ("$account", ACCOUNT)):
         text = text.replace(word, value)
     assert "$" not in text
-    key = tmp_path / "client-key.pem"
     subprocess.run(["openssl", "genrsa", "-out", key, "2048"], check=True, capture_output=True)
     key.chmod(0o400)
-    (tmp_path / "enrolld.toml").write_text(text.replace("/etc/enrolld/client-key.pem", str(key)))
+    (tmp_path / "enrolld.toml").write_text(text)
     ran = subprocess.run([BINARY, "check", "--offline", "--config", str(tmp_path / "enrolld.toml")], env={}, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
@@ -151,10 +231,11 @@ def actions(policies):
 @pytest.mark.parametrize(
     ("heading", "roles"),
     [
-        # The first two are held against what is printed by test_policies.
+        # Those that are printed are held against it by test_policies, action by action with their resources.
         ("The daemon's role", [daemon_stack(kind).resource("TaskRole") for kind in ("chef-server", "puppet-ca", "opsworks-cm")]),
         ("The instances' role", [group_stack(engine).resource("InstanceRole") for engine in ("chef", "puppet")]),
         ("Auto Scaling's notification role", [queue_stack(Notification=way).resource("NotificationRole") for way in ("HookTarget", "SNS")]),
+        ("The role in another account", [other_stack(kind).resource("DaemonRole") for kind in ("chef-server", "puppet-ca", "opsworks-cm")]),
         ("ECS's execution role", [daemon_stack(kind).resource("ExecutionRole") for kind in ("chef-server", "opsworks-cm")]),
     ],
 )
@@ -162,6 +243,43 @@ def test_the_tables_of_permissions_have_each_permission_once_and_no_other(headin
     told = table(heading)
     assert len(told) == len(set(told))
     assert set(told) == set().union(*(actions(role.get("Policies", [])) for role in roles))
+
+
+def printed(folder, *arguments):
+    """The actions that are allowed by what is printed for the daemon on ECS with a Chef server."""
+    path = folder / "enrolld.toml"
+    path.write_text(environment(container(daemon_stack("chef-server"), "configuration"))["CONFIGURATION"])
+    ran = subprocess.run([BINARY, "policy", "--config", str(path), *arguments], env={}, capture_output=True, text=True, check=True)
+    return actions([{"PolicyDocument": json.loads(ran.stdout)}])
+
+
+def test_what_commands_and_the_launch_kit_add_is_what_is_printed(tmp_path):
+    worker, instance = printed(tmp_path), printed(tmp_path, "--instance")
+    more = printed(tmp_path, "--with-check") | printed(tmp_path, "--with-dead-letters") | printed(tmp_path, "--with-sweep")
+    assert set(table("What other commands add")) == more - worker
+    kit = printed(tmp_path, "--instance", "--launch-kit") | printed(tmp_path, "--instance", "--converge-hook", "converge")
+    assert set(table("What the launch kit adds")) == kit - instance
+    assert table("With groups in another account") == ["sts:AssumeRole"]
+
+
+def test_whoever_attaches_hooks_needs_the_permissions_of_the_page_and_no_other(tmp_path):
+    """By the calls that the commands make of a simulated AWS. iam:PassRole is checked by the service, and is no call."""
+    port = processes.free_port()
+    fleet = f"http://127.0.0.1:{port}"
+    simulate = [BINARY, "simulate", "--listen", f"127.0.0.1:{port}", "--fixture", str(simulated(tmp_path))]
+    path = tmp_path / "enrolld.toml"
+    text = environment(container(daemon_stack("chef-server"), "configuration"))["CONFIGURATION"]
+    path.write_text(text.replace(f"https://sqs.{REGION}.amazonaws.com", fleet))
+    role = ["--role-arn", f"arn:aws:iam::{ACCOUNT}:role/notify"]
+    with processes.process("simulate", simulate, tmp_path, {}, f"{fleet}/_sim/state?summary=1"):
+        for arguments in (["attach", "--group", "web-green", *role], ["list", "--group", "web-green"], ["list"], ["detach", "--group", "web-green"]):
+            command = [BINARY, "hooks", *arguments, "--config", str(path)]
+            ran = subprocess.run(command, env=CREDENTIALS | {"AWS_ENDPOINT_URL": fleet}, capture_output=True, text=True, check=False)
+            # Without a group `list` looks at one whose hooks are not as they should be.
+            assert ran.returncode == 0 or arguments == ["list"], ran.stdout + ran.stderr
+        with urlopen(f"{fleet}/_sim/state", timeout=10) as answer:
+            calls = set(json.load(answer)["calls"])
+    assert set(table("Whoever runs the commands")) == calls | {"iam:PassRole"}
 
 
 def test_what_the_pages_link_is_there():

@@ -7,6 +7,7 @@ import ssl
 import stat
 import subprocess
 import threading
+import tomllib
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
@@ -136,6 +137,24 @@ def test_the_image_and_the_task_are_of_one_mind():
     assert task["ReadonlyRootFilesystem"] is True
     told = re.search(r'shutdown_grace = "(\d+)s"', container(daemon_stack("chef-server"), "configuration")["Environment"][0]["Value"])
     assert task["StopTimeout"] > int(told[1]) + 5, "ECS kills later than the daemon has given everything back"
+
+
+def test_the_image_says_what_it_is_by_labels():
+    text = re.sub(r"\\\n", " ", image.DOCKERFILE.read_text()).rsplit("\nFROM ", 1)[1]
+    (line,) = [line for line in text.splitlines() if line.startswith("LABEL ")]
+    labels = dict(re.findall(r'org\.opencontainers\.image\.(\w+)="([^"]*)"', line))
+    package = tomllib.loads((ROOT / "Cargo.toml").read_text())["package"]
+    arguments = dict(re.findall(r"^ARG (\w+)=(\S+)$", text, re.MULTILINE))
+    assert set(labels) == {"title", "description", "licenses", "version", "revision"}
+    assert (labels["title"], labels["licenses"]) == (package["name"], package["license"])
+    assert labels["version"] == "${VERSION}" and arguments["VERSION"] == package["version"]
+    assert labels["revision"] == "${REVISION}" and 'REVISION="$(git rev-parse HEAD)"' in (ROOT / "deploy/README.md").read_text()
+    assert len(labels["description"]) > 40
+
+
+def test_the_guide_builds_for_the_processor_that_the_service_asks_for():
+    (platform,) = re.findall(r"docker build --platform (\S+)", (ROOT / "deploy/README.md").read_text())
+    assert (platform, daemon_stack("chef-server").parameter("CpuArchitecture")) == ("linux/amd64", "X86_64")
 
 
 def test_what_the_builder_is_sent_is_all_that_it_copies():

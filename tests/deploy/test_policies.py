@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 import templates
-from templates import REGISTRARS, Stack, container, daemon_stack, environment, group_stack
+from templates import REGISTRARS, Stack, container, daemon_stack, environment, group_stack, other_stack
 
 BINARY = os.environ["ENROLLD_BIN"]
 
@@ -66,6 +66,20 @@ def test_the_daemons_role_in_another_account_may_do_what_is_printed_for_it(regis
     assert trust["Principal"] == {"AWS": given["DaemonRoleArn"]}
     subscribe = other.resource("TopicPolicy")["PolicyDocument"]["Statement"][0]
     assert subscribe["Principal"] == {"AWS": elsewhere} and subscribe["Condition"]["StringEquals"]["sns:Endpoint"] == queue
+
+
+@pytest.mark.parametrize("registrar", ["chef-server", "puppet-ca"])
+def test_a_server_of_ones_own_is_refused_without_the_secret_that_its_requests_are_signed_with(registrar):
+    (said,) = daemon_stack(registrar, RegistrarSecretArn="").refusals()
+    assert "RegistrarSecretArn" in said
+    assert daemon_stack(registrar).refusals() == []
+    assert daemon_stack("opsworks-cm").refusals() == []
+
+
+def test_a_role_for_another_account_is_refused_without_its_external_id():
+    (said,) = other_stack(ExternalId="").refusals()
+    assert "ExternalId" in said
+    assert other_stack().refusals() == other_stack(DaemonRoleArn="", ExternalId="").refusals() == []
 
 
 def test_the_group_the_pattern_and_the_role_are_each_others_by_default():

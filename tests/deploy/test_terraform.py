@@ -62,7 +62,7 @@ def test_what_a_module_refers_to_is_there_and_what_is_there_is_referred_to(modul
     for called, body in blocks(parsed, module, "module").items():
         source = (module / body["source"]).resolve()
         wanted = blocks(parsed, source, "variable")
-        given = set(body) - {"source"}
+        given = set(body) - {"source", "depends_on"}
         assert given <= set(wanted), f"{called} has no {given - set(wanted)}"
         missing = {name for name, variable in wanted.items() if "default" not in variable} - given
         assert not missing, f"{called} wants {missing}"
@@ -138,6 +138,74 @@ def test_the_task_is_that_of_the_template(parsed):
         assert word in given, word
     assert given.count("readonlyRootFilesystem = true") == 2
     assert image.Dockerfile.read().settings["USER"] in given
+
+
+def one(block):
+    """A block that is written once."""
+    return block[0] if isinstance(block, list) else block
+
+
+def test_the_service_scales_and_goes_back_as_that_of_the_template(parsed):
+    stack = daemon_stack("chef-server")
+    service, policy = stack.resource("Service"), stack.resource("ScalingPolicy")["TargetTrackingScalingPolicyConfiguration"]
+    resources = blocks(parsed, FOLDER, "resource")
+    given, scaling = resources["aws_ecs_service.daemon"], resources["aws_appautoscaling_policy.messages_per_task"]
+    deployment, breaker = service["DeploymentConfiguration"], one(given["deployment_circuit_breaker"])
+    assert deployment["DeploymentCircuitBreaker"] == {"Enable": True, "Rollback": True}
+    assert (breaker["enable"], breaker["rollback"]) == (True, True)
+    assert deployment["MinimumHealthyPercent"] == given["deployment_minimum_healthy_percent"] == 100, "an old task stays until a new one is well"
+    assert deployment["MaximumPercent"] == given["deployment_maximum_percent"] == 200
+
+    tracking = one(scaling["target_tracking_scaling_policy_configuration"])
+    assert stack.resource("ScalingPolicy")["PolicyType"] == scaling["policy_type"] == "TargetTrackingScaling"
+    assert policy["ScaleOutCooldown"] == tracking["scale_out_cooldown"] == 60
+    assert policy["ScaleInCooldown"] == tracking["scale_in_cooldown"] == 900, "slowly in"
+    assert scaling["policy_type"] == "TargetTrackingScaling" and "disable_scale_in" not in tracking
+
+    def metric(stat, namespace, name, dimensions):
+        return stat, namespace, name, sorted(dimensions)
+
+    expected, expressions = {}, {}
+    for query in policy["CustomizedMetricSpecification"]["Metrics"]:
+        if "MetricStat" in query:
+            stat = query["MetricStat"]
+            names = [dimension["Name"] for dimension in stat["Metric"]["Dimensions"]]
+            expected[query["Id"]] = metric(stat["Stat"], stat["Metric"]["Namespace"], stat["Metric"]["MetricName"], names)
+        else:
+            expressions[query["Id"]] = query["Expression"]
+        assert query["ReturnData"] == ("Expression" in query), "one result, and that is the quotient"
+    assert expected == {
+        "waiting": ("Average", "AWS/SQS", "ApproximateNumberOfMessagesVisible", ["QueueName"]),
+        "running": ("Average", "ECS/ContainerInsights", "RunningTaskCount", ["ClusterName", "ServiceName"]),
+    }
+    assert stack.resource("Cluster")["ClusterSettings"] == [{"Name": "containerInsights", "Value": "enabled"}], "where the second comes from"
+    assert one(resources["aws_ecs_cluster.daemon"]["setting"]) == {"name": "containerInsights", "value": "enabled"}
+    found = {}
+    for query in one(tracking["customized_metric_specification"])["metrics"]:
+        if "metric_stat" in query:
+            stat = one(query["metric_stat"])
+            inner = one(stat["metric"])
+            found[query["id"]] = metric(stat["stat"], inner["namespace"], inner["metric_name"], [one["name"] for one in inner["dimensions"]])
+        else:
+            assert expressions[query["id"]] == query["expression"].replace("${var.daemon.min_tasks}", str(stack.parameter("MinTasks")))
+        assert query["return_data"] == ("expression" in query)
+    assert found == expected
+    assert list(expressions.values()) == ["waiting / FILL(running, 2)"]
+
+    defaults = (FOLDER / "variables.tf").read_text()
+    for parameter, variable in (("MinTasks", "min_tasks"), ("MaxTasks", "max_tasks"), ("MessagesPerTask", "messages_per_task")):
+        assert re.search(rf"{variable}\s+= optional\(number, {stack.parameter(parameter)}\)", defaults), variable
+    target, capacity = resources["aws_appautoscaling_target.daemon"], stack.resource("ScalableTarget")
+    assert (capacity["ServiceNamespace"], capacity["ScalableDimension"]) == (target["service_namespace"], target["scalable_dimension"])
+    assert (capacity["MinCapacity"], capacity["MaxCapacity"]) == (2, 6) and policy["TargetValue"] == 50
+
+
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_an_examples_group_goes_before_its_daemon_and_is_not_waited_for(example, parsed):
+    group = blocks(parsed, FOLDER / "examples" / example, "module")["group"]
+    assert "module.enrolld" in str(group["depends_on"])
+    made = blocks(parsed, FOLDER / "group", "resource")["aws_autoscaling_group.group"]
+    assert made["wait_for_capacity_timeout"] == "0"
 
 
 def test_the_readme_says_that_no_terraform_has_run_it():

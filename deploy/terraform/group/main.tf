@@ -68,6 +68,8 @@ resource "aws_autoscaling_group" "group" {
   min_size            = var.min_size
   max_size            = var.max_size
   vpc_zone_identifier = var.subnet_ids
+  # Terraform would wait ten minutes for instances in service and then fail; an instance that waits for its server may take longer, and is well.
+  wait_for_capacity_timeout = "0"
 
   launch_template {
     id      = aws_launch_template.instances.id

@@ -35,7 +35,8 @@ pub struct AttachArgs {
     #[arg(long, value_name = "ARN", value_parser = role)]
     pub role_arn: Option<String>,
 
-    /// Where the hooks send: "queue" (the configuration's), "eventbridge" (no target; a rule of yours fills the queue), or a topic's ARN
+    /// Where the hooks send: "queue" (the configuration's; its ARN says the same), "eventbridge" (no target; a rule of yours fills the queue), or a
+    /// topic's ARN
     #[arg(long, value_name = "TARGET", default_value = "queue")]
     pub target: Target,
 
@@ -85,6 +86,8 @@ pub enum Target {
     Queue,
     /// Nowhere by themselves.
     EventBridge,
+    /// To a queue by its ARN, which must be the configuration's: a template's output names it so.
+    QueueArn(String),
     /// To a topic.
     Topic(String),
 }
@@ -96,11 +99,20 @@ impl FromStr for Target {
         match text {
             "queue" => Ok(Self::Queue),
             "eventbridge" => Ok(Self::EventBridge),
-            arn if arn.starts_with("arn:aws") && arn.split(':').count() == 6 && arn.split(':').nth(2) == Some("sns") => {
-                Ok(Self::Topic(arn.to_owned()))
-            }
-            other => Err(format!("{} is not \"queue\", \"eventbridge\" or the ARN of an SNS topic", shown(other))),
+            arn => match service_of(arn) {
+                Some("sns") => Ok(Self::Topic(arn.to_owned())),
+                Some("sqs") => Ok(Self::QueueArn(arn.to_owned())),
+                _ => Err(format!("{} is not \"queue\", \"eventbridge\" or the ARN of an SNS topic or of the queue", shown(arn))),
+            },
         }
+    }
+}
+
+/// The service in the ARN of a topic or a queue.
+fn service_of(arn: &str) -> Option<&str> {
+    match arn.split(':').collect::<Vec<_>>()[..] {
+        ["arn", partition, service, _, _, _] if partition.starts_with("aws") => Some(service),
+        _ => None,
     }
 }
 
@@ -117,6 +129,15 @@ pub(super) async fn run(args: AttachArgs) -> Result<ExitCode, CommandError> {
     let groups = bench.of(&args.groups)?;
     let target = match &args.target {
         Target::Queue => Some(bench.queue_arn().await?),
+        Target::QueueArn(arn) => {
+            let own = bench.queue_arn().await?;
+            if *arn != own {
+                return Err(CommandError::failed(format!(
+                    "--target is {arn}, and the configuration's queue is {own}: enrolld would hear of nothing"
+                )));
+            }
+            Some(own)
+        }
         Target::EventBridge => None,
         Target::Topic(arn) => Some(arn.clone()),
     };

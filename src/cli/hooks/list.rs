@@ -93,17 +93,14 @@ pub(super) async fn run(args: ListArgs) -> Result<ExitCode, CommandError> {
 /// The groups of all scopes that a route serves.
 async fn all(bench: &Bench) -> Result<Vec<GroupName>, CommandError> {
     let mut groups = Vec::new();
-    for scope in &bench.services.scopes {
+    for scope in &bench.scopes {
         let mut after = None;
         for _ in 0..MOST_PAGES {
-            let page: Result<Page<GroupName>, _> = retried(async || scope.lifecycle.groups(after.clone()).await).await;
+            let page: Result<Page<GroupName>, _> = retried(async || scope.groups(after.clone()).await).await;
             let page = page.map_err(|failure| CommandError::failed(format!("DescribeAutoScalingGroups failed: {failure}")))?;
             // A group of this name that another scope serves is not this one.
-            groups.extend(
-                page.items
-                    .into_iter()
-                    .filter(|name| bench.group(name).is_some_and(|group| std::ptr::eq(group.lifecycle, &scope.lifecycle))),
-            );
+            groups
+                .extend(page.items.into_iter().filter(|name| bench.group(name).is_some_and(|group| std::ptr::eq(group.lifecycle, scope))));
             after = page.next;
             if after.is_none() {
                 break;

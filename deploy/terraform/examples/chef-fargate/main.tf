@@ -72,4 +72,7 @@ module "group" {
 
   notification_target_arn = module.enrolld.notification_target_arn
   notification_role_arn   = module.enrolld.notification_role_arn
+
+  # Made after the daemon and destroyed before it: an instance that comes or goes is held until a worker has heard of it.
+  depends_on = [module.enrolld]
 }
