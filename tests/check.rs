@@ -271,6 +271,7 @@ async fn a_right_that_is_missing_is_named() {
             arn: "arn:aws:sts::123456789012:assumed-role/enrolld/worker".into(),
             account: None,
             denied: denied.iter().map(|action| (*action).to_owned()).collect(),
+            allowed: None,
         });
     })
     .await;
@@ -291,6 +292,7 @@ async fn what_only_the_check_would_read_may_be_denied() {
             arn: "arn:aws:sts::123456789012:assumed-role/enrolld/worker".into(),
             account: None,
             denied: vec!["autoscaling:DescribeAutoScalingGroups".into(), "ssm:DescribeParameters".into()],
+            allowed: None,
         });
     })
     .await;
@@ -339,6 +341,7 @@ async fn where_it_may_not_look_check_says_that_it_does_not_know_who_can_assume_t
             arn: "arn:aws:sts::123456789012:assumed-role/enrolld/worker".into(),
             account: None,
             denied: vec!["iam:*".into()],
+            allowed: None,
         });
     })
     .await;

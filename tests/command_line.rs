@@ -182,7 +182,13 @@ fn there_is_a_manual_page_for_each_command_with_each_of_its_options() {
     let output = enrolld(&["man", folder.to_str().expect("the path is text")], &[]);
     assert!(output.status.success(), "{}", stderr(&output));
     let page = |name: &str| std::fs::read_to_string(folder.join(format!("{name}.1"))).unwrap_or_else(|error| panic!("{name}: {error}"));
-    for command in ["run", "check", "policy", "dead-letters", "sweep", "simulate", "demo", "health", "completions", "man"] {
+    let help = stdout(&enrolld(&["--help"], &[]));
+    let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    let commands: Vec<&str> = listed.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help").collect();
+    for command in ["run", "hooks", "launch-kit", "completions", "man"] {
+        assert!(commands.contains(&command), "{command} in {commands:?}");
+    }
+    for command in commands {
         assert!(page("enrolld").contains(&format!("enrolld\\-{}(1)", command.replace('-', "\\-"))), "{command} is not on the first page");
         page(&format!("enrolld-{command}"));
     }

@@ -180,6 +180,23 @@ async fn a_route_that_goes_on_without_its_server_has_a_launch_hook_that_does() {
 }
 
 #[tokio::test]
+async fn the_default_result_of_a_launch_is_ones_own_to_choose_and_a_termination_always_continues() {
+    let bench = Bench::start("default").await;
+    bench.attach(&["--default-result", "continue"]).await.must(0, &["default    CONTINUE", "2 made"]);
+    let results = |hooks: &[Value]| hooks.iter().map(|hook| hook["default_result"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
+    assert_eq!(results(&bench.hooks().await), ["CONTINUE", "CONTINUE"]);
+    bench.attach(&["--default-result", "continue"]).await.must(0, &["nothing is to be changed"]);
+    let changed = bench.attach(&["--default-result", "abandon"]).await;
+    changed.must(0, &["~ launch hook enrolld-launch\n      default    CONTINUE -> ABANDON\n", "0 made, 1 changed"]);
+    assert_eq!(results(&bench.hooks().await), ["ABANDON", "CONTINUE"]);
+    // A route that goes on without its server can still have a hook that does not.
+    let bench = Bench::with("default-route", "on_failure = \"continue\"", |_| {}).await;
+    bench.attach(&["--default-result", "abandon"]).await.must(0, &["default    ABANDON"]);
+    assert_eq!(results(&bench.hooks().await), ["ABANDON", "CONTINUE"]);
+    bench.attach(&["--default-result", "retry"]).await.must(2, &["abandon, continue"]);
+}
+
+#[tokio::test]
 async fn nothing_is_changed_anywhere_while_something_is_refused() {
     let bench = Bench::start("refused").await;
     // The standard group has hooks that were made by hand and notify the queue.

@@ -6,7 +6,15 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use enrolld::observe::{Health, ServiceManager};
+use enrolld::aws::Aws;
+use enrolld::cli::rooms;
+use enrolld::core::call::NodeOrder;
+use enrolld::driver::Worker as WholeWorker;
+use enrolld::facts::{Health as Ready, KeyMaterial, ListMark, NodeList, Registration, RegistrationStatus, StatusToken};
+use enrolld::observe::audit::AuditTarget;
+use enrolld::observe::{Health, Observer, ObserverSettings, ServiceManager};
+use enrolld::registrar::{Registrar, Reply};
+use enrolld::simulator::model::autoscaling::Place;
 use enrolld::simulator::{Options, Simulator};
 
 /// Longer than anything here takes.
@@ -77,24 +85,45 @@ impl Worker {
 }
 
 fn daemon(manager: &Manager, endpoint: &str, watchdog: Option<Duration>) -> Worker {
-    let config = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("notify-{}.toml", manager.path.file_name().unwrap().display()));
-    let text = format!(
+    daemon_with(manager, endpoint, watchdog, "")
+}
+
+fn configuration(endpoint: &str, more: &str, poll_wait: &str) -> String {
+    format!(
         r#"
 queue_url = "{endpoint}/123456789012/enrolld-lifecycle"
 region = "eu-central-1"
 listen = "off"
-poll_wait = "1s"
+poll_wait = "{poll_wait}"
 retry_initial = "100ms"
 retry_max = "200ms"
 route_fault_initial = "100ms"
 route_fault_max = "200ms"
+{more}
 [[route]]
 name = "web"
 groups = ["web-*"]
 registrar = {{ kind = "opsworks-cm", server = "prod-chef", engine = "chef" }}
 key = {{ parameter = "/enrolld/{{instance_id}}/public-key", require_owner = false }}
 "#
-    );
+    )
+}
+
+/// Asks the simulator for something.
+fn post(endpoint: &str, path: &str, body: &str) {
+    use std::io::{Read as _, Write as _};
+    let address = endpoint.trim_start_matches("http://");
+    let mut stream = std::net::TcpStream::connect(address).expect("it listens");
+    let length = body.len();
+    write!(stream, "POST {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}").expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("it answers");
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+fn daemon_with(manager: &Manager, endpoint: &str, watchdog: Option<Duration>, more: &str) -> Worker {
+    let config = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("notify-{}.toml", manager.path.file_name().unwrap().display()));
+    let text = configuration(endpoint, more, "1s");
     std::fs::write(&config, text).expect("the folder is there to be written to");
     let mut command = Command::new(env!("CARGO_BIN_EXE_enrolld"));
     command.args(["run", "--config"]).arg(config).env_clear().env("NOTIFY_SOCKET", &manager.path);
@@ -164,6 +193,100 @@ fn the_watchdog_is_fed_in_time_and_not_by_a_process_that_stands_still() {
     assert_eq!(manager.hears(watchdog * 2), None, "it stands still, and somebody feeds it");
     worker.signal("-CONT");
     manager.until("WATCHDOG=1");
+}
+
+/// What is written where nobody reads stops the one thread that the daemon has: a terminal, since pipes are refused.
+#[test]
+fn a_daemon_that_is_stuck_in_a_write_is_not_fed_although_its_process_lives() {
+    let manager = Manager::listen("wedged");
+    let (endpoint, _simulator) = simulator();
+    let program = "import os, pty, time\nmaster, slave = pty.openpty()\nprint(os.ttyname(slave), flush=True)\ntime.sleep(600)";
+    let mut terminal = Command::new("python3").args(["-c", program]).stdout(Stdio::piped()).spawn().expect("there is a python3");
+    let mut name = String::new();
+    let said = terminal.stdout.take().expect("it is piped");
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(said), &mut name).expect("its name");
+    let _terminal = Worker(terminal);
+    let watchdog = Duration::from_secs(3);
+    let mut worker = daemon_with(&manager, &endpoint, Some(watchdog), &format!("audit = \"{}\"", name.trim()));
+    manager.until("READY=1");
+    manager.until("WATCHDOG=1");
+    // Each launch leaves a line, and a terminal takes a few thousand bytes.
+    post(&endpoint, "/_sim/launch", r#"{"group":"web-blue","count":60}"#);
+    manager.until("STATUS=working; 60 actions open");
+    let (mut last, end) = (Instant::now(), Instant::now() + LONGEST);
+    while last.elapsed() < watchdog * 2 {
+        assert!(Instant::now() < end, "somebody feeds it");
+        if manager.hears(Duration::from_millis(200)).is_some_and(|said| said == "WATCHDOG=1\n" || said == "WATCHDOG=1") {
+            last = Instant::now();
+        }
+    }
+    assert!(worker.0.try_wait().expect("it is ours").is_none(), "it lives");
+}
+
+/// The same test is the worker, in a process of its own: which manager a process has stands in its environment.
+#[test]
+fn a_worker_is_not_fed_whose_order_never_ends_or_whose_receive_although_its_loop_turns() {
+    if let Ok(what) = std::env::var(CHILD) {
+        return play_a_worker_whose_call_never_ends(&what);
+    }
+    for what in ["order", "receive"] {
+        let manager = Manager::listen(what);
+        let watchdog = Duration::from_millis(900);
+        let name = "a_worker_is_not_fed_whose_order_never_ends_or_whose_receive_although_its_loop_turns";
+        let mut command = Command::new(std::env::current_exe().expect("a program"));
+        command.args(["--exact", name]).env(CHILD, what).env("NOTIFY_SOCKET", &manager.path);
+        command.env("WATCHDOG_USEC", watchdog.as_micros().to_string()).stdin(Stdio::piped()).stdout(Stdio::null());
+        let mut worker = Worker(command.spawn().expect("it is this program"));
+        manager.until("WATCHDOG=1");
+        manager.until("STATUS=stuck");
+        assert_eq!(manager.hears(watchdog * 4), None, "{what}: it is stuck, and fed");
+        assert!(worker.0.try_wait().expect("it is ours").is_none(), "it lives");
+    }
+}
+
+/// A server that takes an order and never answers, and knows no time-out.
+#[derive(Debug)]
+struct Silent;
+
+impl Registrar for Silent {
+    fn associate<'a>(&'a self, _: &'a NodeOrder, _: &'a KeyMaterial) -> Reply<'a, Registration> {
+        Box::pin(std::future::pending())
+    }
+    fn status<'a>(&'a self, _: &'a NodeOrder, _: &'a StatusToken) -> Reply<'a, RegistrationStatus> {
+        Box::pin(std::future::pending())
+    }
+    fn disassociate<'a>(&'a self, _: &'a NodeOrder) -> Reply<'a, Registration> {
+        Box::pin(std::future::pending())
+    }
+    fn health(&self) -> Reply<'_, Ready> {
+        Box::pin(async { Ok(Ready::Ready) })
+    }
+    fn list<'a>(&'a self, _: Option<&'a ListMark>) -> Reply<'a, NodeList> {
+        Box::pin(std::future::pending())
+    }
+}
+
+/// A whole worker, whose loop turns on: its server never answers, or its receives last longer than it is told that any may.
+fn play_a_worker_whose_call_never_ends(what: &str) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let simulator = Simulator::start(Options::default()).await.expect("the simulator starts");
+        let poll_wait = if what == "receive" { "20s" } else { "1s" };
+        let text = configuration(&simulator.endpoint(), "", poll_wait);
+        let config = enrolld::config::parse(&text, "test", &enrolld::config::Environment::new()).expect("it is good");
+        let settings = config.core_settings();
+        let aws = Aws::fixed(&rooms::aws_settings(&config), &simulator.endpoint(), "AKIATEST").expect("an endpoint");
+        let mut services = rooms::services(&config, &settings, &aws).expect("rooms");
+        services.registrars[0] = Arc::new(Silent);
+        let observer = ObserverSettings { worker: "test".into(), routes: rooms::route_names(&config, &settings), audit: AuditTarget::Off };
+        let health = Arc::new(Health::new());
+        ServiceManager::of_this_process(Arc::clone(&health)).expect("there is a manager").start();
+        let worker = WholeWorker::new(settings, services, Observer::new(observer).expect("no files"), health, 1);
+        let (_stop, stopped) = tokio::sync::mpsc::channel(2);
+        let launched = simulator.with(|world, now| world.launch(now, "web-blue", 1, Place::AutoScalingGroup, None));
+        assert!(launched.is_ok() || what == "receive");
+        let _ = tokio::time::timeout(LONGEST, worker.with_longest_call(Duration::from_secs(4)).run(stopped)).await;
+    });
 }
 
 /// The same test is the worker, in a process of its own: which manager a process has stands in its environment.

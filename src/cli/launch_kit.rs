@@ -36,6 +36,10 @@ pub struct LaunchKitArgs {
     #[arg(long, value_name = "NAME", value_parser = HookName::new)]
     pub converge_hook: Option<HookName>,
 
+    /// With --converge-hook: keep that hook from running out, by a heartbeat every so many seconds or sooner; well below the hook's heartbeat time-out
+    #[arg(long, value_name = "SECONDS", requires = "converge_hook", value_parser = clap::value_parser!(u32).range(2..=7200))]
+    pub converge_heartbeat: Option<u32>,
+
     /// What runs the agent once, by sh, with NODE_NAME and PRIVATE_KEY in its environment; chef-client or puppet agent with --converge-hook
     #[arg(long, value_name = "COMMAND")]
     pub agent: Option<String>,
@@ -44,7 +48,7 @@ pub struct LaunchKitArgs {
     #[arg(long, value_name = "NAME", value_parser = GroupName::new)]
     pub group: Option<GroupName>,
 
-    /// When the script gives up, in seconds; the route's timeout if not given. The hook's own deadline should be no earlier
+    /// When the script gives up, in seconds; if not given, after the 48 hours that a hook lasts at most. An abandoned launch ends it before
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=172_800))]
     pub deadline: Option<u64>,
 }
@@ -63,7 +67,10 @@ Examples:
   enrolld launch-kit --config enrolld.toml --route web > user-data.sh
   In service only once it has converged:
     enrolld launch-kit --config enrolld.toml --route web --converge-hook converge > user-data.sh
-    enrolld policy --config enrolld.toml --instance --converge-hook converge
+    enrolld policy --config enrolld.toml --instance --converge-hook converge --group web-blue
+  The same through a maintenance that lasts longer than the hook's heartbeat time-out:
+    enrolld launch-kit --config enrolld.toml --route web --converge-hook converge --converge-heartbeat 600 > user-data.sh
+    enrolld policy --config enrolld.toml --instance --converge-hook converge --converge-heartbeat --group web-blue
   With a command of your own, as cloud-config:
     enrolld launch-kit --config enrolld.toml --route web --format cloud-init --agent '/usr/local/bin/converge' > user-data.yaml";
 
@@ -77,7 +84,13 @@ pub fn run(args: LaunchKitArgs) -> Result<ExitCode, CommandError> {
         let names: Vec<&str> = config.routes.iter().map(|route| route.name.as_str()).collect();
         return Err(CommandError::failed(format!("there is no route {}; there are: {}", shown(&args.route), names.join(", "))));
     };
-    let wishes = Wishes { converge_hook: args.converge_hook, group: args.group, agent: args.agent, deadline_s: args.deadline };
+    let wishes = Wishes {
+        converge_hook: args.converge_hook,
+        heartbeat_s: args.converge_heartbeat,
+        group: args.group,
+        agent: args.agent,
+        deadline_s: args.deadline,
+    };
     let kit = script(route, &wishes).map_err(CommandError::failed)?;
     print(&match args.format {
         Format::Shell => kit,

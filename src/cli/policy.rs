@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{CommandError, ConfigArgs};
 use crate::config::Config;
-use crate::names::{AccountId, HookName, Region};
+use crate::names::{AccountId, GroupName, HookName, Region};
 use crate::policy::{self, DeadLetterQueue, Extras, Place, PlaceError, Scripts};
 
 /// Print the IAM policies that a configuration needs
@@ -32,6 +32,14 @@ pub struct PolicyArgs {
     /// With --instance: also what that script does for a second launch hook
     #[arg(long, value_name = "NAME", requires = "instance", value_parser = HookName::new)]
     pub converge_hook: Option<HookName>,
+
+    /// With --converge-hook: also what it does to keep that hook from running out
+    #[arg(long, requires = "converge_hook")]
+    pub converge_heartbeat: bool,
+
+    /// With --instance: for the instances of this group alone, and not of all that its route serves
+    #[arg(long, value_name = "NAME", requires = "instance", value_parser = GroupName::new)]
+    pub group: Option<GroupName>,
 
     /// Also what `enrolld check` asks and the daemon does not
     #[arg(long)]
@@ -79,6 +87,8 @@ Examples:
     aws iam create-policy --policy-name enrolld --policy-document file://worker.json
   For the instances' role:
     enrolld policy --config enrolld.toml --instance
+  For one group's instances, whose scripts complete a second launch hook:
+    enrolld policy --config enrolld.toml --instance --converge-hook converge --group web-blue
   For one of several roles, with jq:
     enrolld policy --config enrolld.toml --output json | jq '.policies[1].document'";
 
@@ -97,7 +107,7 @@ struct Printed {
 pub async fn run(args: PolicyArgs) -> Result<ExitCode, CommandError> {
     let config = args.config.load()?;
     let place = place(&config, &args).map_err(CommandError::failed)?;
-    let printed = if args.instance { instances(&config, &place, &args) } else { worker(&config, &place, &args)? };
+    let printed = if args.instance { instances(&config, &place, &args)? } else { worker(&config, &place, &args)? };
     match args.output {
         Output::Json => {
             let policies: Vec<Value> = printed.into_iter().map(Printed::json).collect();
@@ -139,15 +149,23 @@ fn worker(config: &Config, place: &Place, args: &PolicyArgs) -> Result<Vec<Print
     Ok(printed.collect())
 }
 
-fn instances(config: &Config, place: &Place, args: &PolicyArgs) -> Vec<Printed> {
-    let scripts = Scripts { launch_kit: args.launch_kit, converge_hook: args.converge_hook.is_some() };
-    let printed = policy::instances(config, place, scripts).into_iter().map(|policy| Printed {
+fn instances(config: &Config, place: &Place, args: &PolicyArgs) -> Result<Vec<Printed>, CommandError> {
+    let scripts = Scripts {
+        launch_kit: args.launch_kit,
+        converge_hook: args.converge_hook.is_some(),
+        converge_heartbeat: args.converge_heartbeat,
+    };
+    let policies = policy::instances(config, place, scripts, args.group.as_ref());
+    if let (Some(group), []) = (&args.group, &policies[..]) {
+        return Err(CommandError::failed(format!("no route of the configuration serves the group {group}")));
+    }
+    let printed = policies.into_iter().map(|policy| Printed {
         whom: format!("for the instances of route {}", policy.route),
         document: json!(policy.document),
         notes: vec![policy.note],
         more: json!({ "for": "instances", "route": policy.route, "role": policy.role.as_ref().map(|role| role.as_str()) }),
     });
-    printed.collect()
+    Ok(printed.collect())
 }
 
 impl Printed {

@@ -1,9 +1,10 @@
 //! Running the core: its calls, its answers, its timers, the signals. Nothing is decided here.
 
 pub mod clock;
+mod patience;
 pub mod services;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use crate::core::settings::Settings;
 use crate::core::{Core, Outbox};
 use crate::observe::{Health, Observer};
 use clock::{Clock, RealClock};
+use patience::Patience;
 use services::Services;
 
 /// How often the worker says that it is alive, and the longest it sleeps.
@@ -42,6 +44,9 @@ pub struct Worker {
     /// What each task is for: needed where it panics, and has no answer of its own.
     underway: HashMap<Id, Underway>,
     aborts: HashMap<CallId, AbortHandle>,
+    patience: Patience,
+    /// By when each call under way has its answer, by the worker's clock, unless it never has one.
+    dues: BTreeSet<(Duration, CallId)>,
 }
 
 /// A call in flight.
@@ -51,6 +56,7 @@ struct Underway {
     operation: &'static str,
     /// By the worker's clock.
     began: Duration,
+    due: Duration,
 }
 
 impl Worker {
@@ -70,6 +76,7 @@ impl Worker {
         seed: u64,
         clock: Arc<dyn Clock>,
     ) -> Self {
+        let patience = Patience::of(&settings);
         Self {
             core: Core::new(settings, seed, clock.moment()),
             services: Arc::new(services),
@@ -79,7 +86,16 @@ impl Worker {
             calls: JoinSet::new(),
             underway: HashMap::new(),
             aborts: HashMap::new(),
+            patience,
+            dues: BTreeSet::new(),
         }
+    }
+
+    /// With another bound on how long any call may be under way before the worker counts as stuck; by itself it is what the settings'
+    /// time-outs add up to, and a minute.
+    #[must_use]
+    pub fn with_longest_call(self, longest: Duration) -> Self {
+        Self { patience: Patience::always(longest), ..self }
     }
 
     /// Works until it is told to stop through `stop`, in order; told a second time, at once.
@@ -95,7 +111,9 @@ impl Worker {
                 return Ended::InOrder;
             }
             let wake = self.core.next_wake().map_or(alive_at, Duration::from_millis).min(alive_at);
-            self.health.turned(wake.saturating_sub(self.clock.elapsed()));
+            let elapsed = self.clock.elapsed();
+            self.health.call_due(self.dues.first().map(|(due, _)| *due), elapsed);
+            self.health.turned(wake.saturating_sub(elapsed));
             tokio::select! {
                 biased;
                 told = stop.recv(), if !stop.is_closed() || !stop.is_empty() => match told {
@@ -150,8 +168,11 @@ impl Worker {
         let services = Arc::clone(&self.services);
         let operation = self.services.operation(&call);
         let can_be_dropped = matches!(call, Call::Receive { .. } | Call::DescribeQueue);
+        let began = self.clock.elapsed();
+        let due = began + self.patience.with(&call);
         let task = self.calls.spawn(async move { counting(services.perform(call)).await });
-        self.underway.insert(task.id(), Underway { call: id, operation, began: self.clock.elapsed() });
+        self.underway.insert(task.id(), Underway { call: id, operation, began, due });
+        self.dues.insert((due, id));
         if can_be_dropped {
             self.aborts.insert(id, task);
         }
@@ -161,13 +182,16 @@ impl Worker {
         let (task, answer, further) = match done {
             Ok((task, (answer, further))) => (task, answer, further),
             Err(error) if error.is_cancelled() => {
-                self.underway.remove(&error.id());
+                if let Some(dropped) = self.underway.remove(&error.id()) {
+                    self.dues.remove(&(dropped.due, dropped.call));
+                }
                 return;
             }
             Err(error) => (error.id(), Answer::Panicked(panic_text(error)), Vec::new()),
         };
         let Some(underway) = self.underway.remove(&task) else { return };
         self.aborts.remove(&underway.call);
+        self.dues.remove(&(underway.due, underway.call));
         if let Some(credentials) = answer.shows_credentials() {
             self.health.has_credentials(credentials);
         }

@@ -26,6 +26,10 @@ pub mod parts {
     pub const REQUEST: &str = include_str!("parts/request.sh");
     /// Putting it under its parameter.
     pub const PUBLISH: &str = include_str!("parts/publish.sh");
+    /// Leaving it where the templates' document looks.
+    pub const DOCUMENT: &str = include_str!("parts/document.sh");
+    /// Keeping the second hook from running out.
+    pub const HEARTBEAT: &str = include_str!("parts/heartbeat.sh");
     /// Waiting for the certificate.
     pub const CERTIFICATE: &str = include_str!("parts/certificate.sh");
     /// Waiting until in service.
@@ -36,6 +40,14 @@ pub mod parts {
     pub const CONVERGE: &str = include_str!("parts/converge.sh");
 }
 
+/// Where the Run Command document of the templates looks for a public key (Chef).
+pub const DOCUMENT_KEY: &str = "/etc/enrolld/node.pub";
+/// Where it looks for a certificate request (Puppet).
+pub const DOCUMENT_REQUEST: &str = "/etc/enrolld/node.csr";
+
+/// The longest that a hook holds an instance, in seconds: a hundred heartbeat time-outs, and 48 hours at the most (API reference, PutLifecycleHook).
+pub const LONGEST_HOOK_S: u64 = 48 * 3600;
+
 /// User data longer than this EC2 does not take, in bytes.
 pub const LONGEST: usize = 16 * 1024;
 
@@ -44,11 +56,13 @@ pub const LONGEST: usize = 16 * 1024;
 pub struct Wishes {
     /// The second launch hook, which the script completes.
     pub converge_hook: Option<HookName>,
+    /// How often that hook is kept from running out, in seconds (half of it to the whole); never where none.
+    pub heartbeat_s: Option<u32>,
     /// The group; otherwise the instance's own tag tells it, where it must be known.
     pub group: Option<GroupName>,
     /// The agent's command, in the place of the usual one.
     pub agent: Option<String>,
-    /// When the script gives up, in seconds from its start; the route's own time-out where none.
+    /// When the script gives up, in seconds from its start; where none, after [`LONGEST_HOOK_S`]: no hook holds it longer.
     pub deadline_s: Option<u64>,
 }
 
@@ -97,7 +111,7 @@ pub fn script(route: &Route, wishes: &Wishes) -> Result<String, KitError> {
     let mut text = String::from("#!/bin/sh\n");
     let _ = writeln!(text, "# Enrols this instance. Printed by enrolld {} for route {}.", env!("CARGO_PKG_VERSION"), route.name);
     text.push_str("# It needs a POSIX shell, curl, openssl, the AWS CLI, and instance metadata (IMDSv2).\nset -eu\n\n");
-    let _ = writeln!(text, "DEADLINE_S=${{ENROLLD_DEADLINE:-{}}}", wishes.deadline_s.unwrap_or(route.timeout.as_secs()));
+    let _ = writeln!(text, "DEADLINE_S=${{ENROLLD_DEADLINE:-{}}}", wishes.deadline_s.unwrap_or(LONGEST_HOOK_S));
     text.push_str(parts::COMMON);
     if by_group || wishes.converge_hook.is_some() {
         let only = match &route.groups[..] {
@@ -106,6 +120,12 @@ pub fn script(route: &Route, wishes: &Wishes) -> Result<String, KitError> {
         };
         let group = wishes.group.as_ref().map(GroupName::as_str).or(only).unwrap_or_default();
         let _ = write!(text, "\nGROUP={}{}", settings::quoted(group), parts::GROUP);
+    }
+    if let Some(hook) = &wishes.converge_hook {
+        let _ = writeln!(text, "\nCONVERGE_HOOK={}", settings::quoted(hook.as_str()));
+        if let Some(seconds) = wishes.heartbeat_s {
+            let _ = write!(text, "HEARTBEAT_S={seconds}{}", parts::HEARTBEAT);
+        }
     }
     let _ = writeln!(text, "\nNODE_NAME={}", settings::filled(&route.node_name));
     if puppet {
@@ -118,15 +138,15 @@ pub fn script(route: &Route, wishes: &Wishes) -> Result<String, KitError> {
     if let Some(name) = parameter {
         let _ = write!(text, "\nPARAMETER={}{}", settings::filled(name), parts::PUBLISH);
     } else {
-        text.push_str("say \"made $PUBLISHED, for the route's document to print\"\n");
+        let file = if puppet { DOCUMENT_REQUEST } else { DOCUMENT_KEY };
+        let _ = write!(text, "\nDOCUMENT_FILE=${{ENROLLD_DOCUMENT_FILE:-{file}}}{}", parts::DOCUMENT);
     }
-    match &route.certificate_parameter {
-        Some(name) => {
-            let _ = write!(text, "\nCERTIFICATE_PARAMETER={}{}", settings::filled(name), parts::CERTIFICATE);
-        }
-        // With a hook that this script completes, the instance is in service only after that; until enrolled, the agent's run fails.
-        None if wishes.converge_hook.is_none() => text.push_str(parts::IN_SERVICE),
-        None => {}
+    if let Some(name) = &route.certificate_parameter {
+        let _ = write!(text, "\nCERTIFICATE_PARAMETER={}{}", settings::filled(name), parts::CERTIFICATE);
+    }
+    // With a hook that this script completes, the instance is in service only after that; until enrolled, the agent's run fails.
+    if wishes.converge_hook.is_none() {
+        text.push_str(parts::IN_SERVICE);
     }
     if let Some(agent) = agent {
         if puppet {
@@ -137,8 +157,8 @@ pub fn script(route: &Route, wishes: &Wishes) -> Result<String, KitError> {
         text.push_str("\n# shellcheck disable=SC2016 # the agent's own shell reads it\n");
         let _ = write!(text, "AGENT={}\nAGENT_IS_WELL={}{}", settings::quoted(agent), settings::quoted(well), parts::AGENT);
     }
-    if let Some(hook) = &wishes.converge_hook {
-        let _ = write!(text, "\nCONVERGE_HOOK={}{}", settings::quoted(hook.as_str()), parts::CONVERGE);
+    if wishes.converge_hook.is_some() {
+        text.push_str(parts::CONVERGE);
     }
     if text.len() > LONGEST { Err(KitError::TooLong(text.len())) } else { Ok(text) }
 }
@@ -149,7 +169,8 @@ fn usual_agent(route: &Route) -> Result<&'static str, KitError> {
         Some(Agent::Puppet) => {
             Ok("puppet agent --onetime --no-daemonize --detailed-exitcodes --certname \"$NODE_NAME\" --ssldir \"$SSL_DIR\"")
         }
-        Some(Agent::Chef) => Ok("chef-client --once --node-name \"$NODE_NAME\" --client_key \"$PRIVATE_KEY\""),
+        // Chef Infra Client 15 and later ends at once where nobody has accepted its licence.
+        Some(Agent::Chef) => Ok("chef-client --once --chef-license accept-silent --node-name \"$NODE_NAME\" --client_key \"$PRIVATE_KEY\""),
         None => Err(KitError::Agent(route.name.clone())),
     }
 }

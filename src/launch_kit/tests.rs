@@ -34,7 +34,7 @@ fn hook() -> Wishes {
 fn a_chef_kit_publishes_a_public_key_and_waits_until_in_service() {
     let text = script(&chef(), &Wishes::default()).unwrap();
     for part in
-        ["DEADLINE_S=${ENROLLD_DEADLINE:-1200}", "PARAMETER=\"/enrolld/${INSTANCE_ID}/public-key\"", "in_service()", "/etc/chef/client.pem"]
+        ["DEADLINE_S=${ENROLLD_DEADLINE:-172800}", "PARAMETER=\"/enrolld/${INSTANCE_ID}/public-key\"", "in_service()", "/etc/chef/client.pem"]
     {
         assert!(text.contains(part), "{part}");
     }
@@ -49,13 +49,14 @@ fn a_puppet_kit_publishes_a_request_under_the_nodes_name_and_fetches_the_certifi
     for part in ["openssl req -new", "NODE_NAME=\"${INSTANCE_ID}.example.com\"", "fetch_certificate", "GROUP=''", "read_group"] {
         assert!(text.contains(part), "{part}");
     }
-    assert!(!text.contains("in_service()"), "the certificate says it, and Auto Scaling need not be asked");
+    assert!(text.find("fetch_certificate") < text.find("in_service()"), "it is in service a little after it has its certificate");
 }
 
 #[test]
 fn with_a_converge_hook_the_agent_runs_and_in_service_is_not_waited_for() {
     let text = script(&chef(), &hook()).unwrap();
-    assert!(text.contains("CONVERGE_HOOK='converge'") && text.contains("chef-client --once"));
+    assert!(text.contains("CONVERGE_HOOK='converge'") && text.contains("chef-client --once --chef-license accept-silent"));
+    assert!(!text.contains("keep_waiting"));
     assert!(!text.contains("in_service()"), "the instance is in service only after it");
     let text = script(&puppet(""), &hook()).unwrap();
     assert!(text.contains("puppet agent --onetime") && text.contains("AGENT_IS_WELL='0 2'"));
@@ -84,7 +85,55 @@ fn a_program_of_ones_own_takes_a_command_of_ones_own() {
 fn a_key_that_a_document_prints_is_not_published() {
     let route = route("registrar = { kind = \"opsworks-cm\", server = \"chef\", engine = \"chef\" }\nkey = { document = \"Print\" }");
     let text = script(&route, &Wishes::default()).unwrap();
-    assert!(!text.contains("put-parameter") && text.contains("$PUBLISHED"));
+    assert!(!text.contains("put-parameter") && text.contains("DOCUMENT_FILE=${ENROLLD_DOCUMENT_FILE:-/etc/enrolld/node.pub}"));
+}
+
+#[test]
+fn the_templates_documents_print_the_files_that_a_kit_leaves_for_them() {
+    let deploy = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
+    for template in ["cloudformation/queue.yaml", "terraform/queue.tf"] {
+        let text = std::fs::read_to_string(deploy.join(template)).unwrap();
+        for file in [DOCUMENT_KEY, DOCUMENT_REQUEST] {
+            assert!(text.contains(&format!("cat {file}")), "{template} does not print {file}");
+        }
+        assert_eq!(text.matches("cat /").count(), 2, "{template} prints something else");
+    }
+    let document = |engine: &str| {
+        let registrar = format!("registrar = {{ kind = \"opsworks-cm\", server = \"s\", engine = \"{engine}\" }}");
+        script(&route(&format!("{registrar}\nkey = {{ document = \"Print\" }}")), &Wishes::default()).unwrap()
+    };
+    assert!(document("chef").contains(DOCUMENT_KEY) && document("puppet").contains(DOCUMENT_REQUEST));
+}
+
+/// What an instance does stands in the templates' own user data too, which sets up the agent as well and knows nothing of a configuration.
+#[test]
+fn the_templates_user_data_and_a_kit_do_the_same_with_the_same_files() {
+    let deploy = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
+    let read = |file: &str| std::fs::read_to_string(deploy.join(file)).unwrap();
+    let (_, template) = read("cloudformation/group-example.yaml").split_once("UserData").map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+    let shared = ["X-aws-ec2-metadata-token", "ssm put-parameter", "--type String", "ParameterAlreadyExists", "umask 077", "openssl"];
+    let of_chef = ["/etc/chef", "client.pem", DOCUMENT_KEY, "chef-client --once", "--chef-license accept-silent", "/public-key\""];
+    let of_puppet =
+        ["/etc/puppetlabs/puppet/ssl", "private_keys/", "certificate_requests/", "certs/", "ssm get-parameter", DOCUMENT_REQUEST, "/csr\"", "/certificate\""];
+    let agent = ["puppet agent --onetime --no-daemonize --detailed-exitcodes"];
+    let published = |engine: &str, more: &str| {
+        let key = if engine == "chef" { "public-key" } else { "csr" };
+        let registrar = format!("registrar = {{ kind = \"opsworks-cm\", server = \"s\", engine = \"{engine}\" }}");
+        let by_parameter = route(&format!("{registrar}\nkey = {{ parameter = \"/enrolld/{{instance_id}}/{key}\", require_owner = false }}\n{more}"));
+        let by_document = route(&format!("{registrar}\nkey = {{ document = \"Print\" }}"));
+        format!("{}{}", script(&by_parameter, &hook()).unwrap(), script(&by_document, &hook()).unwrap())
+    };
+    let kits = [published("chef", ""), published("puppet", "certificate_parameter = \"/enrolld/{instance_id}/certificate\"")];
+    let files = [read("terraform/group/user-data/chef.sh"), read("terraform/group/user-data/puppet.sh")];
+    let own = [&of_chef[..], &of_puppet[..]];
+    for ((kit, file), own) in kits.iter().zip(&files).zip(own) {
+        let agent = if own == of_puppet { &agent[..] } else { &[] };
+        for part in shared.iter().chain(own).chain(agent) {
+            for (name, text) in [("the kit", kit), ("Terraform's user data", file), ("the template's", &template)] {
+                assert!(text.contains(part), "{name} has no {part:?}");
+            }
+        }
+    }
 }
 
 #[test]
@@ -94,4 +143,10 @@ fn every_kit_fits_into_user_data_also_as_cloud_config() {
     let config = cloud_init(&text).unwrap();
     assert!(config.len() < LONGEST / 2, "{} bytes leave little room for others", config.len());
     assert!(config.starts_with("#cloud-config\n") && config.contains("\n      set -eu\n"));
+}
+
+#[test]
+fn a_converge_hook_is_kept_from_running_out_where_that_is_wished_from_the_start() {
+    let text = script(&puppet("certificate_parameter = \"/enrolld/{instance_id}/certificate\""), &Wishes { heartbeat_s: Some(600), ..hook() }).unwrap();
+    assert!(text.contains("HEARTBEAT_S=600") && text.find("keep_waiting &") < text.find("fetch_certificate"), "{text}");
 }

@@ -15,6 +15,8 @@ pub struct Health {
     origin: Instant,
     /// Milliseconds after `origin` by which the loop turns again.
     due_ms: AtomicU64,
+    /// Milliseconds after `origin` by which the oldest call has its answer; none where no call is under way.
+    call_due_ms: AtomicU64,
     ended: AtomicBool,
     stopping: AtomicBool,
     open: AtomicU32,
@@ -47,6 +49,7 @@ impl Health {
         Self {
             origin: Instant::now(),
             due_ms: AtomicU64::new(0),
+            call_due_ms: AtomicU64::new(u64::MAX),
             ended: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             open: AtomicU32::new(0),
@@ -61,6 +64,12 @@ impl Health {
     pub fn turned(&self, next: Duration) {
         let due = self.origin.elapsed().saturating_add(next).as_millis();
         self.due_ms.store(u64::try_from(due).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// By when the call has its answer that is due first, on a clock that shows `now`; none where no call is under way.
+    pub fn call_due(&self, due: Option<Duration>, now: Duration) {
+        let due = due.map(|due| (self.origin.elapsed() + due).saturating_sub(now).as_millis());
+        self.call_due_ms.store(due.and_then(|due| u64::try_from(due).ok()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     /// The loop ended, and will not turn again.
@@ -101,7 +110,7 @@ impl Health {
         self.credentials.store(if there { GOOD } else { BAD }, Ordering::Relaxed);
     }
 
-    /// Whether the loop turns.
+    /// Whether the loop turns, and what it began comes to an end.
     ///
     /// # Errors
     /// Says how late it is.
@@ -113,6 +122,10 @@ impl Health {
         let late = self.origin.elapsed().saturating_sub(due);
         if late > self.slack {
             return Err(format!("the worker's loop should have turned {} s ago", late.as_secs()));
+        }
+        let due = Duration::from_millis(self.call_due_ms.load(Ordering::Relaxed));
+        if let Some(late) = self.origin.elapsed().checked_sub(due).filter(|late| !late.is_zero()) {
+            return Err(format!("a call that can no longer be under way should have ended {} s ago", late.as_secs()));
         }
         Ok(())
     }
@@ -162,6 +175,21 @@ mod tests {
         let over = Health::new();
         over.ended();
         assert!(over.live().is_err());
+    }
+
+    #[test]
+    fn a_worker_whose_call_never_ends_is_stuck_although_its_loop_turns() {
+        let health = Health::new();
+        let hour = Duration::from_secs(3600);
+        health.call_due(Some(hour + Duration::from_secs(60)), hour);
+        health.turned(Duration::ZERO);
+        assert_eq!(health.live(), Ok(()), "it has a minute left");
+        health.call_due(Some(hour), hour);
+        std::thread::sleep(Duration::from_millis(5));
+        health.turned(Duration::ZERO);
+        assert!(health.live().unwrap_err().contains("should have ended"));
+        health.call_due(None, hour);
+        assert_eq!(health.live(), Ok(()), "it has ended after all");
     }
 
     #[test]

@@ -93,18 +93,28 @@ impl Place {
 
     /// The ARN of the groups that a glob matches: the middle part is an id of Auto Scaling's own.
     pub(super) fn groups(&self, glob: &str) -> String {
-        self.arn("autoscaling", &format!("autoScalingGroup:*:autoScalingGroupName/{}", literal(glob)))
+        self.groups_like(&literal(glob))
+    }
+
+    /// The same of a pattern as IAM reads it.
+    pub(super) fn groups_like(&self, pattern: &str) -> String {
+        self.arn("autoscaling", &format!("autoScalingGroup:*:autoScalingGroupName/{pattern}"))
     }
 
     /// The ARNs of the parameters that a template makes for the groups of a route.
     pub(super) fn parameters(&self, name: &Template, groups: &[String]) -> Vec<String> {
+        self.parameters_like(name, &groups.iter().map(|glob| literal(glob)).collect::<Vec<_>>())
+    }
+
+    /// The same of groups as IAM reads them.
+    pub(super) fn parameters_like(&self, name: &Template, groups: &[String]) -> Vec<String> {
         let by_group = name.source().contains("{group}");
         let each: &[String] = if by_group { groups } else { &groups[..1.min(groups.len())] };
         let fill = |group: &String| {
             let filled = name
                 .source()
                 .replace("{instance_id}", "i-*")
-                .replace("{group}", &literal(group))
+                .replace("{group}", group)
                 .replace("{account}", self.account.as_str())
                 .replace("{region}", self.region.as_str());
             // A name begins with a slash where it has levels, and in ARNs there is one slash between.
@@ -133,6 +143,18 @@ impl Place {
     pub(super) fn of(&self, region: Option<&Region>, role: Option<&RoleArn>) -> Self {
         Self { region: region.unwrap_or(&self.region).clone(), account: role.map_or(&self.account, RoleArn::account).clone() }
     }
+}
+
+/// A name as IAM reads it: one in which nothing stands for anything else.
+pub(super) fn exactly(name: &str) -> String {
+    let mut text = String::new();
+    for c in name.chars() {
+        match c {
+            '*' | '?' | '$' => text.extend(['$', '{', c, '}']),
+            c => text.push(c),
+        }
+    }
+    text
 }
 
 /// A glob of ours as IAM reads it: `*` and `?` mean the same, and a dollar would begin a policy variable.

@@ -1,8 +1,11 @@
 //! What the instances of a route may do: write their own key once, fetch their certificate where there is one, and nothing else.
 
-use super::arn::Place;
+use std::fmt::Write as _;
+
+use super::arn::{Place, exactly, literal};
 use super::document::{Document, Effect, Statement};
 use crate::config::{Config, KeySource, Owner, RoleArn, Route};
+use crate::names::GroupName;
 
 /// The policy for the role of a route's instances.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,43 +28,59 @@ pub struct Scripts {
     /// They complete a second launch hook (`enrolld launch-kit --converge-hook`). Actions name groups and not hooks, so its name is not in the
     /// policy.
     pub converge_hook: bool,
+    /// They also keep that hook from running out (`--converge-heartbeat`).
+    pub converge_heartbeat: bool,
 }
 
-/// The policies of the instances' roles, one for each route. `place` is where the worker's queue is.
+/// The policies of the instances' roles, one for each route. `place` is where the worker's queue is. With a group, that of the instances of this
+/// group alone; none where no route serves it.
 #[must_use]
-pub fn instances(config: &Config, place: &Place, scripts: Scripts) -> Vec<InstancePolicy> {
+pub fn instances(config: &Config, place: &Place, scripts: Scripts, group: Option<&GroupName>) -> Vec<InstancePolicy> {
+    let serves = |route: &&Route| {
+        let matches = |glob: &String, group: &GroupName| wildmatch::WildMatch::new(glob).matches(group.as_str());
+        group.is_none_or(|group| route.groups.iter().any(|glob| matches(glob, group)))
+    };
     let of = |route: &Route| {
         let place = place.of(route.scope.region.as_ref(), route.scope.role.as_ref());
-        let mut policy = of_route(route, &place);
-        for statement in of_scripts(route, &place, scripts) {
+        let groups = group.map_or_else(|| route.groups.iter().map(|glob| literal(glob)).collect(), |group| vec![exactly(group.as_str())]);
+        let mut policy = of_route(route, &place, &groups);
+        for statement in of_scripts(&place, scripts, &groups) {
             policy.document = Some(policy.document.unwrap_or_else(|| Document::new(Vec::new())).and(statement));
         }
         if scripts.converge_hook {
-            policy.note.push_str(
-                "; with CompleteLifecycleAction an instance can complete any hook of its group, enrolld's own too: IAM can name the group, not the hook",
+            let whose = if group.is_some() { "its group" } else { "the route's groups (--group confines it to one)" };
+            let _ = write!(
+                policy.note,
+                "; with CompleteLifecycleAction an instance can complete any hook of {whose}, enrolld's own too: IAM can name the group, not the hook"
             );
         }
         policy
     };
-    config.routes.iter().map(of).collect()
+    // A group is served by the first route that matches it.
+    config.routes.iter().filter(serves).take(if group.is_some() { 1 } else { usize::MAX }).map(of).collect()
 }
 
-fn of_scripts(route: &Route, place: &Place, scripts: Scripts) -> Vec<Statement> {
+fn of_scripts(place: &Place, scripts: Scripts, groups: &[String]) -> Vec<Statement> {
     let mut statements = Vec::new();
     if scripts.converge_hook {
-        let groups = route.groups.iter().map(|glob| place.groups(glob)).collect();
-        statements.push(Statement::allow("CompleteOwnHook", &["autoscaling:CompleteLifecycleAction"], groups));
-    } else if scripts.launch_kit && route.certificate_parameter.is_none() {
+        let actions: &[&'static str] = if scripts.converge_heartbeat {
+            &["autoscaling:CompleteLifecycleAction", "autoscaling:RecordLifecycleActionHeartbeat"]
+        } else {
+            &["autoscaling:CompleteLifecycleAction"]
+        };
+        let groups = groups.iter().map(|group| place.groups_like(group)).collect();
+        statements.push(Statement::allow("CompleteOwnHook", actions, groups));
+    } else if scripts.launch_kit {
         let look = Statement::allow("SeeWhetherInService", &["autoscaling:DescribeAutoScalingInstances"], vec!["*".to_owned()]);
         statements.push(look.only_if("StringEquals", "aws:RequestedRegion", vec![place.region.to_string()]));
     }
     statements
 }
 
-fn of_route(route: &Route, place: &Place) -> InstancePolicy {
+fn of_route(route: &Route, place: &Place, groups: &[String]) -> InstancePolicy {
     let (role, document, note) = match &route.key {
         KeySource::Parameter { name, owner } => {
-            let names = place.parameters(name, &route.groups);
+            let names = place.parameters_like(name, groups);
             let (role, note) = match owner {
                 Owner::Role(role) => (
                     Some(role.clone()),
@@ -81,7 +100,7 @@ fn of_route(route: &Route, place: &Place) -> InstancePolicy {
     };
     let Some(name) = &route.certificate_parameter else { return InstancePolicy { route: route.name.clone(), role, document, note } };
     // A certificate is no secret: each node may read each.
-    let read = Statement::allow("FetchCertificate", &["ssm:GetParameter"], place.parameters(name, &route.groups));
+    let read = Statement::allow("FetchCertificate", &["ssm:GetParameter"], place.parameters_like(name, groups));
     let document = document.unwrap_or_else(|| Document::new(Vec::new())).and(read);
     InstancePolicy { route: route.name.clone(), role, document: Some(document), note }
 }

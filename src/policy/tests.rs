@@ -1,6 +1,6 @@
 use super::*;
 use crate::config::{Config, Environment, parse};
-use crate::names::{AccountId, Region};
+use crate::names::{AccountId, GroupName, Region};
 use serde_json::{Value, json};
 
 fn place(region: &str) -> Place {
@@ -180,7 +180,7 @@ fn a_dollar_in_a_groups_name_is_no_policy_variable() {
 
 #[test]
 fn an_instance_may_write_its_key_once_and_nothing_else() {
-    let policies = instances(&config(DEAD, &format!("{CHEF}{}", shell("batch"))), &place("eu-central-1"), Scripts::default());
+    let policies = instances(&config(DEAD, &format!("{CHEF}{}", shell("batch"))), &place("eu-central-1"), Scripts::default(), None);
     assert_eq!(policies.len(), 2);
     let document = serde_json::to_value(policies[0].document.as_ref().unwrap()).unwrap();
     let names = json!(["arn:aws:ssm:eu-central-1:123456789012:parameter/enrolld/i-*/public-key"]);
@@ -198,7 +198,7 @@ fn an_instance_may_write_its_key_once_and_nothing_else() {
 #[test]
 fn a_parameter_that_names_its_group_is_confined_to_the_routes_groups() {
     let config = config(DEAD, &CHEF.replace("/enrolld/{instance_id}", "/enrolld/{group}/{account}/{region}/{instance_id}"));
-    let policies = instances(&config, &place("eu-central-1"), Scripts::default());
+    let policies = instances(&config, &place("eu-central-1"), Scripts::default(), None);
     assert_eq!(
         policies[0].document.as_ref().unwrap().statements()[0].resource,
         [
@@ -212,7 +212,7 @@ fn a_parameter_that_names_its_group_is_confined_to_the_routes_groups() {
 fn a_script_that_completes_a_hook_may_do_that_alone_and_on_its_own_groups() {
     let config = config(DEAD, CHEF);
     let scripts = |launch_kit, converge_hook| {
-        let policies = instances(&config, &place("eu-central-1"), Scripts { launch_kit, converge_hook });
+        let policies = instances(&config, &place("eu-central-1"), Scripts { launch_kit, converge_hook, converge_heartbeat: false }, None);
         let document = policies[0].document.clone().unwrap();
         let actions: Vec<_> = document.statements().iter().flat_map(|statement| statement.action.clone()).collect();
         (document, actions, policies[0].note.clone())
@@ -226,7 +226,7 @@ fn a_script_that_completes_a_hook_may_do_that_alone_and_on_its_own_groups() {
             "arn:aws:autoscaling:eu-central-1:123456789012:autoScalingGroup:*:autoScalingGroupName/shop"
         ])
     );
-    assert!(note.contains("any hook of its group"), "{note}");
+    assert!(note.contains("any hook of the route's groups"), "{note}");
     let (document, actions, _) = scripts(true, false);
     assert_eq!(actions.last(), Some(&"autoscaling:DescribeAutoScalingInstances"));
     assert_eq!(
@@ -234,4 +234,29 @@ fn a_script_that_completes_a_hook_may_do_that_alone_and_on_its_own_groups() {
         json!({ "StringEquals": { "aws:RequestedRegion": ["eu-central-1"] } })
     );
     assert_eq!(scripts(false, false).1.len(), 2);
+}
+
+#[test]
+fn for_one_group_the_policy_names_that_group_and_no_other() {
+    let text = CHEF.replace("/enrolld/{instance_id}", "/enrolld/{group}/{instance_id}");
+    let config = config(DEAD, &format!("{text}{}", shell("batch")));
+    let scripts = Scripts { launch_kit: true, converge_hook: true, converge_heartbeat: true };
+    let of = |group: &str| instances(&config, &place("eu-central-1"), scripts, Some(&GroupName::new(group).unwrap()));
+    let policies = of("web-blue");
+    assert_eq!(policies.len(), 1);
+    let document = policies[0].document.as_ref().unwrap();
+    let own = statement(document, "CompleteOwnHook");
+    assert_eq!(own["Action"], json!(["autoscaling:CompleteLifecycleAction", "autoscaling:RecordLifecycleActionHeartbeat"]));
+    let group = |name: &str| json!([format!("arn:aws:autoscaling:eu-central-1:123456789012:autoScalingGroup:*:autoScalingGroupName/{name}")]);
+    assert_eq!(own["Resource"], group("web-blue"));
+    assert_eq!(
+        statement(document, "PublishKeyOnce")["Resource"],
+        json!(["arn:aws:ssm:eu-central-1:123456789012:parameter/enrolld/web-blue/i-*/public-key"])
+    );
+    assert!(policies[0].note.contains("any hook of its group"), "{}", policies[0].note);
+    assert_eq!(of("batch-1")[0].route, "batch");
+    assert!(of("nobody").is_empty());
+    // A name is no pattern, whatever stands in it.
+    let own = statement(of("web-*$?")[0].document.as_ref().unwrap(), "CompleteOwnHook");
+    assert_eq!(own["Resource"], group("web-${*}${$}${?}"));
 }

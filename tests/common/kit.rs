@@ -1,14 +1,13 @@
 //! An instance as its own script sees it: the simulator is its AWS and its metadata service, openssl makes its key, the real AWS CLI calls.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use enrolld::simulator::model::agent::{AgentOptions, Publish};
 use enrolld::simulator::model::autoscaling::{LifecycleState, Place};
+use enrolld::simulator::model::caller::Grant;
 use enrolld::simulator::model::fixture::Fixture;
-use enrolld::simulator::model::operation::Operation;
 use enrolld::simulator::model::state::Details;
 use enrolld::simulator::{Options, Simulator};
 use serde_json::Value;
@@ -93,21 +92,41 @@ impl Bench {
         String::from_utf8(output.stdout).expect("it is text")
     }
 
-    /// Everything that the instances' printed policy does not allow.
-    fn denied(&self, policy: &[&str]) -> Vec<String> {
+    /// What the instances' printed policy allows, each action with the resources that it names.
+    pub fn allowed(&self, policy: &[&str]) -> Vec<Grant> {
         let printed: Value =
             serde_json::from_str(&self.printed(&[&["policy", "--instance", "--output", "json"], policy].concat())).expect("JSON");
-        let statements = printed["policies"][0]["document"]["Statement"].as_array().expect("statements").clone();
-        let allowed = statements.iter().filter(|one| one["Effect"] == "Allow").flat_map(|one| one["Action"].as_array()).flatten();
-        let allowed: BTreeSet<String> = allowed.map(|action| action.as_str().expect("text").to_owned()).collect();
-        Operation::ALL.iter().map(ToString::to_string).filter(|operation| !allowed.contains(operation)).collect()
+        let texts = |value: &Value| -> Vec<String> {
+            value.as_array().expect("a list").iter().map(|text| text.as_str().expect("text").to_owned()).collect()
+        };
+        let Some(statements) = printed["policies"][0]["document"]["Statement"].as_array() else { return Vec::new() };
+        let mut grants = Vec::new();
+        for statement in statements.iter().filter(|one| one["Effect"] == "Allow") {
+            for action in texts(&statement["Action"]) {
+                grants.extend(texts(&statement["Resource"]).into_iter().map(|resource| Grant { action: action.clone(), resource }));
+            }
+        }
+        grants
     }
 
     /// An instance that may do what its printed policy allows and nothing else, and on which nothing has run yet.
     pub fn launch(&self, policy: &[&str]) -> String {
-        let agent = AgentOptions { publish: Publish::Never, denied: self.denied(policy), ..AgentOptions::default() };
+        self.launch_with(AgentOptions { publish: Publish::Never, allowed: Some(self.allowed(policy)), ..AgentOptions::default() })
+    }
+
+    /// An instance in the group, as it is told to be.
+    pub fn launch_with(&self, agent: AgentOptions) -> String {
         let launched = self.simulator.with(|world, now| world.launch(now, GROUP, 1, Place::AutoScalingGroup, Some(&agent)));
         launched.expect("the group is there")[0].to_string()
+    }
+
+    /// Puts a program on an instance, before all others of its name.
+    pub fn install(&self, instance: &str, name: &str, text: &str) {
+        use std::os::unix::fs::PermissionsExt as _;
+        let path = self.file(instance, &format!("bin/{name}"));
+        std::fs::create_dir_all(path.parent().expect("it has a folder")).expect("the folder is ours");
+        std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).expect("the folder is ours");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("the file is ours");
     }
 
     /// The place of a file of an instance.
@@ -128,9 +147,10 @@ impl Bench {
         std::fs::write(&path, script).expect("the folder is ours");
         let tools = std::env::var(TOOLS).unwrap_or_else(|_| panic!("{TOOLS} is not set: these tests are run by their stage's script"));
         let mut command = self.command("sh");
-        command.arg(&path).current_dir(&home).env("PATH", format!("{tools}:/usr/local/bin:/usr/bin:/bin")).env("HOME", &home);
+        command.arg(&path).current_dir(&home).env("PATH", format!("{}/bin:{tools}:/usr/local/bin:/usr/bin:/bin", home.display())).env("HOME", &home);
         command.env("AWS_EC2_METADATA_SERVICE_ENDPOINT", format!("{}/_imds/{instance}", self.simulator.endpoint()));
         command.env("ENROLLD_KEY_FILE", home.join("client.pem")).env("ENROLLD_SSL_DIR", home.join("ssl"));
+        command.env("ENROLLD_DOCUMENT_FILE", home.join("enrolld/node"));
         command.envs([("ENROLLD_FIRST_PAUSE", "1"), ("ENROLLD_LONGEST_PAUSE", "2"), ("ENROLLD_DEADLINE", "120")]);
         command.envs(variables.iter().copied());
         tokio::task::spawn_blocking(move || {

@@ -121,7 +121,7 @@ impl Bench {
         let denied = denied.map(ToString::to_string).collect();
         let arn = "arn:aws:sts::123456789012:assumed-role/worker/enrolld".to_owned();
         self.simulator.with(|world, _| {
-            world.set_principal(Principal { access_key_id: KEY.into(), arn, account: None, denied });
+            world.set_principal(Principal { access_key_id: KEY.into(), arn, account: None, denied, allowed: None });
             world.clear_calls();
         });
     }

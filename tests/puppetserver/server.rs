@@ -76,6 +76,10 @@ impl Server {
         )
     }
 
+    pub fn port(&self) -> &str {
+        &self.port
+    }
+
     pub fn registrar(&self, replace_existing: bool) -> PuppetCa {
         made(self.admin(""), replace_existing)
     }

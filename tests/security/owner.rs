@@ -22,7 +22,7 @@ impl Attacker {
     async fn on(bench: &Bench, instance: &str) -> Self {
         let access_key_id = format!("AKIA{}", instance.to_uppercase().replace("I-", ""));
         let arn = Caller::instance(ACCOUNT, ROLE, instance).arn.to_string();
-        let principal = Principal { access_key_id: access_key_id.clone(), arn, account: None, denied: Vec::new() };
+        let principal = Principal { access_key_id: access_key_id.clone(), arn, account: None, denied: Vec::new(), allowed: None };
         bench.simulator.with(|world, _| world.set_principal(principal));
         let settings = AwsSettings {
             region: Some("eu-central-1".into()),
@@ -118,6 +118,7 @@ async fn a_session_that_is_named_after_the_node_but_of_another_role_or_account_i
             arn: Caller::instance(account, role, &victim).arn.to_string(),
             account: None,
             denied: Vec::new(),
+            allowed: None,
         };
         let caller = bench.simulator.with(|world, _| {
             world.set_principal(principal);

@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::str::FromStr;
 
+use clap::ValueEnum;
+
 use super::super::dead_letters::print;
 use super::{Bench, CommandError, ConfigArgs, Group, Only};
 use crate::core::settings::OnFailure;
@@ -16,8 +18,8 @@ use crate::removal::retried;
 /// Make or update the launch and terminate hooks of groups
 ///
 /// Shows what is to change, and changes it; run again, it changes nothing. What is not given stays as it is on a hook that is there. A launch
-/// hook ends with ABANDON by default (CONTINUE where its route says on_failure = "continue"), a terminate hook with CONTINUE. Everything is
-/// looked at before anything is changed. Hooks of others are left alone, and a second hook that would tell enrolld of the same is refused.
+/// hook ends with ABANDON by default (CONTINUE where its route says on_failure = "continue", or with --default-result), a terminate hook
+/// with CONTINUE. Everything is looked at before anything is changed. Hooks of others are left alone, and a second hook that would tell enrolld of the same is refused.
 ///
 /// Exits with 0 when the hooks are as they should be, and with 1 when something was refused or failed.
 #[derive(Debug, clap::Args)]
@@ -43,6 +45,11 @@ pub struct AttachArgs {
     /// How long a hook waits for a heartbeat, in seconds; 3600 for a new hook
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(30..=7200))]
     pub heartbeat_timeout: Option<u32>,
+
+    /// What a launch ends with that nobody completes: "abandon", or "continue" where an instance that is not enrolled may go into service. By the
+    /// route's on_failure if not given. A termination always continues
+    #[arg(long, value_name = "RESULT", value_enum)]
+    pub default_result: Option<DefaultResult>,
 
     /// A JSON object that stands in each notification; enrolld's own mark is added to it
     #[arg(long, value_name = "JSON", value_parser = marker::own)]
@@ -78,6 +85,15 @@ Examples:
       --target arn:aws:sns:eu-central-1:123456789012:hooks --role-arn arn:aws:iam::123456789012:role/autoscaling-notify
   Take over a hook that was made by hand:
     enrolld hooks attach --config enrolld.toml --group web-blue --launch-hook enrol-on-launch --only launch --adopt";
+
+/// What a launch ends with that nobody completes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DefaultResult {
+    /// The instance is terminated, and replaced
+    Abandon,
+    /// The instance goes into service as it is
+    Continue,
+}
 
 /// Where hooks send.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -185,10 +201,14 @@ pub(super) async fn run(args: AttachArgs) -> Result<ExitCode, CommandError> {
 }
 
 fn wanted(args: &AttachArgs, group: &Group<'_>, transition: Transition, target: Option<&str>) -> Wanted {
-    let (name, default) = match transition {
-        Transition::Launching if group.route.on_failure == OnFailure::Continue => (&args.launch_hook, ActionResult::Continue),
-        Transition::Launching => (&args.launch_hook, ActionResult::Abandon),
-        Transition::Terminating => (&args.terminate_hook, ActionResult::Continue),
+    let (name, default) = match (transition, args.default_result, group.route.on_failure) {
+        // ABANDON would end the other hooks of the same termination.
+        (Transition::Terminating, ..) => (&args.terminate_hook, ActionResult::Continue),
+        (Transition::Launching, Some(DefaultResult::Abandon), _) => (&args.launch_hook, ActionResult::Abandon),
+        (Transition::Launching, Some(DefaultResult::Continue), _) | (Transition::Launching, None, OnFailure::Continue) => {
+            (&args.launch_hook, ActionResult::Continue)
+        }
+        (Transition::Launching, None, _) => (&args.launch_hook, ActionResult::Abandon),
     };
     Wanted {
         name: name.clone(),

@@ -34,7 +34,8 @@ impl Exchange {
             Ok(call) => call,
             Err(reply) => return Self(Stage::Answered(reply)),
         };
-        match world.admit(now, &call.key, call.operation) {
+        let resource = call.resource(world);
+        match world.admit_on(now, &call.key, call.operation, resource.as_deref()) {
             Ok(admission) => Self(Stage::Admitted { call, admission, arrived: now }),
             Err(error) => Self(Stage::Answered(Box::new(reply::failure(call.operation.service(), &error)))),
         }

@@ -4,6 +4,8 @@ use aws_smithy_types::base64;
 use fastrand::Rng;
 use serde::{Deserialize, Serialize};
 
+use super::caller::Grant;
+
 /// How an instance behaves once it has launched.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -20,6 +22,8 @@ pub struct AgentOptions {
     pub command: CommandOutcome,
     /// Operations that are refused to its role's session, where it asks by itself (`autoscaling:*`).
     pub denied: Vec<String>,
+    /// What alone is allowed to it, where that is said.
+    pub allowed: Option<Vec<Grant>>,
 }
 
 impl Default for AgentOptions {
@@ -31,6 +35,7 @@ impl Default for AgentOptions {
             registers_after_ms: Some(500),
             command: CommandOutcome::Success,
             denied: Vec::new(),
+            allowed: None,
         }
     }
 }

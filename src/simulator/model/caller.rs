@@ -45,13 +45,41 @@ pub struct Principal {
     /// Operations that are refused to it (`ssm:GetParameters`, `sqs:*`, `*`).
     #[serde(default)]
     pub denied: Vec<String>,
+    /// What alone is allowed to it, where that is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allowed: Option<Vec<Grant>>,
+}
+
+/// What a policy allows: an action on resources.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Grant {
+    /// The operation (`ssm:PutParameter`).
+    pub action: String,
+    /// The ARN that it may be about, with `*` and `?` as IAM has them.
+    pub resource: String,
+}
+
+impl Grant {
+    /// Whether it allows an operation on this resource; one that knows no resources is about `*` alone.
+    fn allows(&self, operation: Operation, resource: Option<&str>) -> bool {
+        operation.matches(&self.action) && wildmatch::WildMatch::new(&self.resource).matches(resource.unwrap_or("*"))
+    }
+}
+
+/// What a principal may do.
+#[derive(Debug)]
+struct Rights {
+    caller: Caller,
+    denied: Vec<String>,
+    allowed: Option<Vec<Grant>>,
 }
 
 /// All principals, and the one that every unknown access key id stands for.
 #[derive(Debug)]
 pub struct Principals {
     default: Caller,
-    known: HashMap<String, (Caller, Vec<String>)>,
+    known: HashMap<String, Rights>,
 }
 
 impl Principals {
@@ -64,24 +92,25 @@ impl Principals {
     pub fn set(&mut self, principal: Principal) {
         let account = principal.account.as_deref().unwrap_or(&self.default.account);
         let caller = Caller::new(account, &principal.arn);
-        self.known.insert(principal.access_key_id, (caller, principal.denied));
+        let rights = Rights { caller, denied: principal.denied, allowed: principal.allowed };
+        self.known.insert(principal.access_key_id, rights);
     }
 
     /// The caller that an access key id stands for.
     #[must_use]
     pub fn caller(&self, access_key_id: &str) -> Caller {
-        self.known.get(access_key_id).map_or_else(|| self.default.clone(), |(caller, _)| caller.clone())
+        self.known.get(access_key_id).map_or_else(|| self.default.clone(), |rights| rights.caller.clone())
     }
 
-    /// Whether the operation is refused to this access key id.
+    /// Whether the operation on a resource is refused to this access key id.
     ///
     /// # Errors
     /// The access error of the operation's service.
-    pub fn authorise(&self, access_key_id: &str, operation: Operation) -> Result<(), ApiError> {
-        match self.known.get(access_key_id) {
-            Some((caller, denied)) if denied.iter().any(|pattern| operation.matches(pattern)) => Err(denial(caller, operation, None)),
-            _ => Ok(()),
-        }
+    pub fn authorise(&self, access_key_id: &str, operation: Operation, resource: Option<&str>) -> Result<(), ApiError> {
+        let Some(rights) = self.known.get(access_key_id) else { return Ok(()) };
+        let denied = rights.denied.iter().any(|pattern| operation.matches(pattern));
+        let allowed = rights.allowed.as_ref().is_none_or(|grants| grants.iter().any(|grant| grant.allows(operation, resource)));
+        if denied || !allowed { Err(denial(&rights.caller, operation, resource)) } else { Ok(()) }
     }
 }
 

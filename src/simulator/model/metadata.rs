@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::World;
-use super::caller::{Caller, Principal};
+use super::caller::{Caller, Grant, Principal};
 use super::context::iso_seconds;
 
 /// The longest session, in seconds (six hours).
@@ -78,19 +78,19 @@ impl World {
             })
             .to_string(),
             other if other.strip_prefix("meta-data/iam/security-credentials/") == Some(about.role.as_str()) => {
-                let (role, denied) = (about.role.clone(), about.denied.clone());
-                self.instance_credentials(&instance, &role, denied)
+                let (role, denied, allowed) = (about.role.clone(), about.denied.clone(), about.allowed.clone());
+                self.instance_credentials(&instance, &role, denied, allowed)
             }
             _ => return Err(NoMetadata::NotFound),
         })
     }
 
     /// Credentials of a session of the role, named after the instance: what EC2 gives it.
-    fn instance_credentials(&mut self, instance: &Arc<str>, role: &str, denied: Vec<String>) -> String {
+    fn instance_credentials(&mut self, instance: &Arc<str>, role: &str, denied: Vec<String>, allowed: Option<Vec<Grant>>) -> String {
         let cx = &mut self.cx;
         let key = self.metadata.keys.entry(Arc::clone(instance)).or_insert_with(|| format!("ASIA{:016X}", cx.rng.u64(..))).clone();
         let arn = Caller::instance(&self.cx.settings.account, role, instance).arn.to_string();
-        self.principals.set(Principal { access_key_id: key.clone(), arn, account: None, denied });
+        self.principals.set(Principal { access_key_id: key.clone(), arn, account: None, denied, allowed });
         json!({
             "Code": "Success", "LastUpdated": iso_seconds(self.cx.now), "Type": "AWS-HMAC", "AccessKeyId": key,
             "SecretAccessKey": "simulated", "Token": "simulated", "Expiration": iso_seconds(self.cx.now + CREDENTIALS_MS),

@@ -185,14 +185,27 @@ impl World {
     /// # Errors
     /// The access error of the operation's service.
     pub fn admit(&mut self, now: u64, access_key_id: &str, operation: Operation) -> Answer<Admission> {
+        self.admit_on(now, access_key_id, operation, None)
+    }
+
+    /// The same of a call whose resource is known, by its ARN.
+    ///
+    /// # Errors
+    /// The access error of the operation's service.
+    pub fn admit_on(&mut self, now: u64, access_key_id: &str, operation: Operation, resource: Option<&str>) -> Answer<Admission> {
         self.advance(now);
         self.calls.arrived(operation, self.cx.now);
         let admission = self.faults.decide(&mut self.cx, operation);
-        if let Err(error) = self.principals.authorise(access_key_id, operation) {
+        if let Err(error) = self.principals.authorise(access_key_id, operation, resource) {
             self.calls.count(operation, Outcome::Error(&error.code));
             return Err(error);
         }
         Ok(admission)
+    }
+
+    /// The account and region that it stands for.
+    pub(crate) const fn account_settings(&self) -> &Settings {
+        &self.cx.settings
     }
 
     /// Says when the call that is processed next arrived.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::instance::{Kind, LifecycleState, Place};
 use super::{Action, AutoScaling, Closed, Instance};
+use crate::simulator::model::caller::Grant;
 
 /// What ended a lifecycle action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -154,6 +155,7 @@ pub(crate) struct About<'a> {
     pub launched: u64,
     pub role: &'a String,
     pub denied: &'a Vec<String>,
+    pub allowed: &'a Option<Vec<Grant>>,
     /// The state that it is going to, or is in where it goes nowhere.
     pub target: &'static str,
 }
@@ -176,6 +178,7 @@ impl AutoScaling {
             launched: instance.launched,
             role: &instance.agent.role,
             denied: &instance.agent.denied,
+            allowed: &instance.agent.allowed,
             target: target.name(),
         })
     }

@@ -94,6 +94,7 @@ fn a_denied_call_is_counted_and_not_made() {
         arn: "arn:aws:iam::123456789012:user/denied".into(),
         account: None,
         denied: vec!["ssm:GetParameter*".into(), "ssm:GetParameters".into()],
+        allowed: None,
     });
     let refusal = scene.world.admit(scene.now, "AKIADENIED", Operation::GetParameters).expect_err("denied");
     assert_eq!(refusal.code, "AccessDeniedException");
