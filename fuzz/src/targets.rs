@@ -150,7 +150,7 @@ pub fn configuration(data: &[u8]) {
             assert!(statement.sid.chars().all(|c| c.is_ascii_alphanumeric()), "{}", statement.sid);
         }
     }
-    assert_eq!(policy::instances(&config, &place, policy::Scripts::default()).len(), config.routes.len());
+    assert_eq!(policy::instances(&config, &place, policy::Scripts::default(), None).len(), config.routes.len());
 }
 
 /// A text for a log: one line without anything that could forge another.
