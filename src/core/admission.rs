@@ -183,6 +183,13 @@ impl Core {
                 message.received_at = began;
             }
             self.lease_from(key, began);
+            // SQS keeps a copy of it, and moves that away itself when it is received once more: what is merely held is decided now.
+            if let Some(owner) = self.messages.get(&key).and_then(|message| message.owner)
+                && self.is_last_receive(owner)
+                && self.actions.get(&owner).is_some_and(|action| action.held)
+            {
+                self.set_deadline(owner, Some(self.now.mono_ms));
+            }
             return;
         }
         let key = MessageKey(self.new_id());

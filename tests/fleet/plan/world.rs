@@ -86,8 +86,7 @@ pub fn settings(dice: &mut Dice) -> Settings {
 }
 
 pub fn fixture(dice: &mut Dice, short_hooks: bool) -> Fixture {
-    // Few, or SQS's most: a copy that SQS made of a message comes again and again for as long as its launch is held.
-    let max_receive_count = if dice.chance(0.15) { dice.pick(&[2, 3, 5]) } else { 1000 };
+    let max_receive_count = if dice.chance(0.15) { dice.pick(&[2, 3, 5]) } else { 100 };
     let queue = QueueOptions {
         duplicate: if dice.chance(0.4) { dice.pick(&[0.1, 0.5]) } else { 0.0 },
         duplicate_after_ms: dice.pick(&[0, 2_000, 60_000]),
