@@ -57,6 +57,7 @@ pub fn settings(dice: &mut Dice) -> Settings {
         on_failure: if dice.chance(0.85) { OnFailure::Abandon } else { OnFailure::Continue },
         certificate: None,
         delete_key: if dice.chance(0.7) { DeleteKey::Never } else { DeleteKey::OnSuccess },
+        second_chance: true,
         max_abandons: dice.pick(&[1, 5]),
         abandon_window: seconds(600),
         max_rate: if dice.chance(0.2) { Some(dice.pick(&[0.5, 5.0])) } else { None },
