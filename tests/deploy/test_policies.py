@@ -96,6 +96,14 @@ def test_a_server_of_ones_own_is_refused_without_the_secret_that_its_requests_ar
     assert daemon_stack("opsworks-cm").refusals() == []
 
 
+def test_the_metrics_and_alarms_of_another_log_are_those_of_the_service():
+    service, other = daemon_stack("chef-server"), Stack("log-alarms.yaml", {"LogGroupName": "<LogGroup>"})
+    for kind, count in (("AWS::Logs::MetricFilter", 4), ("AWS::CloudWatch::Alarm", 3)):
+        assert other.resources(kind) == service.resources(kind)
+        assert len(other.resources(kind)) == count
+    assert set(other.template["Resources"]) == set(other.resources("AWS::Logs::MetricFilter")) | set(other.resources("AWS::CloudWatch::Alarm"))
+
+
 def test_a_role_for_another_account_is_refused_without_its_external_id():
     (said,) = other_stack(ExternalId="").refusals()
     assert "ExternalId" in said

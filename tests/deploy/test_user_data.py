@@ -9,12 +9,10 @@ import textwrap
 from contextlib import ExitStack
 
 import pytest
-import yaml
 
 import processes
 from conftest import ACCOUNT, CREDENTIALS, REGION, Fleet, client
-from templates import FOLDER, group_stack
-from test_queue import deployed_stack
+from templates import group_stack, queue_stack
 
 BINARY = os.environ["ENROLLD_BIN"]
 CONFIGURATION = """
@@ -121,12 +119,12 @@ class Instance:
             running.wait()
 
 
-def printed_by_the_document(cloud, instance, engine):
-    """What the document says on an instance: that of the deployed stack, whose command is run as the SSM agent runs it, by a shell."""
-    name = f"documents-{engine}"
-    made = deployed_stack(client("cloudformation", cloud), name, (FOLDER / "queue.yaml").read_text(), {"QueueName": name, "RunCommand": engine})
-    (document,) = [one["OutputValue"] for one in made["Outputs"] if one["OutputKey"] == "PrintKeyDocument"]
-    content = yaml.safe_load(client("ssm", cloud).get_document(Name=document)["Content"])
+def printed_by_the_document(world, instance, engine):
+    """What the template's document says on an instance. The simulator takes it, as SSM would; its command is run here, as the SSM agent runs it, by a shell."""
+    made = queue_stack(RunCommand=engine).resource("PrintKey")
+    ssm = client("ssm", world.url)
+    ssm.create_document(Name=made["Name"], DocumentType=made["DocumentType"], DocumentFormat="JSON", Content=json.dumps(made["Content"]))
+    content = json.loads(ssm.get_document(Name=made["Name"])["Content"])
     assert content["schemaVersion"] == "2.2" and "parameters" not in content, "who may send it can have this printed and nothing else"
     (step,) = content["mainSteps"]
     assert step["action"] == "aws:runShellScript"
@@ -134,13 +132,13 @@ def printed_by_the_document(cloud, instance, engine):
     return subprocess.run(["sh", "-c", script], check=True, capture_output=True, text=True).stdout
 
 
-def test_a_node_whose_key_is_printed_by_the_document_writes_none(world, cloud, tmp_path):
+def test_a_node_whose_key_is_printed_by_the_document_writes_none(world, tmp_path):
     instance = Instance(world, tmp_path, "web-blue")
     instance.told("chef-client")
     instance.boot("chef", key="document", ready=lambda: (tmp_path / "etc/chef/client.rb").exists())
     public = (tmp_path / "etc/enrolld/node.pub").read_text()
     assert public.startswith("-----BEGIN PUBLIC KEY-----")
-    assert printed_by_the_document(cloud, instance, "chef") == public
+    assert printed_by_the_document(world, instance, "chef") == public
     assert "ssm:PutParameter" not in world.state()["calls"]
 
 
@@ -161,7 +159,7 @@ def test_a_chef_node_boots_and_converges_once_it_is_in_service(world, tmp_path):
     assert world.state()["outcomes"]["ssm:PutParameter"]["ThrottlingException"] == 3, "it was throttled, and tried again"
 
 
-def test_a_puppet_node_boots_and_converges_with_the_certificate_that_it_was_given(world, cloud, tmp_path):
+def test_a_puppet_node_boots_and_converges_with_the_certificate_that_it_was_given(world, tmp_path):
     instance = Instance(world, tmp_path, "db-blue")
     instance.told("puppet")
     instance.told("systemctl")
@@ -169,7 +167,7 @@ def test_a_puppet_node_boots_and_converges_with_the_certificate_that_it_was_give
     ssl = tmp_path / "etc/puppetlabs/puppet/ssl"
     subject = subprocess.run(["openssl", "req", "-in", tmp_path / "etc/enrolld/node.csr", "-noout", "-subject"], check=True, capture_output=True, text=True).stdout
     assert instance.name in subject
-    assert printed_by_the_document(cloud, instance, "puppet") == (tmp_path / "etc/enrolld/node.csr").read_text()
+    assert printed_by_the_document(world, instance, "puppet") == (tmp_path / "etc/enrolld/node.csr").read_text()
     assert (ssl / f"private_keys/{instance.name}.pem").stat().st_mode & 0o077 == 0
     assert "BEGIN CERTIFICATE" in (ssl / f"certs/{instance.name}.pem").read_text()
     assert instance.name in world.state()["servers"]["prod-puppet"]["nodes"]
