@@ -117,17 +117,19 @@ resource "aws_ecs_task_definition" "daemon" {
   container_definitions = jsonencode([
     {
       name                   = "configuration"
-      image                  = var.daemon.configuration_image
+      image                  = var.daemon.image
       essential              = false
       readonlyRootFilesystem = true
       user                   = "0:0"
-      entryPoint             = ["sh", "-euc"]
-      # Files, since that is what the configuration names; and readable for the daemon's user alone, since it refuses keys that others may read.
-      command = [join("\n", concat(
-        ["umask 077", "cd /etc/enrolld", "printf '%s\\n' \"$CONFIGURATION\" > enrolld.toml"],
-        [for name, variable in local.files : "printf '%s\\n' \"$${${variable}}\" > '${name}'"],
-        ["chown -R 65532:65532 ."],
-      ))]
+      linuxParameters = {
+        capabilities = { drop = ["NET_RAW", "SETUID", "SETGID", "SETPCAP", "SETFCAP", "NET_BIND_SERVICE", "SYS_CHROOT", "MKNOD", "AUDIT_WRITE", "KILL"] }
+      }
+      # The daemon's own image: it writes the files that the configuration names, and ends before the daemon starts. As root, since the volume is root's;
+      # the files are the daemon's alone, since it refuses keys that others may read.
+      command = concat(
+        ["write-files", "--owner", "65532:65532", "enrolld.toml=CONFIGURATION"],
+        [for name, variable in local.files : "${name}=${variable}"],
+      )
       environment = [{ name = "CONFIGURATION", value = var.daemon.configuration }]
       secrets     = [for name, arn in var.daemon.secrets : { name = local.files[name], valueFrom = arn }]
       mountPoints = [{ sourceVolume = "configuration", containerPath = "/etc/enrolld", readOnly = false }]

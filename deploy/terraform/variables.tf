@@ -87,23 +87,22 @@ variable "daemon" {
     assign_public_ip   true where the subnets are public and have no NAT gateway.
   EOT
   type = object({
-    image               = string
-    configuration       = string
-    policy              = string
-    secrets             = optional(map(string), {})
-    vpc_id              = string
-    subnet_ids          = list(string)
-    server_port         = optional(number, 443)
-    assign_public_ip    = optional(bool, false)
-    cpu_architecture    = optional(string, "X86_64")
-    cpu                 = optional(number, 256)
-    memory              = optional(number, 512)
-    min_tasks           = optional(number, 2)
-    max_tasks           = optional(number, 6)
-    messages_per_task   = optional(number, 50)
-    log_retention       = optional(number, 365)
-    abandoned_launches  = optional(number, 3)
-    configuration_image = optional(string, "busybox:1.37.0-musl")
+    image              = string
+    configuration      = string
+    policy             = string
+    secrets            = optional(map(string), {})
+    vpc_id             = string
+    subnet_ids         = list(string)
+    server_port        = optional(number, 443)
+    assign_public_ip   = optional(bool, false)
+    cpu_architecture   = optional(string, "X86_64")
+    cpu                = optional(number, 256)
+    memory             = optional(number, 512)
+    min_tasks          = optional(number, 2)
+    max_tasks          = optional(number, 6)
+    messages_per_task  = optional(number, 50)
+    log_retention      = optional(number, 365)
+    abandoned_launches = optional(number, 3)
   })
   default = null
 }

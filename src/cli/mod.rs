@@ -14,6 +14,7 @@ pub mod rooms;
 pub mod run;
 pub mod simulate;
 pub mod sweep;
+pub mod write_files;
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -63,6 +64,7 @@ pub enum Command {
     Simulate(simulate::SimulateArgs),
     Demo(demo::DemoArgs),
     Health(health::HealthArgs),
+    WriteFiles(write_files::WriteFilesArgs),
     Completions(completions::CompletionsArgs),
     Man(completions::ManArgs),
 }
@@ -88,6 +90,7 @@ impl Cli {
                 Command::Simulate(args) => simulate::run(args).await.map(|()| ExitCode::SUCCESS).map_err(CommandError::failed),
                 Command::Demo(args) => demo::run(args).await,
                 Command::Health(args) => health::run(args).await,
+                Command::WriteFiles(args) => write_files::run(&args),
                 Command::Completions(args) => completions::completions(&args),
                 Command::Man(args) => completions::man(&args),
             }

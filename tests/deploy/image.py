@@ -60,3 +60,11 @@ def command(root: Path, *arguments: str) -> list[str]:
     alone = 'mount --bind "$1" "$1" && mount -o remount,ro,bind "$1" && shift && exec "$@"'
     inside = ["chroot", f"--userspec={settings['USER']}", str(root), *json.loads(settings["ENTRYPOINT"]), *arguments]
     return ["unshare", "--mount", "sh", "-c", alone, "sh", str(root), *inside]
+
+
+def writing(root: Path, user: str, *arguments: str) -> list[str]:
+    """The command line of the container before it, by the same image: as another user, and where the volume is the one thing that can be written."""
+    settings = Dockerfile.read().settings
+    alone = 'mount --bind "$1" "$1" && mount --bind "$1/etc/enrolld" "$1/etc/enrolld" && mount -o remount,ro,bind "$1" && shift && exec "$@"'
+    inside = ["chroot", f"--userspec={user}", str(root), *json.loads(settings["ENTRYPOINT"]), *arguments]
+    return ["unshare", "--mount", "sh", "-c", alone, "sh", str(root), *inside]

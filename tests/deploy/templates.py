@@ -170,6 +170,7 @@ def queue_stack(**parameters) -> Stack:
         known[f"{resource}.Arn"] = f"arn:aws:sqs:{REGION}:{ACCOUNT}:{queue}"
         known[f"{resource}.QueueName"] = queue
     known["Topic"] = f"arn:aws:sns:{REGION}:{ACCOUNT}:{name}"
+    known["PrintKey"] = f"{name}-print-key"
     known["NotificationRole.Arn"] = f"arn:aws:iam::{ACCOUNT}:role/notify"
     return Stack("queue.yaml", parameters, known)
 
@@ -193,7 +194,7 @@ REGISTRARS = {
 
 def daemon_stack(registrar: str, imports: dict | None = None, **parameters) -> Stack:
     given = {"Registrar": registrar, "Image": "enrolld", "InstanceRoleArn": ROLE, **NETWORK, **REGISTRARS[registrar], **parameters}
-    return Stack("daemon-ecs.yaml", given, imports=imports or imports_of(queue_stack()))
+    return Stack("daemon-ecs.yaml", given, imports=imports or imports_of(queue_stack(RunCommand="puppet" if registrar == "puppet-ca" else "chef")))
 
 
 def group_stack(engine: str = "chef", notification: str = "HookTarget", **parameters) -> Stack:

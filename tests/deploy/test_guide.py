@@ -44,7 +44,7 @@ def blocks():
         yield text[: match.start()].count("\n") + 1, match["mark"] or "", code
 
 
-def simulated(folder):
+def simulated(folder, **green):
     """The account as the guide's stacks would leave it: a queue of that name, the new group with its hooks, and one that is there already, without."""
     arn = {"queue": "enrolld", "via": "direct"}
 
@@ -55,7 +55,7 @@ def simulated(folder):
     fixture = {
         "settings": {"account": ACCOUNT, "region": REGION},
         "queues": [{"name": "enrolld-dead-letters"}, {"name": "enrolld", "dead_letters": {"queue": "enrolld-dead-letters", "max_receive_count": 100}}],
-        "groups": [{"name": "web-blue", "hooks": hooks}, {"name": "web-green", "hooks": []}],
+        "groups": [{"name": "web-blue", "hooks": hooks}, {"name": "web-green", "hooks": [], **green}],
         "servers": [{"name": "prod-chef", "engine": "chef"}],
     }
     path = folder / "world.json"
@@ -208,8 +208,12 @@ def test_stacks_are_given_parameters_that_they_have():
             # A stack that is there keeps what it was given.
             assert wanted <= given or template in seen, f"line {line}: {template} wants {wanted - given}"
             seen.add(template)
-            assert "CAPABILITY_" in deploy
+            roles = any(resource["Type"] == "AWS::IAM::Role" for resource in read(template)["Resources"].values())
+            assert ("CAPABILITY_" in deploy) == roles
     assert seen == {path.name for path in FOLDER.glob("*.yaml")}, "every template is used"
+
+
+KINDS = ("chef-server", "puppet-ca", "opsworks-cm")
 
 
 def table(heading):
@@ -232,10 +236,10 @@ def actions(policies):
     ("heading", "roles"),
     [
         # Those that are printed are held against it by test_policies, action by action with their resources.
-        ("The daemon's role", [daemon_stack(kind).resource("TaskRole") for kind in ("chef-server", "puppet-ca", "opsworks-cm")]),
+        ("The daemon's role", [daemon_stack(kind, Key=key).resource("TaskRole") for kind in KINDS for key in ("parameter", "document")]),
         ("The instances' role", [group_stack(engine).resource("InstanceRole") for engine in ("chef", "puppet")]),
         ("Auto Scaling's notification role", [queue_stack(Notification=way).resource("NotificationRole") for way in ("HookTarget", "SNS")]),
-        ("The role in another account", [other_stack(kind).resource("DaemonRole") for kind in ("chef-server", "puppet-ca", "opsworks-cm")]),
+        ("The role in another account", [other_stack(kind).resource("DaemonRole") for kind in KINDS]),
         ("ECS's execution role", [daemon_stack(kind).resource("ExecutionRole") for kind in ("chef-server", "opsworks-cm")]),
     ],
 )
@@ -266,7 +270,7 @@ def test_whoever_attaches_hooks_needs_the_permissions_of_the_page_and_no_other(t
     """By the calls that the commands make of a simulated AWS. iam:PassRole is checked by the service, and is no call."""
     port = processes.free_port()
     fleet = f"http://127.0.0.1:{port}"
-    simulate = [BINARY, "simulate", "--listen", f"127.0.0.1:{port}", "--fixture", str(simulated(tmp_path))]
+    simulate = [BINARY, "simulate", "--listen", f"127.0.0.1:{port}", "--fixture", str(simulated(tmp_path, warm_pool={"state": "Stopped", "reuse": True}))]
     path = tmp_path / "enrolld.toml"
     text = environment(container(daemon_stack("chef-server"), "configuration"))["CONFIGURATION"]
     path.write_text(text.replace(f"https://sqs.{REGION}.amazonaws.com", fleet))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import templates
-from templates import ROOT, container, daemon_stack, group_stack
+from templates import ROOT, group_stack
 
 TOOLS = Path(os.environ["ENROLLD_DEPLOY_TOOLS"])
 TEMPLATES = sorted(templates.FOLDER.glob("*.yaml"))
@@ -70,7 +70,6 @@ def test_hadolint_finds_nothing():
 
 def shell_scripts():
     yield "image-root", (ROOT / "deploy/container/image-root").read_text()
-    yield "the configuration's container", "#!/bin/sh\nset -eu\n" + container(daemon_stack("chef-server"), "configuration")["Command"][0]
     for engine in ("chef", "puppet"):
         yield f"user data for {engine}", group_stack(engine).resource("LaunchTemplate")["LaunchTemplateData"]["UserData"]
 

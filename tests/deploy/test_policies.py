@@ -28,19 +28,23 @@ def printed_for(folder, text, *arguments):
 
 
 @pytest.mark.parametrize("pattern", ["web-*", "web-blue"])
+@pytest.mark.parametrize("key", ["parameter", "document"])
 @pytest.mark.parametrize("registrar", REGISTRARS)
-def test_the_tasks_role_may_do_what_is_printed_and_nothing_else(registrar, pattern, tmp_path):
-    stack = daemon_stack(registrar, GroupPattern=pattern)
+def test_the_tasks_role_may_do_what_is_printed_and_nothing_else(registrar, key, pattern, tmp_path):
+    stack = daemon_stack(registrar, GroupPattern=pattern, Key=key)
     role = stack.resource("TaskRole")
     assert "ManagedPolicyArns" not in role
     assert [policy["PolicyDocument"] for policy in role["Policies"]] == printed(tmp_path, stack)
 
 
 @pytest.mark.parametrize(("engine", "registrar"), [("chef", "chef-server"), ("chef", "opsworks-cm"), ("puppet", "puppet-ca")])
-def test_the_instances_role_may_do_what_is_printed_and_nothing_else(engine, registrar, tmp_path):
-    role = group_stack(engine).resource("InstanceRole")
-    assert "ManagedPolicyArns" not in role
-    assert [policy["PolicyDocument"] for policy in role["Policies"]] == printed(tmp_path, daemon_stack(registrar), "--instance")
+@pytest.mark.parametrize("key", ["parameter", "document"])
+def test_the_instances_role_may_do_what_is_printed_and_nothing_else(engine, registrar, key, tmp_path):
+    role = group_stack(engine, Key=key).resource("InstanceRole")
+    # What the SSM agent asks is AWS's to say, and enrolld prints that it needs it.
+    assert role.get("ManagedPolicyArns", []) == (["arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore"] if key == "document" else [])
+    wanted = [document for document in printed(tmp_path, daemon_stack(registrar, Key=key), "--instance") if document]
+    assert [policy["PolicyDocument"] for policy in role.get("Policies", [])] == wanted
     (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
     assert trust == {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}, "nobody but EC2"
 
@@ -68,12 +72,36 @@ def test_the_daemons_role_in_another_account_may_do_what_is_printed_for_it(regis
     assert subscribe["Principal"] == {"AWS": elsewhere} and subscribe["Condition"]["StringEquals"]["sns:Endpoint"] == queue
 
 
+@pytest.mark.parametrize("registrar", REGISTRARS)
+def test_each_file_that_the_configuration_names_is_written_from_what_the_container_is_handed(registrar):
+    stack = daemon_stack(registrar)
+    writes = container(stack, "configuration")
+    command, *pairs = [one for one in writes["Command"] if one not in ("--owner", container(stack, "enrolld")["User"])]
+    files = dict(pair.split("=") for pair in pairs)
+    assert command == "write-files" and files.pop("enrolld.toml") == "CONFIGURATION"
+    text = environment(writes)["CONFIGURATION"]
+    assert set(files) == set(re.findall(r'"/etc/enrolld/([^"]+)"', text))
+    handed = {one["Name"]: one["ValueFrom"] for one in writes.get("Secrets", [])}
+    assert set(files.values()) == set(handed)
+    for name, variable in files.items():
+        assert handed[variable].endswith(f":{name.removesuffix('.pem').replace('-', '_')}::"), "the key of the secret is called as the file"
+    assert writes["Image"] == container(stack, "enrolld")["Image"], "no other image is fetched"
+
+
 @pytest.mark.parametrize("registrar", ["chef-server", "puppet-ca"])
 def test_a_server_of_ones_own_is_refused_without_the_secret_that_its_requests_are_signed_with(registrar):
     (said,) = daemon_stack(registrar, RegistrarSecretArn="").refusals()
     assert "RegistrarSecretArn" in said
     assert daemon_stack(registrar).refusals() == []
     assert daemon_stack("opsworks-cm").refusals() == []
+
+
+def test_the_metrics_and_alarms_of_another_log_are_those_of_the_service():
+    service, other = daemon_stack("chef-server"), Stack("log-alarms.yaml", {"LogGroupName": "<LogGroup>"})
+    for kind, count in (("AWS::Logs::MetricFilter", 4), ("AWS::CloudWatch::Alarm", 3)):
+        assert other.resources(kind) == service.resources(kind)
+        assert len(other.resources(kind)) == count
+    assert set(other.template["Resources"]) == set(other.resources("AWS::Logs::MetricFilter")) | set(other.resources("AWS::CloudWatch::Alarm"))
 
 
 def test_a_role_for_another_account_is_refused_without_its_external_id():

@@ -96,8 +96,8 @@ def daemon(folder, deployed, fleet):
     # What a container engine would write.
     (root / "etc/hosts").write_text("127.0.0.1 localhost\n")
     first, second = container(stack, "configuration"), container(stack, "enrolld")
-    script = first["Command"][0].replace("/etc/enrolld", str(root / "etc/enrolld"))
-    subprocess.run([*first["EntryPoint"], script], env={"PATH": os.environ["PATH"], **environment(first)}, check=True)
+    written = image.writing(root, first["User"], *first["Command"])
+    subprocess.run(written, env={"PATH": os.environ["PATH"], **environment(first)}, check=True)
 
     port = processes.free_port()
     local = deployed.url.replace("127.0.0.1", "localhost")

@@ -120,7 +120,7 @@ def test_the_alarms_and_metrics_are_those_of_the_templates(parsed):
 @pytest.mark.parametrize("engine", EXAMPLES.values())
 def test_the_user_data_is_that_of_the_template(engine):
     script = (FOLDER / "group" / "user-data" / f"{engine}.sh").read_text()
-    variables = "region=eu-central-1 server=https://chef.example.com/organizations/prod timeout=3600"
+    variables = "region=eu-central-1 server=https://chef.example.com/organizations/prod timeout=3600 key=parameter"
     assert group_stack(engine).resource("LaunchTemplate")["LaunchTemplateData"]["UserData"] == f"#!/bin/bash\n{variables}\n{script}"
 
 
@@ -137,6 +137,10 @@ def test_the_task_is_that_of_the_template(parsed):
     ):
         assert word in given, word
     assert given.count("readonlyRootFilesystem = true") == 2
+    assert given.count("image = var.daemon.image") == 2, "no other image is fetched"
+    for word in container(daemon_stack("opsworks-cm"), "configuration")["Command"]:
+        assert f'"{word}"' in given, word
+    assert '"${name}=${variable}"' in given
     assert image.Dockerfile.read().settings["USER"] in given
 
 

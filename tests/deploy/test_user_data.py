@@ -11,8 +11,8 @@ from contextlib import ExitStack
 import pytest
 
 import processes
-from conftest import ACCOUNT, CREDENTIALS, REGION, Fleet
-from templates import group_stack
+from conftest import ACCOUNT, CREDENTIALS, REGION, Fleet, client
+from templates import group_stack, queue_stack
 
 BINARY = os.environ["ENROLLD_BIN"]
 CONFIGURATION = """
@@ -95,9 +95,10 @@ class Instance:
         seen = self.folder / "in-service"
         self.command(name, f'echo "{name} $*" >> {self.folder}/told\ncase $* in *config*|*enable*) exit 0 ;; esac\n[ -e {seen} ]')
 
-    def boot(self, engine):
-        """Runs the user data to its end; the server takes the agent once the instance is in service."""
-        script = group_stack(engine).resource("LaunchTemplate")["LaunchTemplateData"]["UserData"].replace("/etc/", f"{self.folder}/etc/")
+    def boot(self, engine, key="parameter", ready=None):
+        """Runs the user data to its end; the server takes the agent once the instance is in service, or when `ready` says so."""
+        ready = ready or (lambda: self.fleet.shows(self.name, "InService"))
+        script = group_stack(engine, Key=key).resource("LaunchTemplate")["LaunchTemplateData"]["UserData"].replace("/etc/", f"{self.folder}/etc/")
         (self.folder / "user-data").write_text(script)
         surroundings = {
             "PATH": f"{self.commands}:{os.environ['PATH']}",
@@ -110,12 +111,35 @@ class Instance:
         with (self.folder / "boot.log").open("wb") as log:
             running = subprocess.Popen(["bash", str(self.folder / "user-data")], env=surroundings, stdout=log, stderr=log)
         try:
-            processes.eventually(lambda: self.fleet.shows(self.name, "InService"), f"{self.name} is in service", 90)
+            processes.eventually(ready, f"{self.name} is ready", 90)
             (self.folder / "in-service").touch()
             assert running.wait(60) == 0, (self.folder / "boot.log").read_text()
         finally:
             running.kill()
             running.wait()
+
+
+def printed_by_the_document(world, instance, engine):
+    """What the template's document says on an instance. The simulator takes it, as SSM would; its command is run here, as the SSM agent runs it, by a shell."""
+    made = queue_stack(RunCommand=engine).resource("PrintKey")
+    ssm = client("ssm", world.url)
+    ssm.create_document(Name=made["Name"], DocumentType=made["DocumentType"], DocumentFormat="JSON", Content=json.dumps(made["Content"]))
+    content = json.loads(ssm.get_document(Name=made["Name"])["Content"])
+    assert content["schemaVersion"] == "2.2" and "parameters" not in content, "who may send it can have this printed and nothing else"
+    (step,) = content["mainSteps"]
+    assert step["action"] == "aws:runShellScript"
+    script = "\n".join(step["inputs"]["runCommand"]).replace("/etc/", f"{instance.folder}/etc/")
+    return subprocess.run(["sh", "-c", script], check=True, capture_output=True, text=True).stdout
+
+
+def test_a_node_whose_key_is_printed_by_the_document_writes_none(world, tmp_path):
+    instance = Instance(world, tmp_path, "web-blue")
+    instance.told("chef-client")
+    instance.boot("chef", key="document", ready=lambda: (tmp_path / "etc/chef/client.rb").exists())
+    public = (tmp_path / "etc/enrolld/node.pub").read_text()
+    assert public.startswith("-----BEGIN PUBLIC KEY-----")
+    assert printed_by_the_document(world, instance, "chef") == public
+    assert "ssm:PutParameter" not in world.state()["calls"]
 
 
 def test_a_chef_node_boots_and_converges_once_it_is_in_service(world, tmp_path):
@@ -143,6 +167,7 @@ def test_a_puppet_node_boots_and_converges_with_the_certificate_that_it_was_give
     ssl = tmp_path / "etc/puppetlabs/puppet/ssl"
     subject = subprocess.run(["openssl", "req", "-in", tmp_path / "etc/enrolld/node.csr", "-noout", "-subject"], check=True, capture_output=True, text=True).stdout
     assert instance.name in subject
+    assert printed_by_the_document(world, instance, "puppet") == (tmp_path / "etc/enrolld/node.csr").read_text()
     assert (ssl / f"private_keys/{instance.name}.pem").stat().st_mode & 0o077 == 0
     assert "BEGIN CERTIFICATE" in (ssl / f"certs/{instance.name}.pem").read_text()
     assert instance.name in world.state()["servers"]["prod-puppet"]["nodes"]

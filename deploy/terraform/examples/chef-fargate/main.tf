@@ -66,7 +66,7 @@ module "group" {
 
   user_data = join("\n", [
     "#!/bin/bash",
-    "region=eu-central-1 server=https://chef.example.com/organizations/prod timeout=3600",
+    "region=eu-central-1 server=https://chef.example.com/organizations/prod timeout=3600 key=parameter",
     file("${path.module}/../../group/user-data/chef.sh"),
   ])
 

@@ -75,7 +75,7 @@ module "group" {
 
   user_data = join("\n", [
     "#!/bin/bash",
-    "region=eu-central-1 server=https://puppet.example.com:8140 timeout=3600",
+    "region=eu-central-1 server=https://puppet.example.com:8140 timeout=3600 key=parameter",
     file("${path.module}/../../group/user-data/puppet.sh"),
   ])
 

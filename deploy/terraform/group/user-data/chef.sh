@@ -22,7 +22,8 @@ publish() {
   said=$(aws ssm put-parameter --type String --tier Standard --name "/enrolld/$instance/public-key" --value file:///etc/enrolld/node.pub 2>&1) \
     || [[ $said = *ParameterAlreadyExists* ]]
 }
-again publish
+# A document prints it otherwise.
+[ "$key" = document ] || again publish
 
 printf '%s\n' "chef_server_url '$server'" "node_name '$instance'" "client_key '/etc/chef/client.pem'" > /etc/chef/client.rb
 # The server knows this node's key once enrolld is done; until then it refuses.

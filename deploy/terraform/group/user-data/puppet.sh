@@ -23,7 +23,8 @@ publish() {
   said=$(aws ssm put-parameter --type String --tier Standard --name "/enrolld/$instance/csr" --value file:///etc/enrolld/node.csr 2>&1) \
     || [[ $said = *ParameterAlreadyExists* ]]
 }
-again publish
+# A document prints it otherwise.
+[ "$key" = document ] || again publish
 
 fetch() {
   aws ssm get-parameter --name "/enrolld/$instance/certificate" --query Parameter.Value --output text > "$ssl/certs/$instance.pem" 2>/dev/null
