@@ -10,6 +10,7 @@ use enrolld::simulator::model::agent::{AgentOptions, Material, Publish};
 use enrolld::simulator::model::autoscaling::{Kind, LifecycleState, NewHook};
 use enrolld::simulator::model::faults::{Effect, Fault};
 use enrolld::simulator::model::opsworks_cm::Engine;
+use enrolld::simulator::model::ssm::wire::CreateDocument;
 use kit::{Bench, openssl};
 
 const CHEF: &str = r#"
@@ -150,12 +151,15 @@ async fn a_hook_that_ran_out_meanwhile_is_not_said_to_be_completed() {
     // The agent is long at work, and does well in the end.
     let agent = "echo >tried; until test -e let-it; do sleep 0.1; done";
     for (with, code, says) in
-        [("ABANDON", 1, "the launch was abandoned"), ("CONTINUE", 0, "no longer waiting: it was completed before, or ran out")]
+        [(None, 1, "the launch was abandoned"), (Some("CONTINUE"), 0, "no longer waiting: it was completed before, or ran out")]
     {
         let id = bench.launch(COMPLETES);
         let booted = bench.boot(&id, &[CONVERGES, &["--agent", agent]].concat(), &[]);
         bench.until("enrolled", |bench| completed(bench, &id, "enrol-on-launch", "CONTINUE") && bench.file(&id, "tried").exists()).await;
-        complete(&bench, &id, "converge", with).await;
+        match with {
+            Some(result) => complete(&bench, &id, "converge", result).await,
+            None => bench.simulator.with(|world, now| assert!(world.terminate(now, &id))),
+        }
         std::fs::write(bench.file(&id, "let-it"), "").expect("the folder is ours");
         let ran = booted.await.expect("waiting does not panic");
         ran.must(code, &["the agent has run", says]);
@@ -227,6 +231,12 @@ async fn what_the_templates_document_prints_on_an_instance_is_what_the_kit_made_
         material: Material::Literal(public.clone()),
         allowed: Some(bench.allowed(POLICY)),
         ..AgentOptions::default()
+    });
+    let content = r#"{"schemaVersion":"2.2","mainSteps":[{"action":"aws:runShellScript","name":"print","inputs":{"runCommand":["cat /etc/enrolld/node.pub"]}}]}"#;
+    let document = CreateDocument { name: "Print-Key".into(), content: content.into(), ..CreateDocument::default() };
+    bench.simulator.with(|world, now| {
+        let root = world.root();
+        world.create_document(now, &root, &document).expect("it is a document");
     });
     let booted = bench.boot(&id, &[], &[("ENROLLD_KEY_FILE", ready.to_str().expect("the path is text"))]);
     let left = bench.file(&id, "enrolld/node");

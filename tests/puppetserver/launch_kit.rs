@@ -45,6 +45,7 @@ async fn the_usual_puppet_agent_applies_its_catalogue_and_the_second_hook_is_com
 registrar = {}
 key = {{ parameter = "/enrolld/{{instance_id}}/csr", owner_role = "arn:aws:iam::123456789012:role/enrolld-node" }}
 certificate_parameter = "/enrolld/{{instance_id}}/certificate"
+node_name = "{{instance_id}}.agent"
 "#,
         server.as_configured()
     );
@@ -73,9 +74,10 @@ certificate_parameter = "/enrolld/{{instance_id}}/certificate"
     );
     let ran = bench.boot(&id, &["--converge-hook", "converge"], &[]).await.expect("waiting does not panic");
     ran.must(0, &["enrolled", "the agent has run", "converge is completed"]);
-    assert!(ran.said.contains("Applied catalog"), "{}", ran.said);
+    let report = std::fs::read_to_string(bench.file(&id, "puppet/var/state/last_run_report.yaml")).expect("the agent leaves a report");
+    assert!(report.contains("transaction_completed: true") && !report.contains("status: failed"), "{report}");
     let told = std::fs::read_to_string(bench.file(&id, "told")).expect("it was run");
-    assert!(told.contains(&format!("agent --onetime --no-daemonize --detailed-exitcodes --certname {id} --ssldir ")), "{told}");
+    assert!(told.contains(&format!("agent --onetime --no-daemonize --detailed-exitcodes --certname {id}.agent --ssldir ")), "{told}");
     bench.until_state(&id, LifecycleState::InService).await;
     bench.no_private_key_has_left();
     bench.nothing_was_denied();
