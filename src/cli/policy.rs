@@ -150,11 +150,8 @@ fn worker(config: &Config, place: &Place, args: &PolicyArgs) -> Result<Vec<Print
 }
 
 fn instances(config: &Config, place: &Place, args: &PolicyArgs) -> Result<Vec<Printed>, CommandError> {
-    let scripts = Scripts {
-        launch_kit: args.launch_kit,
-        converge_hook: args.converge_hook.is_some(),
-        converge_heartbeat: args.converge_heartbeat,
-    };
+    let scripts =
+        Scripts { launch_kit: args.launch_kit, converge_hook: args.converge_hook.is_some(), converge_heartbeat: args.converge_heartbeat };
     let policies = policy::instances(config, place, scripts, args.group.as_ref());
     if let (Some(group), []) = (&args.group, &policies[..]) {
         return Err(CommandError::failed(format!("no route of the configuration serves the group {group}")));

@@ -33,9 +33,12 @@ fn hook() -> Wishes {
 #[test]
 fn a_chef_kit_publishes_a_public_key_and_waits_until_in_service() {
     let text = script(&chef(), &Wishes::default()).unwrap();
-    for part in
-        ["DEADLINE_S=${ENROLLD_DEADLINE:-172800}", "PARAMETER=\"/enrolld/${INSTANCE_ID}/public-key\"", "in_service()", "/etc/chef/client.pem"]
-    {
+    for part in [
+        "DEADLINE_S=${ENROLLD_DEADLINE:-172800}",
+        "PARAMETER=\"/enrolld/${INSTANCE_ID}/public-key\"",
+        "in_service()",
+        "/etc/chef/client.pem",
+    ] {
         assert!(text.contains(part), "{part}");
     }
     for part in ["openssl req", "complete()", "run_agent", "GROUP="] {
@@ -110,16 +113,26 @@ fn the_templates_documents_print_the_files_that_a_kit_leaves_for_them() {
 fn the_templates_user_data_and_a_kit_do_the_same_with_the_same_files() {
     let deploy = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
     let read = |file: &str| std::fs::read_to_string(deploy.join(file)).unwrap();
-    let (_, template) = read("cloudformation/group-example.yaml").split_once("UserData").map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+    let (_, template) =
+        read("cloudformation/group-example.yaml").split_once("UserData").map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
     let shared = ["X-aws-ec2-metadata-token", "ssm put-parameter", "--type String", "ParameterAlreadyExists", "umask 077", "openssl"];
     let of_chef = ["/etc/chef", "client.pem", DOCUMENT_KEY, "chef-client --once", "--chef-license accept-silent", "/public-key\""];
-    let of_puppet =
-        ["/etc/puppetlabs/puppet/ssl", "private_keys/", "certificate_requests/", "certs/", "ssm get-parameter", DOCUMENT_REQUEST, "/csr\"", "/certificate\""];
+    let of_puppet = [
+        "/etc/puppetlabs/puppet/ssl",
+        "private_keys/",
+        "certificate_requests/",
+        "certs/",
+        "ssm get-parameter",
+        DOCUMENT_REQUEST,
+        "/csr\"",
+        "/certificate\"",
+    ];
     let agent = ["puppet agent --onetime --no-daemonize --detailed-exitcodes"];
     let published = |engine: &str, more: &str| {
         let key = if engine == "chef" { "public-key" } else { "csr" };
         let registrar = format!("registrar = {{ kind = \"opsworks-cm\", server = \"s\", engine = \"{engine}\" }}");
-        let by_parameter = route(&format!("{registrar}\nkey = {{ parameter = \"/enrolld/{{instance_id}}/{key}\", require_owner = false }}\n{more}"));
+        let by_parameter =
+            route(&format!("{registrar}\nkey = {{ parameter = \"/enrolld/{{instance_id}}/{key}\", require_owner = false }}\n{more}"));
         let by_document = route(&format!("{registrar}\nkey = {{ document = \"Print\" }}"));
         format!("{}{}", script(&by_parameter, &hook()).unwrap(), script(&by_document, &hook()).unwrap())
     };
@@ -147,6 +160,8 @@ fn every_kit_fits_into_user_data_also_as_cloud_config() {
 
 #[test]
 fn a_converge_hook_is_kept_from_running_out_where_that_is_wished_from_the_start() {
-    let text = script(&puppet("certificate_parameter = \"/enrolld/{instance_id}/certificate\""), &Wishes { heartbeat_s: Some(600), ..hook() }).unwrap();
+    let text =
+        script(&puppet("certificate_parameter = \"/enrolld/{instance_id}/certificate\""), &Wishes { heartbeat_s: Some(600), ..hook() })
+            .unwrap();
     assert!(text.contains("HEARTBEAT_S=600") && text.find("keep_waiting &") < text.find("fetch_certificate"), "{text}");
 }

@@ -247,7 +247,8 @@ fn for_one_group_the_policy_names_that_group_and_no_other() {
     let document = policies[0].document.as_ref().unwrap();
     let own = statement(document, "CompleteOwnHook");
     assert_eq!(own["Action"], json!(["autoscaling:CompleteLifecycleAction", "autoscaling:RecordLifecycleActionHeartbeat"]));
-    let group = |name: &str| json!([format!("arn:aws:autoscaling:eu-central-1:123456789012:autoScalingGroup:*:autoScalingGroupName/{name}")]);
+    let group =
+        |name: &str| json!([format!("arn:aws:autoscaling:eu-central-1:123456789012:autoScalingGroup:*:autoScalingGroupName/{name}")]);
     assert_eq!(own["Resource"], group("web-blue"));
     assert_eq!(
         statement(document, "PublishKeyOnce")["Resource"],

@@ -147,7 +147,11 @@ impl Bench {
         std::fs::write(&path, script).expect("the folder is ours");
         let tools = std::env::var(TOOLS).unwrap_or_else(|_| panic!("{TOOLS} is not set: these tests are run by their stage's script"));
         let mut command = self.command("sh");
-        command.arg(&path).current_dir(&home).env("PATH", format!("{}/bin:{tools}:/usr/local/bin:/usr/bin:/bin", home.display())).env("HOME", &home);
+        command
+            .arg(&path)
+            .current_dir(&home)
+            .env("PATH", format!("{}/bin:{tools}:/usr/local/bin:/usr/bin:/bin", home.display()))
+            .env("HOME", &home);
         command.env("AWS_EC2_METADATA_SERVICE_ENDPOINT", format!("{}/_imds/{instance}", self.simulator.endpoint()));
         command.env("ENROLLD_KEY_FILE", home.join("client.pem")).env("ENROLLD_SSL_DIR", home.join("ssl"));
         command.env("ENROLLD_DOCUMENT_FILE", home.join("enrolld/node"));

@@ -149,7 +149,9 @@ async fn a_hook_that_ran_out_meanwhile_is_not_said_to_be_completed() {
     bench.work();
     // The agent is long at work, and does well in the end.
     let agent = "echo >tried; until test -e let-it; do sleep 0.1; done";
-    for (with, code, says) in [("ABANDON", 1, "the launch was abandoned"), ("CONTINUE", 0, "no longer waiting: it was completed before, or ran out")] {
+    for (with, code, says) in
+        [("ABANDON", 1, "the launch was abandoned"), ("CONTINUE", 0, "no longer waiting: it was completed before, or ran out")]
+    {
         let id = bench.launch(COMPLETES);
         let booted = bench.boot(&id, &[CONVERGES, &["--agent", agent]].concat(), &[]);
         bench.until("enrolled", |bench| completed(bench, &id, "enrol-on-launch", "CONTINUE") && bench.file(&id, "tried").exists()).await;

@@ -302,7 +302,8 @@ impl<'a> Run<'a> {
         // Each run speaks as a session of its own, so that the registrars' log says whose order each was.
         let access_key_id = format!("AKIARUN{}", self.started);
         let run = Caller::instance(ACCOUNT, "enrolld", &format!("worker-{worker}-run-{}", self.started)).arn.to_string();
-        let principal = Principal { access_key_id: access_key_id.clone(), arn: run.clone(), account: None, denied: Vec::new(), allowed: None };
+        let principal =
+            Principal { access_key_id: access_key_id.clone(), arn: run.clone(), account: None, denied: Vec::new(), allowed: None };
         self.stage.world(|world, _| world.set_principal(principal));
         let aws =
             Aws::fixed_with(&rooms::aws_settings(config), "http://127.0.0.1:4599", &access_key_id, surround).expect("there is a region");

@@ -51,8 +51,9 @@ impl Call {
         match &self.input {
             Input::Form(form) if !self.operation.name().starts_with("Describe") => {
                 // The middle is an id of Auto Scaling's own.
-                form.get("AutoScalingGroupName")
-                    .map(|group| of("autoscaling", &format!("autoScalingGroup:00000000-0000-4000-8000-000000000000:autoScalingGroupName/{group}")))
+                form.get("AutoScalingGroupName").map(|group| {
+                    of("autoscaling", &format!("autoScalingGroup:00000000-0000-4000-8000-000000000000:autoScalingGroupName/{group}"))
+                })
             }
             Input::Json(body) if self.operation.service() == Service::Ssm => {
                 let body: serde_json::Value = serde_json::from_slice(body).ok()?;

@@ -165,7 +165,13 @@ fn sts(world: &mut World, now: u64, caller: &Caller, operation: Operation, form:
     let key = format!("ASIA{:016X}", fastrand::u64(..));
     // A session's ARN has the role's name without its path.
     let arn = format!("arn:aws:sts::{account}:assumed-role/{}/{session}", name.rsplit('/').next().unwrap_or(name));
-    world.set_principal(Principal { access_key_id: key.clone(), arn: arn.clone(), account: Some(account.to_owned()), denied: Vec::new(), allowed: None });
+    world.set_principal(Principal {
+        access_key_id: key.clone(),
+        arn: arn.clone(),
+        account: Some(account.to_owned()),
+        denied: Vec::new(),
+        allowed: None,
+    });
     out.open("AssumedRoleUser");
     out.leaf("AssumedRoleId", &format!("AROA{:016X}:{session}", fastrand::u64(..)));
     out.leaf("Arn", &arn);
