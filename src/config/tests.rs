@@ -562,7 +562,8 @@ fn the_documentation_has_every_key_as_the_code_has_it() {
 fn a_chef_server_is_read_with_what_its_nodes_are_given_to_do() {
     let of = |lines: &[(&str, &str, &str)]| read(&file_of(lines));
     let chef = of(&[("chef", "environment", r#""production""#)]).unwrap().routes.remove(0).registrar;
-    assert_eq!((chef.kind(), chef.about().as_str()), ("chef-server", "server https://chef.example.com/organizations/ours"));
+    let about = "server https://chef.example.com/organizations/ours as enrolld";
+    assert_eq!((chef.kind(), chef.about().as_str()), ("chef-server", about));
     let written = format!("{chef:?}");
     assert!(written.contains(r#"RunList { environment: "production", run_list: [] }, replace_existing: false"#), "{written}");
     let said = |lines: &[(&str, &str, &str)]| of(lines).unwrap_err().to_string();

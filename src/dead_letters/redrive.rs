@@ -208,11 +208,12 @@ impl Redrive {
         let registrar = self.services.registrars[usize::from(id.0)].as_ref();
         match removal::pay(registrar, order, &self.settings, route, self.wait, &self.stop).await {
             Ok(()) => Ok(()),
-            Err(Unpaid::Server(why) | Unpaid::Route(why)) => {
+            Err(Unpaid::Server(why)) => {
                 self.unready.borrow_mut().insert(route.server.0);
                 Err(Deed::failed(format!("{} could not be disassociated: {why}", order.node)))
             }
-            Err(Unpaid::Node(why)) => Err(Deed::failed(format!("{} could not be disassociated: {why}", order.node))),
+            // A fault of the route is said at once, and may be about the rights on this node alone.
+            Err(Unpaid::Node(why) | Unpaid::Route(why)) => Err(Deed::failed(format!("{} could not be disassociated: {why}", order.node))),
             Err(Unpaid::Stopped) => Err(Deed::failed(format!("stopped before it was known that {} is disassociated", order.node))),
         }
     }

@@ -129,3 +129,32 @@ esac
     assert_eq!(kept(&keys), &launched - &left);
     fleet.stop().await;
 }
+
+/// What a program that knows no better answer ends with is believed as well: a second chance would take off what it refused to replace.
+#[tokio::test]
+async fn a_node_that_a_program_refuses_by_its_exit_code_is_not_taken_off() {
+    let folder = Folder::new();
+    let program = folder.path().join("program");
+    let script = r#"#!/bin/sh
+cd 'FOLDER'
+echo "$ENROLLD_OPERATION" >>log
+case "$ENROLLD_OPERATION" in
+associate) [ ! -e "$ENROLLD_NODE.pem" ] || { echo "another key is kept" >&2; exit 1; } ;;
+disassociate) rm -f "$ENROLLD_NODE.pem" ;;
+esac
+"#;
+    std::fs::write(&program, script.replace("FOLDER", folder.path().to_str().unwrap())).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let registrar = format!(r#"{{ kind = "command", program = "{}" }}"#, program.display());
+    let mut fleet = Fleet::start("command-refused", &registrar, "", true).await;
+    let refused = fleet
+        .launch_in_vain(async |id| {
+            std::fs::write(folder.path().join(format!("{id}.pem")), "another's").unwrap();
+            material(&Material::Good, 1, id)
+        })
+        .await;
+    assert_eq!(folder.read(&format!("{refused}.pem")), "another's");
+    assert_eq!(folder.read("log"), "associate\n");
+    assert!(fleet.log().contains("another key is kept"), "{}", fleet.log());
+    fleet.stop().await;
+}

@@ -122,7 +122,7 @@ impl Written {
 
 impl Blueprint for Written {
     fn about(&self) -> String {
-        format!("server {}", self.url)
+        format!("server {} as {}", self.url, self.client_name)
     }
 
     /// In whose name and by which authorities: what is refused to one client, or not believed by one route, stops no other.
