@@ -7,8 +7,8 @@ use crate::aws::{Aws, AwsSettings, ScopeSettings};
 use crate::config::{self, Config};
 use crate::core::settings::Settings;
 use crate::driver::services::{ScopeServices, Services};
-use crate::names::Region;
 use crate::key_material::{self, CsrRules, Document, Keys, OwnerRole};
+use crate::names::Region;
 use crate::observe::RouteNames;
 use crate::observe::audit::AuditTarget;
 use crate::queue::Queue;
@@ -127,5 +127,26 @@ pub fn audit_target(config: &Config) -> AuditTarget {
         config::Audit::Off => AuditTarget::Off,
         config::Audit::Stdout => AuditTarget::Stdout,
         config::Audit::File(path) => AuditTarget::File(path.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Environment, parse};
+
+    #[tokio::test]
+    async fn a_route_asks_in_the_region_of_the_environment_where_the_configuration_names_none() {
+        let file = include_str!("../../deploy/enrolld.example.toml");
+        let config = parse(file, "example", &Environment::new()).unwrap();
+        let mut settings = config.core_settings();
+        settings.routes.iter_mut().for_each(|route| route.region = None);
+        let aws = Aws::load(&AwsSettings { region: Some("eu-west-3".into()), ..aws_settings(&config) }).await.unwrap();
+        name_regions(&mut settings, &aws);
+        assert!(!settings.routes.is_empty());
+        for (core, route) in settings.routes.iter().zip(&config.routes) {
+            let expected = route.scope.region.as_ref().map_or("eu-west-3", Region::as_str);
+            assert_eq!(core.region.as_ref().map(Region::as_str), Some(expected), "{}", core.name);
+        }
     }
 }

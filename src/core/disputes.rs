@@ -63,9 +63,10 @@ impl Core {
         let Some(claim) = self.actions.get(&id).filter(|action| action.disputed).and_then(|action| action.claim.as_deref()) else {
             return false;
         };
-        self.actions.values().filter(|other| other.ending.is_none()).any(|other| {
-            other.claim.as_ref().is_some_and(|other| other.token == claim.token && other.instance != claim.instance)
-        })
+        self.actions
+            .values()
+            .filter(|other| other.ending.is_none())
+            .any(|other| other.claim.as_ref().is_some_and(|other| other.token == claim.token && other.instance != claim.instance))
     }
 
     /// Auto Scaling took a token for its action.

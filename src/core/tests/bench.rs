@@ -267,7 +267,8 @@ impl Bench {
 
     /// What somebody was woken for.
     pub fn security_events(&self) -> Vec<&str> {
-        let events = self.observations.iter().filter_map(|o| if let Observation::Security { reason, .. } = o { Some(reason) } else { None });
+        let events =
+            self.observations.iter().filter_map(|o| if let Observation::Security { reason, .. } = o { Some(reason) } else { None });
         events.map(|reason| reason.code.as_str()).collect()
     }
 
