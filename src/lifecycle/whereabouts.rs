@@ -191,6 +191,7 @@ pub(super) fn said(activity: &Activity) -> Found {
     }
     match named(activity) {
         Some((_, "Launching a new EC2 instance into warm pool")) => Found::Settled(Whereabouts::EntersPool),
+        Some((_, "Moving EC2 instance to warm pool")) => Found::Settled(Whereabouts::Returned),
         Some((_, "Launching a new EC2 instance")) => Found::Settled(Whereabouts::Elsewhere),
         Some(_) => Found::Named,
         None => Found::Nothing,
@@ -272,10 +273,12 @@ mod tests {
         let back = activity("Moving EC2 instance to warm pool: i-0a1b2c3d", "MidLifecycleAction");
         let odd = activity("Doing what nobody has heard of: i-0a1b2c3d", "Successful");
         assert_eq!(of(std::slice::from_ref(&entering), "i-0a1b2c3d"), Some(Whereabouts::EntersPool));
-        for newer in [&out, &back, &odd] {
+        for newer in [&out, &odd] {
             assert_eq!(of(&[newer.clone(), entering.clone()], "i-0a1b2c3d"), Some(Whereabouts::Elsewhere));
         }
-        assert_eq!(of(&[back, out], "i-0a1b2c3d"), Some(Whereabouts::Elsewhere));
+        for way in [[&back, &out, &entering], [&out, &back, &entering]] {
+            assert_eq!(of(&way.map(Clone::clone), "i-0a1b2c3d"), Some(Whereabouts::Returned));
+        }
         let failed = activity("Launching a new EC2 instance into warm pool: i-0a1b2c3d", "Failed");
         assert_eq!(of(&[failed], "i-0a1b2c3d"), None);
         let terminated = activity("Terminating EC2 instance: i-0a1b2c3d", "Successful");
