@@ -128,6 +128,8 @@ pub enum Whereabouts {
     EntersPool,
     /// It lives as far as the activities tell, and the newest that names it is another.
     Elsewhere,
+    /// The same, and it was moved back into the warm pool.
+    Returned,
     /// Nothing is proven.
     Unproven,
 }

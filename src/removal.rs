@@ -80,7 +80,7 @@ pub async fn prove(services: &Services, route: &Route, action: &LifecycleAction)
     Ok(match proven.first() {
         Some(Whereabouts::Terminated) => Proof::Gone("the group's scaling activities show that the instance was terminated"),
         Some(Whereabouts::Detached) => Proof::Missing("the instance was detached from its group, and may live"),
-        Some(Whereabouts::EntersPool | Whereabouts::Elsewhere | Whereabouts::Unproven) | None => {
+        Some(Whereabouts::EntersPool | Whereabouts::Elsewhere | Whereabouts::Returned | Whereabouts::Unproven) | None => {
             Proof::Missing("no scaling activity of the group shows that the instance was terminated")
         }
     })

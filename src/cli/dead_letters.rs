@@ -258,8 +258,9 @@ impl Opened {
         process::keep_memory_private();
         let stop = stop_on_signal("what is in hand is given back first", "the letters in hand come back by themselves within a minute");
         let stop = stop.map_err(CommandError::failed)?;
-        let settings = config.core_settings();
+        let mut settings = config.core_settings();
         let aws = rooms::aws(config).await?;
+        rooms::name_regions(&mut settings, &aws);
         let services = rooms::services(config, &settings, &aws)?;
         let found = Queues::find(&aws, services.queue.clone(), config.queue_url.as_str());
         let queues = found.await.map_err(CommandError::failed)?;

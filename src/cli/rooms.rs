@@ -137,3 +137,24 @@ pub fn audit_target(config: &Config) -> AuditTarget {
         config::Audit::File(path) => AuditTarget::File(path.clone()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Environment, parse};
+
+    #[tokio::test]
+    async fn a_route_asks_in_the_region_of_the_environment_where_the_configuration_names_none() {
+        let file = include_str!("../../deploy/enrolld.example.toml");
+        let config = parse(file, "example", &Environment::new()).unwrap();
+        let mut settings = config.core_settings();
+        settings.routes.iter_mut().for_each(|route| route.region = None);
+        let aws = Aws::load(&AwsSettings { region: Some("eu-west-3".into()), ..aws_settings(&config) }).await.unwrap();
+        name_regions(&mut settings, &aws);
+        assert!(!settings.routes.is_empty());
+        for (core, route) in settings.routes.iter().zip(&config.routes) {
+            let expected = route.scope.region.as_ref().map_or("eu-west-3", Region::as_str);
+            assert_eq!(core.region.as_ref().map(Region::as_str), Some(expected), "{}", core.name);
+        }
+    }
+}

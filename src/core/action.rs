@@ -186,7 +186,7 @@ pub(super) struct Action {
     /// The next heartbeat; the timer's slot.
     pub beat_at: Option<u64>,
     pub beating: bool,
-    /// When Auto Scaling was asked that last showed it waiting in the warm pool's own state, on its way in or back.
+    /// When Auto Scaling was asked, where the activities are to say whether what it shows is a way into the warm pool, or back.
     pub pool_seen_at: Option<u64>,
     /// Its token is claimed for another instance too.
     pub disputed: bool,

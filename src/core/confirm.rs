@@ -113,7 +113,7 @@ impl Core {
             Whereabouts::Terminated => self.go_on_ending(id),
             Whereabouts::Detached => self.end_kept_alive(id),
             _ if self.is_patient(id) => self.confirm_later(id, ActionResult::Abandon),
-            Whereabouts::EntersPool | Whereabouts::Elsewhere | Whereabouts::Unproven => {
+            Whereabouts::EntersPool | Whereabouts::Elsewhere | Whereabouts::Returned | Whereabouts::Unproven => {
                 self.end_unclear(id, true);
             }
         }

@@ -213,6 +213,13 @@ fn an_instance_that_returns_to_the_warm_pool_keeps_its_association() {
     bench.set_state(1, Some(LifecycleState::Pooled));
     bench.run_for(120_000);
     assert_eq!(bench.reasons(), [(Outcome::Stale, "in_pool".to_owned())]);
+    // And once more when it is out of it again.
+    let mut bench = Bench::new(settings());
+    bench.whereabouts = Whereabouts::Returned;
+    bench.terminate_into_pool(1);
+    bench.set_state(1, Some(LifecycleState::Living));
+    bench.run_for(120_000);
+    assert_eq!(bench.reasons(), [(Outcome::Stale, "in_pool".to_owned())]);
 }
 
 #[test]

@@ -81,16 +81,18 @@ impl Core {
                 let clean = seen.is_some_and(|seen| seen.state == LifecycleState::Living) && self.cleans_after_success(id);
                 self.end_in_service(id, clean);
             }
-            // Its way back into the warm pool is over: a notification that comes again must not be taken for a false one. Only where it is
-            // seen in the pool; that the message leads there proves nothing.
-            Verdict::Alive
-                if claim.destination == Some(Place::WarmPool)
-                    && seen.is_some_and(|seen| seen.state == LifecycleState::Pooled)
-                    && !self.is_patient(id) =>
-            {
-                let reason =
-                    Reason::new("in_pool", "the instance is not on its way into the warm pool any more, and lives; its node stays");
-                self.end(id, Ending::because(Outcome::Stale, reason));
+            // Its way back into the warm pool is over: a notification that comes again must not be taken for a false one. That the message
+            // says to lead there proves nothing: it is in the pool, or the activities show that it was moved there.
+            Verdict::Alive if claim.destination == Some(Place::WarmPool) && !self.is_patient(id) => {
+                if seen.is_some_and(|seen| seen.state == LifecycleState::Pooled) {
+                    return self.end_in_pool(id);
+                }
+                if let Some(action) = self.actions.get_mut(&id) {
+                    action.pool_seen_at = Some(asked_at);
+                }
+                self.set_stage(id, Stage::Whereabouts);
+                let scope = self.scope_of(id);
+                self.ask(id, LaneKey::Whereabouts(scope));
             }
             Verdict::Alive => self.doubt(id, "unproven", "Auto Scaling shows the instance alive, not terminating; its node stays"),
             Verdict::Leaving => self.end_gone(id, "terminating", "the instance is being terminated, and waits no longer as the event says"),
@@ -116,12 +118,18 @@ impl Core {
                 action.looking.reset();
                 self.check_hook(id);
             }
-            Whereabouts::Elsewhere => self.end_in_service(id, false),
+            Whereabouts::Elsewhere | Whereabouts::Returned => self.end_in_service(id, false),
             // What ends is no longer what was shown.
             Whereabouts::Terminated | Whereabouts::Detached | Whereabouts::Unproven => {
                 self.doubt(id, "unproven", "no activity of the group shows that the instance enters the warm pool");
             }
         }
+    }
+
+    /// A way back into the warm pool that is over.
+    fn end_in_pool(&mut self, id: ActionId) {
+        let reason = Reason::new("in_pool", "the instance is not on its way into the warm pool any more, and lives; its node stays");
+        self.end(id, Ending::because(Outcome::Stale, reason));
     }
 
     /// A launch whose instance lives, and waits for it no longer.
@@ -143,7 +151,12 @@ impl Core {
             return self.abandoned_whereabouts(id, whereabouts);
         }
         if let Some(seen_at) = action.pool_seen_at.filter(|_| action.ending.is_none()) {
-            return self.take_pool_whereabouts(id, seen_at, whereabouts);
+            match whereabouts {
+                _ if launch => self.take_pool_whereabouts(id, seen_at, whereabouts),
+                Whereabouts::Returned => self.end_in_pool(id),
+                _ => self.doubt(id, "unproven", "Auto Scaling shows the instance alive, not terminating; its node stays"),
+            }
+            return;
         }
         match whereabouts {
             Whereabouts::Terminated => self.end_gone(id, "terminated", "the group's activities show that the instance was terminated"),
@@ -158,7 +171,7 @@ impl Core {
             }
             // It was completed already, and has nothing left to begin anew.
             _ if action.ending.is_some() && self.is_patient(id) => self.confirm_later(id, ActionResult::Continue),
-            Whereabouts::EntersPool | Whereabouts::Elsewhere | Whereabouts::Unproven => {
+            Whereabouts::EntersPool | Whereabouts::Elsewhere | Whereabouts::Returned | Whereabouts::Unproven => {
                 self.doubt(id, "unproven", "Auto Scaling does not list the instance, and no activity of the group shows where it went");
             }
         }

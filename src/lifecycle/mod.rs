@@ -3,7 +3,10 @@
 mod change;
 mod errors;
 mod fleet;
+mod history;
 mod whereabouts;
+
+use std::sync::Arc;
 
 use aws_sdk_autoscaling::Client;
 use aws_sdk_autoscaling::error::ProvideErrorMetadata;
@@ -14,6 +17,8 @@ use crate::core::call::ActionOrder;
 use crate::facts::{ActionReply, ActionResult, HookFacts, InstanceSeen, LifecycleState};
 use crate::names::{GroupName, HookName, InstanceId};
 use crate::retry::Failure;
+use history::Histories;
+
 pub use change::hook_in_full;
 pub use errors::{classify, says_no_active_action};
 pub use fleet::{HookTarget, Page};
@@ -30,13 +35,14 @@ const LONGEST_ACTION_S: u32 = 48 * 60 * 60;
 #[derive(Debug, Clone)]
 pub struct Lifecycle {
     client: Client,
+    histories: Arc<Histories>,
 }
 
 impl Lifecycle {
     /// Auto Scaling with a scope's configuration.
     #[must_use]
     pub fn new(config: &aws_config::SdkConfig) -> Self {
-        Self { client: Client::new(config) }
+        Self { client: Client::new(config), histories: Arc::default() }
     }
 
     /// Where up to 50 instances stand, in the order asked; `None` where Auto Scaling does not list one.

@@ -5,6 +5,7 @@
 use aws_sdk_autoscaling::types::{Activity, ScalingActivityStatusCode};
 
 use super::errors::classify;
+use super::history::Read;
 use super::{Lifecycle, Page};
 use crate::aws::{from_sdk, further};
 use crate::event::Transition;
@@ -18,29 +19,40 @@ const MOST_PAGES: usize = 100;
 const PAGE: i32 = 100;
 
 impl Lifecycle {
-    /// What the group's activities prove of instances, in the order asked. Reads the newest first, and no more than it takes.
-    /// Groups that were deleted since are read too.
+    /// What the group's activities prove of instances, in the order asked. Reads the newest first, and no more than it takes; what was read
+    /// to its end for others just before is not read again, so that nobody has all of it read for each name that is made up. Groups that
+    /// were deleted since are read too.
     ///
     /// # Errors
     /// By this room's table.
     pub async fn whereabouts(&self, group: &GroupName, instances: &[InstanceId]) -> Result<Vec<Whereabouts>, Failure> {
+        let history = self.histories.of(group);
+        let mut history = history.lock().await;
+        history.forget_if_old();
         let mut search = Search::of(instances);
+        let mut read = Read::default();
         let mut next_token = None;
         for _ in 0..MOST_PAGES {
             if search.is_over() {
-                break;
+                return Ok(search.found());
             }
             let first = next_token.is_none();
             let asked = self.activity_page(group, next_token);
             let page = if first { asked.await? } else { further("DescribeScalingActivities", asked).await? };
             for activity in page.items {
+                if history.begins_with(&activity) {
+                    history.add(read);
+                    return Ok(history.found(instances));
+                }
                 search.note(&activity);
+                read.push(&activity);
             }
             next_token = page.next;
             if next_token.is_none() {
                 break;
             }
         }
+        history.begin(read);
         Ok(search.found())
     }
 }
@@ -109,7 +121,7 @@ pub struct Search<'a> {
 
 /// What is known so far of one instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Found {
+pub(super) enum Found {
     Nothing,
     /// Something was done with it that is neither its end nor its beginning: one of these may still be found.
     Named,
@@ -125,23 +137,9 @@ impl<'a> Search<'a> {
 
     /// Takes down what an activity says, unless a newer one has settled it for the same instance already.
     pub fn note(&mut self, activity: &Activity) {
-        let failed = matches!(activity.status_code(), Some(ScalingActivityStatusCode::Failed | ScalingActivityStatusCode::Cancelled));
-        let Some((what, id)) = activity.description().and_then(|text| text.split_once(": ")).filter(|_| !failed) else { return };
+        let Some((id, _)) = named(activity) else { return };
         for (_, found) in self.instances.iter().zip(&mut self.found).filter(|(instance, _)| instance.as_str() == id) {
-            *found = match *found {
-                Found::Settled(_) => continue,
-                before => match (proof(activity), what) {
-                    (Some((_, proves)), _) => Found::Settled(proves),
-                    // An instance begins once: nothing older is about it. Only the newest says where it goes.
-                    (None, "Launching a new EC2 instance into warm pool") if before == Found::Nothing => {
-                        Found::Settled(Whereabouts::EntersPool)
-                    }
-                    (None, "Launching a new EC2 instance into warm pool" | "Launching a new EC2 instance") => {
-                        Found::Settled(Whereabouts::Elsewhere)
-                    }
-                    (None, _) => Found::Named,
-                },
-            };
+            *found = found.then(said(activity));
         }
     }
 
@@ -154,12 +152,49 @@ impl<'a> Search<'a> {
     /// What was found, in the order of the instances.
     #[must_use]
     pub fn found(&self) -> Vec<Whereabouts> {
-        let whereabouts = |found: &Found| match found {
-            Found::Nothing => Whereabouts::Unproven,
-            Found::Named => Whereabouts::Elsewhere,
-            Found::Settled(whereabouts) => *whereabouts,
-        };
-        self.found.iter().map(whereabouts).collect()
+        self.found.iter().map(|found| found.whereabouts()).collect()
+    }
+}
+
+impl Found {
+    /// The same with what an older activity, or older ones, say.
+    pub(super) fn then(self, older: Self) -> Self {
+        match (self, older) {
+            (Self::Settled(_), _) | (_, Self::Nothing) => self,
+            (Self::Nothing, _) => older,
+            // Only the newest says where it goes; its end outlives what is done besides.
+            (Self::Named, Self::Settled(Whereabouts::EntersPool)) => Self::Settled(Whereabouts::Elsewhere),
+            (Self::Named, _) => older,
+        }
+    }
+
+    pub(super) fn whereabouts(self) -> Whereabouts {
+        match self {
+            Self::Nothing => Whereabouts::Unproven,
+            Self::Named => Whereabouts::Elsewhere,
+            Self::Settled(whereabouts) => whereabouts,
+        }
+    }
+}
+
+/// Which instance an activity is about that did not fail, and what it does with it.
+pub(super) fn named(activity: &Activity) -> Option<(&str, &str)> {
+    let failed = matches!(activity.status_code(), Some(ScalingActivityStatusCode::Failed | ScalingActivityStatusCode::Cancelled));
+    let (what, id) = activity.description().filter(|_| !failed)?.split_once(": ")?;
+    Some((id, what))
+}
+
+/// What one activity says of its instance. An instance begins once: nothing older than its launch is about it.
+pub(super) fn said(activity: &Activity) -> Found {
+    if let Some((_, proves)) = proof(activity) {
+        return Found::Settled(proves);
+    }
+    match named(activity) {
+        Some((_, "Launching a new EC2 instance into warm pool")) => Found::Settled(Whereabouts::EntersPool),
+        Some((_, "Moving EC2 instance to warm pool")) => Found::Settled(Whereabouts::Returned),
+        Some((_, "Launching a new EC2 instance")) => Found::Settled(Whereabouts::Elsewhere),
+        Some(_) => Found::Named,
+        None => Found::Nothing,
     }
 }
 
@@ -209,7 +244,8 @@ mod tests {
     #[test]
     fn a_termination_that_failed_proves_nothing() {
         for status in ["Failed", "Cancelled", "PreInService", "SomethingNew"] {
-            assert_eq!(of(&[activity("Terminating EC2 instance: i-0a1b2c3d", status)], "i-0a1b2c3d"), None, "{status}");
+            let found = of(&[activity("Terminating EC2 instance: i-0a1b2c3d", status)], "i-0a1b2c3d");
+            assert!(matches!(found, None | Some(Whereabouts::Elsewhere)), "{status}: {found:?}");
         }
     }
 
@@ -237,10 +273,12 @@ mod tests {
         let back = activity("Moving EC2 instance to warm pool: i-0a1b2c3d", "MidLifecycleAction");
         let odd = activity("Doing what nobody has heard of: i-0a1b2c3d", "Successful");
         assert_eq!(of(std::slice::from_ref(&entering), "i-0a1b2c3d"), Some(Whereabouts::EntersPool));
-        for newer in [&out, &back, &odd] {
+        for newer in [&out, &odd] {
             assert_eq!(of(&[newer.clone(), entering.clone()], "i-0a1b2c3d"), Some(Whereabouts::Elsewhere));
         }
-        assert_eq!(of(&[back, out], "i-0a1b2c3d"), Some(Whereabouts::Elsewhere));
+        for way in [[&back, &out, &entering], [&out, &back, &entering]] {
+            assert_eq!(of(&way.map(Clone::clone), "i-0a1b2c3d"), Some(Whereabouts::Returned));
+        }
         let failed = activity("Launching a new EC2 instance into warm pool: i-0a1b2c3d", "Failed");
         assert_eq!(of(&[failed], "i-0a1b2c3d"), None);
         let terminated = activity("Terminating EC2 instance: i-0a1b2c3d", "Successful");

@@ -118,7 +118,7 @@ async fn prove(
                     verdicts.insert(id, Verdict::Gone(group.clone()));
                 }
                 Whereabouts::Detached => drop(verdicts.insert(id, Verdict::Detached)),
-                Whereabouts::EntersPool | Whereabouts::Elsewhere | Whereabouts::Unproven => {}
+                Whereabouts::EntersPool | Whereabouts::Elsewhere | Whereabouts::Returned | Whereabouts::Unproven => {}
             }
         }
     }

@@ -143,3 +143,29 @@ async fn endless_activities_prove_nothing_and_end() {
     assert_eq!(found, [Whereabouts::Unproven]);
     assert_eq!(server.asked().len(), 100);
 }
+
+#[tokio::test]
+async fn made_up_instances_have_a_long_history_read_once_and_a_new_activity_is_still_seen() {
+    let page = |first: &str, description: &str| {
+        let (launched, more) = (format!("<member><ActivityId>{first}</ActivityId><AutoScalingGroupName>web</AutoScalingGroupName>"), "t");
+        let rest = "<Cause>c</Cause><StartTime>2026-01-01T00:00:00Z</StartTime><StatusCode>Successful</StatusCode>";
+        let member = format!("{launched}{rest}<Description>{description}</Description></member>");
+        result_of("DescribeScalingActivities", &format!("<Activities>{member}</Activities><NextToken>{more}</NextToken>"))
+    };
+    let mut pages: Vec<Reply> = (0..100).map(|n| page(&format!("a{n}"), &format!("Launching a new EC2 instance: i-{n:08x}"))).collect();
+    pages.push(page("a0", "Launching a new EC2 instance: i-00000000"));
+    // Of the third search the first page is new, and shows an end.
+    pages.push(page("b0", "Terminating EC2 instance: i-00000007"));
+    pages.push(page("a0", "Launching a new EC2 instance: i-00000000"));
+    pages.push(page("b0", "Terminating EC2 instance: i-00000007"));
+    let server = Canned::serve(pages).await;
+    let find = async |id: &str| {
+        let call = Call::FindWhereabouts { scope: SCOPE, group: group(), instances: vec![instance(id)] };
+        let Answer::Whereabouts(Ok(found)) = server.services.perform(call).await else { panic!() };
+        (found[0], server.asked().len())
+    };
+    assert_eq!(find("i-bad00001").await, (Whereabouts::Unproven, 100));
+    assert_eq!(find("i-bad00002").await, (Whereabouts::Unproven, 101));
+    assert_eq!(find("i-bad00003").await, (Whereabouts::Unproven, 103));
+    assert_eq!(find("i-00000007").await, (Whereabouts::Terminated, 104));
+}

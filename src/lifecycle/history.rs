@@ -1,0 +1,103 @@
+//! What was read of groups' activities to their end, kept for a moment: whoever may send can name instances that never were, and each
+//! of them would have the whole of it read, a hundred pages at a time, again and again.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use aws_sdk_autoscaling::types::Activity;
+use tokio::time::Instant;
+
+use super::whereabouts::{Found, named, said};
+use crate::facts::Whereabouts;
+use crate::names::{GroupName, InstanceId};
+
+/// How long what was read to its end is believed: an activity that is under way may fail.
+const FRESH: Duration = Duration::from_secs(60);
+/// Groups that are kept in mind.
+const MOST_GROUPS: usize = 16;
+
+/// What was lately read, by group.
+#[derive(Debug, Default)]
+pub(super) struct Histories(Mutex<HashMap<GroupName, Arc<tokio::sync::Mutex<History>>>>);
+
+impl Histories {
+    /// That of a group. Whoever holds it reads for the others, who wait.
+    pub(super) fn of(&self, group: &GroupName) -> Arc<tokio::sync::Mutex<History>> {
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() >= MOST_GROUPS && !kept.contains_key(group) {
+            kept.retain(|_, history| history.try_lock().map_or(true, |history| history.is_fresh()));
+            if kept.len() >= MOST_GROUPS {
+                kept.clear();
+            }
+        }
+        Arc::clone(kept.entry(group.clone()).or_default())
+    }
+}
+
+/// Activities as they are read, newest first: what they say, and no more of them.
+#[derive(Debug, Default)]
+pub(super) struct Read {
+    newest: Option<String>,
+    said: Vec<(InstanceId, Found)>,
+}
+
+impl Read {
+    /// The next older one.
+    pub(super) fn push(&mut self, activity: &Activity) {
+        if self.newest.is_none() {
+            self.newest = activity.activity_id().map(str::to_owned);
+        }
+        if let Some(instance) = named(activity).and_then(|(id, _)| InstanceId::new(id).ok()) {
+            self.said.push((instance, said(activity)));
+        }
+    }
+}
+
+/// One group's activities, as far as they were read.
+#[derive(Debug, Default)]
+pub(super) struct History {
+    /// When they were last read to their end.
+    read_at: Option<Instant>,
+    /// The newest of them.
+    newest: Option<String>,
+    of: HashMap<InstanceId, Found>,
+}
+
+impl History {
+    fn is_fresh(&self) -> bool {
+        self.read_at.is_some_and(|at| at.elapsed() < FRESH)
+    }
+
+    /// Forgets what is too old to be believed.
+    pub(super) fn forget_if_old(&mut self) {
+        if !self.is_fresh() {
+            *self = Self::default();
+        }
+    }
+
+    /// Whether an activity is the newest that is known already.
+    pub(super) fn begins_with(&self, activity: &Activity) -> bool {
+        self.newest.is_some() && self.newest.as_deref() == activity.activity_id()
+    }
+
+    /// Takes down all activities of the group, newest first.
+    pub(super) fn begin(&mut self, read: Read) {
+        *self = Self { read_at: Some(Instant::now()), ..Self::default() };
+        self.add(read);
+    }
+
+    /// Adds activities that are newer than what is known, newest first.
+    pub(super) fn add(&mut self, read: Read) {
+        self.newest = read.newest.or(self.newest.take());
+        for (instance, found) in read.said.into_iter().rev() {
+            let older = self.of.get(&instance).copied().unwrap_or(Found::Nothing);
+            self.of.insert(instance, found.then(older));
+        }
+    }
+
+    /// What all of it says of instances, in their order.
+    pub(super) fn found(&self, instances: &[InstanceId]) -> Vec<Whereabouts> {
+        instances.iter().map(|instance| self.of.get(instance).map_or(Whereabouts::Unproven, |found| found.whereabouts())).collect()
+    }
+}
