@@ -23,7 +23,12 @@ pub struct ReceivedMessage {
     pub sent_ms: Option<u64>,
     /// How often it was received, this time included (`ApproximateReceiveCount`); 1 where SQS did not say.
     pub receive_count: u32,
+    /// A run before may have associated its node, though this message is new: a letter that owed it was sent back ([`EARLIER_RUN`]).
+    pub earlier_run: bool,
 }
+
+/// The attribute of a message whose letter owed a disassociation and was sent back, since its launch still waits.
+pub const EARLIER_RUN: &str = "EnrolldEarlierRun";
 
 /// What the queue is.
 #[derive(Debug, Clone, PartialEq, Eq)]

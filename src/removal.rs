@@ -12,7 +12,7 @@ use crate::core::call::NodeOrder;
 use crate::core::settings::{Route, Settings};
 use crate::driver::services::Services;
 use crate::event::LifecycleAction;
-use crate::facts::{Registration, RegistrationStatus, StatusToken, Whereabouts};
+use crate::facts::{LifecycleState, Registration, RegistrationStatus, StatusToken, Whereabouts};
 use crate::registrar::Registrar;
 use crate::retry::{Class, Failure, Progress, Schedule};
 
@@ -28,6 +28,8 @@ pub enum Proof {
     Gone(&'static str),
     /// Nothing shows that it is.
     Missing(&'static str),
+    /// It waits for its launch to be completed.
+    Waits(&'static str),
 }
 
 /// Why a node was not taken off.
@@ -73,6 +75,9 @@ pub async fn prove(services: &Services, route: &Route, action: &LifecycleAction)
         return Ok(match seen {
             seen if seen.group != action.group => Proof::Missing("Auto Scaling shows the instance in another group"),
             seen if seen.state.is_terminating() => Proof::Gone("Auto Scaling shows the instance terminating"),
+            seen if matches!(seen.state, LifecycleState::PendingWait | LifecycleState::WarmedPendingWait) => {
+                Proof::Waits("Auto Scaling shows the instance waiting, and not as terminating")
+            }
             _ => Proof::Missing("Auto Scaling shows the instance, and not as terminating"),
         });
     }

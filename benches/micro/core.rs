@@ -117,5 +117,6 @@ fn message(number: usize, body: &Arc<str>) -> ReceivedMessage {
         body: Arc::clone(body),
         sent_ms: Some(WALL_MS),
         receive_count: 1,
+        earlier_run: false,
     }
 }

@@ -80,7 +80,12 @@ pub const TOP: &[Key] = &[
         "dead-letter",
         "What becomes of an event whose group no route matches: `dead-letter` keeps it with its reason, `ignore` logs and deletes it.",
     ),
-    usual("max_open", NUMBER, "20000", "Actions held at once, 1 to 120000 (SQS lets no more be in flight). Receiving stops there."),
+    usual(
+        "max_open",
+        NUMBER,
+        "20000",
+        "Actions held at once, 1 to 120000 (SQS lets no more be in flight). Receiving stops there, for every route: launches that are held for a fault of their route count too.",
+    ),
     usual("max_calls", NUMBER, "64", "API calls in flight at once, long polls aside, 1 to 10000."),
     usual("max_polls", NUMBER, "8", "Long polls in flight at once when the queue is busy, 1 to 64; one when it is quiet."),
     usual("poll_wait", SPAN, "20s", "How long a receive waits for its first message, 0s to 20s, in whole seconds."),
@@ -219,7 +224,7 @@ pub const ROUTE: &[Key] = &[
         "max_abandons",
         NUMBER,
         "5",
-        "Launches abandoned for a fault of the route within `abandon_window`, per worker, before further ones are held until the fault is mended; also launches that fail for one and the same reason, one after the other.",
+        "Launches abandoned for a fault of the route within `abandon_window`, per worker, before further ones are held until the fault is mended; also launches that fail one after the other, for whatever reason, with none enrolled between them.",
     ),
     usual("abandon_window", SPAN, "10m", "The window of `max_abandons`."),
     usual(

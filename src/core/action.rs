@@ -115,6 +115,8 @@ pub(super) struct Ending {
     pub letter: bool,
     /// It could not be written before the completion in time, and comes after it.
     pub letter_is_late: bool,
+    /// The letter was refused with all that there is to say: it says only why, and what is owed.
+    pub letter_is_bare: bool,
     /// The node should be taken off and could not be: the dead letter says so.
     pub owed: bool,
 }
@@ -131,6 +133,7 @@ impl Ending {
             clean_certificate: false,
             letter: false,
             letter_is_late: false,
+            letter_is_bare: false,
             owed: false,
         }
     }
@@ -279,6 +282,12 @@ impl Action {
     /// Whether it is decided how it ends, and its lifecycle action is still to be completed.
     pub fn is_to_complete(&self) -> bool {
         self.ending.as_ref().is_some_and(|ending| ending.complete.is_some())
+    }
+
+    /// Whether its node may be left on the registrar if it ends here: a launch's where an order may have been carried out, a termination's
+    /// always.
+    pub fn may_be_left(&self) -> bool {
+        self.route.is_some() && self.node.is_some() && (!self.is_launch() || self.association > Association::None)
     }
 
     /// When the instance began to wait, in Unix milliseconds, as its event says. One that lies ahead of us is a clock that is wrong:

@@ -183,12 +183,12 @@ impl Core {
                 message.received_at = began;
             }
             self.lease_from(key, began);
-            // SQS keeps a copy of it, and moves that away itself when it is received once more: what is merely held is decided now.
-            if let Some(owner) = self.messages.get(&key).and_then(|message| message.owner)
-                && self.is_last_receive(owner)
-                && self.actions.get(&owner).is_some_and(|action| action.held)
-            {
-                self.set_deadline(owner, Some(self.now.mono_ms));
+            if let Some(owner) = self.messages.get(&key).and_then(|message| message.owner) {
+                self.heed_earlier_run(owner, received.receive_count);
+                // SQS keeps a copy of it, and moves that away itself when it is received once more: what is merely held is decided now.
+                if self.is_last_receive(owner) && self.actions.get(&owner).is_some_and(|action| action.held) {
+                    self.set_deadline(owner, Some(self.now.mono_ms));
+                }
             }
             return;
         }
@@ -213,10 +213,14 @@ impl Core {
         );
         self.lease_from(key, began);
 
+        // A launch that was sent back since its node may be left has had a run before, whatever its own message counts.
+        let runs = received.receive_count.max(if received.earlier_run { 2 } else { 1 });
         let decoded = catch_unwind(|| event::decode(&body));
         let (claim, ending) = match decoded {
             Ok(Ok(Notification::Action(claim))) => match self.tokens.get(&claim.token) {
-                Some(&first) if self.claims_the_same(first, &claim) => return self.join(first, key),
+                Some(&first) if self.claims_the_same(first, &claim) && !self.is_too_late_for(first, runs) => {
+                    return self.join(first, key, runs);
+                }
                 _ => (Some(Arc::new(claim)), None),
             },
             Ok(Ok(Notification::Test { group })) => {
@@ -229,6 +233,9 @@ impl Core {
         let mut action = Action::new(claim, received.id, key, received.receive_count, self.now);
         action.queued = received.sent_ms.map(|sent| Duration::from_millis(self.now.wall_ms.saturating_sub(sent)));
         let ending = ending.or_else(|| self.place(&mut action, received.sent_ms));
+        if received.earlier_run {
+            action.association = Association::Maybe;
+        }
         self.actions.insert(id, action);
         self.guard(id, |core| match ending {
             Some(ending) => core.end(id, ending),
@@ -323,18 +330,46 @@ impl Core {
     }
 
     /// A message that repeats an action in hand waits for that one's result.
-    fn join(&mut self, first: ActionId, key: MessageKey) {
+    fn join(&mut self, first: ActionId, key: MessageKey, runs: u32) {
         if let Some(message) = self.messages.get_mut(&key) {
             message.owner = Some(first);
         }
         let Some(action) = self.actions.get_mut(&first) else { return };
         action.messages.push(key);
+        self.heed_earlier_run(first, runs);
+        let Some(action) = self.actions.get_mut(&first) else { return };
         let deleting = action.stage == super::Stage::Delete;
         if let Some(subject) = action.subject() {
             self.observe(Observation::Duplicate(subject));
         }
         if deleting {
             self.lanes.entry(LaneKey::Delete).or_default().push(self.now.mono_ms, Ticket::new(Who::Message(key)));
+        }
+    }
+
+    /// Whether an action has ended as if no run before it had associated its node, and a message that says there may have been one can
+    /// change that no more: that message is an action of its own.
+    fn is_too_late_for(&self, first: ActionId, runs: u32) -> bool {
+        let Some(action) = self.actions.get(&first).filter(|_| runs > 1) else { return false };
+        let abandoned = action.ending.as_ref().is_some_and(|ending| ending.outcome == Outcome::Abandoned);
+        action.stage == super::Stage::Delete && abandoned && action.association == Association::None
+    }
+
+    /// A message of an action in hand was received before: whatever the first one said, an earlier run may have associated the node.
+    fn heed_earlier_run(&mut self, id: ActionId, runs: u32) {
+        let Some(action) = self.actions.get_mut(&id).filter(|_| runs > 1) else { return };
+        action.receive_count = action.receive_count.max(runs);
+        let heard_of = action.association > Association::None;
+        action.association = action.association.max(Association::Maybe);
+        action.association_before = action.association_before.max(Association::Maybe);
+        if heard_of || !action.is_launch() {
+            return;
+        }
+        // Its end may have been decided as if there were nothing to take off.
+        match &mut action.ending {
+            Some(ending) if ending.outcome == Outcome::Abandoned && action.stage != super::Stage::Delete => ending.disassociate = true,
+            Some(ending) if ending.outcome == Outcome::DeadLettered && ending.letter => ending.owed = true,
+            _ => {}
         }
     }
 

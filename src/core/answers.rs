@@ -6,12 +6,14 @@
 
 use std::time::Duration;
 
+use super::action::Ending;
 use super::admission::guarded;
 use super::call::{Answer, BatchAnswer, CallId};
 use super::lane::{LaneKey, Ticket, Who};
 use super::observation::Observation;
 use super::time::ms;
 use super::{ActionId, Core, Flight, Stage};
+use crate::facts::Whereabouts;
 use crate::retry::{Class, Failure};
 
 /// So many entries in a row refused for a fault of the route, each alone, and the operation is taken to be denied to all.
@@ -352,12 +354,16 @@ impl Core {
         }
     }
 
-    /// A question about an action can have no answer.
+    /// A question about an action can have no answer. What is owed, and what was decided, stands all the same.
     fn question_failed(&mut self, id: ActionId, reason: super::observation::Reason) {
         let Some(action) = self.actions.get(&id) else { return };
         match action.stage {
-            Stage::Confirm(_) | Stage::Whereabouts | Stage::Verify if action.hook.is_none() || action.ending.is_some() => {
-                self.end(id, super::admission::undeliverable(&reason.code, reason.detail));
+            Stage::Confirm(result) => self.confirm_failed(id, result, reason),
+            // It is no proof that the instance is gone, nor that it lives.
+            Stage::Whereabouts if action.ending.is_some() => self.take_whereabouts(id, Whereabouts::Unproven),
+            Stage::Whereabouts | Stage::Verify if action.hook.is_none() || action.ending.is_some() => {
+                let owed = action.may_be_left();
+                self.end(id, Ending { owed, ..super::admission::undeliverable(&reason.code, reason.detail) });
             }
             Stage::Status(super::action::Order::Disassociate, _) if action.ending.is_some() => self.disassociation_failed(id, reason, true),
             _ => self.fail(id, reason),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::action::Stage;
 use super::lane::LaneKey;
-use super::observation::Outcome;
+use super::observation::{Outcome, Reason};
 use super::time::ms;
 use super::verdict::Verdict;
 use super::verify::LOOK_AGAIN;
@@ -81,6 +81,35 @@ impl Core {
             }
             _ => self.completed(id),
         }
+    }
+
+    /// Auto Scaling cannot say where the instance stands. The completion is given again for as long as the hook may last: only then
+    /// does it end with a letter, which says what may be left.
+    pub(super) fn confirm_failed(&mut self, id: ActionId, result: ActionResult, reason: Reason) {
+        let lasts = self.hook_limit(id).is_some() || self.is_patient(id);
+        let Some(action) = self.actions.get_mut(&id) else { return };
+        let left = action.may_be_left();
+        let delay = action.looking.next_delay(&COMPLETE_AGAIN, &mut self.rng);
+        if lasts && action.is_to_complete() {
+            self.set_stage(id, Stage::Complete(result));
+            let scope = self.scope_of(id);
+            return self.ask_at(id, LaneKey::Complete(scope), self.now.mono_ms + ms(delay));
+        }
+        if lasts {
+            return self.confirm_later(id, result);
+        }
+        self.stop_heartbeats(id);
+        if let Some(ending) = self.actions.get_mut(&id).and_then(|action| action.ending.as_mut()) {
+            ending.outcome = Outcome::DeadLettered;
+            ending.reason = Some(reason);
+            ending.complete = None;
+            ending.disassociate = false;
+            ending.clean = false;
+            ending.clean_certificate = false;
+            ending.letter = true;
+            ending.owed |= left;
+        }
+        self.go_on_ending(id);
     }
 
     /// Looks again shortly where the instance stands.

@@ -46,9 +46,15 @@ impl Core {
     /// that fails for everybody; what it failed with itself; or, where it has not even been its turn to ask, what others failed with.
     pub(super) fn trouble_of(&self, id: ActionId) -> Option<&Failure> {
         let action = self.actions.get(&id)?;
-        let lane = self.lane_of(action).and_then(|key| self.lanes.get(&key)).and_then(|lane| lane.trouble.as_ref());
+        let lane = self.lanes_trouble(id);
         let everybodys = lane.filter(|failure| failure.concerns_everybody());
         self.servers_trouble(id).or(everybodys).or(action.cause.as_deref()).or(lane)
+    }
+
+    /// What the operation that an action waits for last failed with, for whomever, if nothing went through since.
+    pub(super) fn lanes_trouble(&self, id: ActionId) -> Option<&Failure> {
+        let lane = self.lane_of(self.actions.get(&id)?).and_then(|key| self.lanes.get(&key))?;
+        lane.trouble.as_ref()
     }
 
     /// Why the server that an action waits for takes no orders, as long as it does not.

@@ -2,7 +2,7 @@
 //!
 //! A dead letter comes before the completion: once the action is closed, another worker would find it over and could not say why.
 //! One that dies between the two leaves a letter of something that the next run decides anew, perhaps otherwise, and perhaps with a
-//! second letter: more than the truth is in the dead-letter queue then, never less. What turns out after the completion (that the
+//! second letter: more than the truth is in the dead-letter queue then. What turns out after the completion (that the
 //! node could not be taken off, that its instance lives all the same) goes into a second letter.
 //!
 //! A launch is completed first and, if it failed, taken off the registrar then: from ABANDON on, Auto Scaling shows the instance
@@ -29,6 +29,8 @@ use crate::retry::Failure;
 const CLEAN_UP_MS: u64 = 60_000;
 /// A message may be hidden for at most 12 h; one that nobody can handle and that has nowhere to go stays hidden for nearly that.
 const HIDE: Duration = Duration::from_secs(11 * 3600);
+/// A letter that was refused, and cannot be given back, is tried again after this time, in milliseconds.
+const REFUSED_LETTER_MS: u64 = 600_000;
 
 impl Core {
     /// Decides how an action ends, and begins to end it.
@@ -115,6 +117,8 @@ impl Core {
     }
 
     fn begin_complete(&mut self, id: ActionId, result: ActionResult) {
+        // The letter's time was one call's: what comes after the completion has its own.
+        self.set_deadline(id, None);
         self.set_stage(id, Stage::Complete(result));
         let scope = self.scope_of(id);
         self.ask(id, LaneKey::Complete(scope));
@@ -200,6 +204,28 @@ impl Core {
         }
     }
 
+    /// The dead-letter queue takes no letter of this action, not even a bare one. What owes a node is not deleted for that: its message
+    /// comes again, and its next run takes the node off or tries to write so. On the last receive that the queue allows it is kept in hand
+    /// and tried again, since SQS would move it without a word of why.
+    fn letter_is_refused(&mut self, id: ActionId) {
+        let Some(action) = self.actions.get(&id) else { return };
+        let Some(ending) = action.ending.as_deref() else { return };
+        if !ending.owed && ending.outcome != Outcome::DeadLettered {
+            return self.without_dead_letter_queue(id);
+        }
+        if action.is_to_complete() {
+            return self.dead_letter_is_late(id);
+        }
+        if self.is_last_receive(id) {
+            self.set_stage(id, Stage::DeadLetter);
+            return self.ask_at(id, LaneKey::DeadLetter, self.now.mono_ms + REFUSED_LETTER_MS);
+        }
+        if let Some(ending) = self.actions.get_mut(&id).and_then(|action| action.ending.as_mut()) {
+            ending.outcome = Outcome::LeftInQueue;
+        }
+        self.release(id, HIDE);
+    }
+
     /// The dead-letter queue was taken away: nobody waits for it.
     pub(super) fn give_up_dead_letters(&mut self) {
         let mut waiting: Vec<_> = self.actions.iter().filter(|(_, action)| action.stage == Stage::DeadLetter).map(|(id, _)| *id).collect();
@@ -221,13 +247,17 @@ impl Core {
         let attempts: u32 = action.steps.iter().map(|step| step.attempts).sum();
         // The step before the dead letter's own is where it went wrong.
         let step = action.steps.iter().rev().map(|record| record.step).find(|step| *step < super::observation::Step::Complete);
-        let mut attributes = vec![("EnrolldReason", reason.code), ("EnrolldDetail", reason.detail)];
-        attributes.push(("EnrolldOutcome", ending.outcome.as_str().to_owned()));
+        let mut attributes = vec![("EnrolldReason", reason.code)];
         if ending.owed
             && let Some(node) = &action.node
         {
             attributes.push(("EnrolldOwed", format!("disassociate {node}")));
         }
+        if ending.letter_is_bare {
+            return Some(DeadLetter { body: Arc::clone(&message.body), attributes: fitting(attributes, message.body.len()) });
+        }
+        attributes.push(("EnrolldDetail", reason.detail));
+        attributes.push(("EnrolldOutcome", ending.outcome.as_str().to_owned()));
         attributes.push(("EnrolldStep", step.map_or("receive", super::observation::Step::as_str).to_owned()));
         attributes.push(("EnrolldAttempts", attempts.to_string()));
         attributes.push(("EnrolldTime", self.now.wall_ms.to_string()));
@@ -243,13 +273,17 @@ impl Core {
             Ok(()) => {
                 let Some(ending) = self.actions.get_mut(&id).and_then(|action| action.ending.as_mut()) else { return };
                 ending.letter = false;
+                ending.letter_is_bare = false;
                 let code = ending.reason.as_ref().map_or(ending.outcome.as_str(), |reason| reason.code.as_str()).to_owned();
                 self.observe(Observation::LetterWritten { code });
                 self.go_on_ending(id);
             }
             Err(failure) => {
-                self.observe(Observation::ServiceTrouble { operation: "SendMessage", failure, delay: HIDE });
-                self.without_dead_letter_queue(id);
+                let Some(ending) = self.actions.get_mut(&id).and_then(|action| action.ending.as_mut()) else { return };
+                let first = !std::mem::replace(&mut ending.letter_is_bare, true);
+                let delay = if first { Duration::ZERO } else { HIDE };
+                self.observe(Observation::ServiceTrouble { operation: "SendMessage", failure, delay });
+                if first { self.begin_dead_letter(id) } else { self.letter_is_refused(id) }
             }
         }
     }
@@ -389,7 +423,7 @@ impl Core {
     }
 }
 
-/// As many attributes as fit beside a body within SQS's 1 MiB and ten attributes, in their order.
+/// As many attributes as fit beside a body within SQS's 1 MiB and ten attributes, in their order; one that is too long is left out alone.
 fn fitting(attributes: Vec<(&'static str, String)>, body: usize) -> Vec<(&'static str, String)> {
     let mut room = (1 << 20_usize) - body.min(1 << 20);
     let mut kept = Vec::new();
@@ -397,7 +431,7 @@ fn fitting(attributes: Vec<(&'static str, String)>, body: usize) -> Vec<(&'stati
         // Names, values and the type's name count.
         let size = name.len() + value.len() + "String".len();
         if size > room {
-            break;
+            continue;
         }
         room -= size;
         kept.push((name, value));

@@ -18,6 +18,8 @@ const AT_ONCE_MS: f64 = 20.0;
 const COMPLETES_MS: u64 = 5_000;
 /// Another worker's association is waited for at most so long, in milliseconds, however long this server's take.
 const TYPICAL_MOST_MS: u64 = 60_000;
+/// The key of a launch that is held is asked for no more often than this, in milliseconds.
+const HELD_KEY_POLL_MS: u64 = 60_000;
 
 impl Core {
     /// Asks for the node's key material.
@@ -67,7 +69,9 @@ impl Core {
     fn ask_for_key_later(&mut self, id: ActionId) {
         let Some(route_id) = self.route_of(id) else { return };
         let route = self.settings.route(route_id);
-        let poll = ms(route.key_poll).max(1);
+        // One that is held for its route is in no hurry, and thousands may be.
+        let held = self.actions.get(&id).is_some_and(|action| action.held);
+        let poll = ms(route.key_poll).max(if held { HELD_KEY_POLL_MS } else { 1 });
         let grain = key_grain_ms(poll);
         let at = (self.now.mono_ms + poll - key_early_ms(poll)) / grain * grain;
         let key = match route.key {

@@ -1,10 +1,11 @@
 //! No launch storm: an abandoned launch is launched again, at the user's cost, and fails the same way where the fault is not its own.
 //!
-//! What says so itself (no such server, access denied, a server that takes no orders) is a fault of the route, and its launches are held
-//! at their deadline. What looks like a fault of the node (a key that is refused, an order that is refused for good) is taken for one of
-//! the route's when launch after launch ends for the same reason, and none is enrolled between them: a role or an organization that is
-//! configured wrong looks like that. In both cases a few are abandoned, and the rest held to their hook's own limit. One of those that
-//! failed is tried again from time to time; when a launch is enrolled, all of them are.
+//! What says so itself (no such server, access denied, a server that takes no orders, a service of AWS that answers nobody) is a fault
+//! of the route. What looks like a fault of the node (a key that is refused or never comes, an order that is refused for good) is taken for
+//! one of the route's when launch after launch fails and none is enrolled between them, for whatever reasons: a role, a key's name or
+//! an organization that is configured wrong looks like that. In both cases a few are abandoned within the window, and the rest held to their
+//! hook's own limit. Of those that failed one is tried again from time to time, and those that waited in vain wait on; when a launch is
+//! enrolled, all of them go on.
 
 use std::collections::VecDeque;
 
@@ -25,44 +26,49 @@ const NODES_OWN: [&str; 5] = ["private_key", Failure::FOREIGN_REQUEST, Failure::
 /// How the launches of a route have failed lately.
 #[derive(Debug, Default)]
 pub(super) struct Streak {
-    /// When launches were abandoned for a fault of the route.
-    abandoned: VecDeque<u64>,
-    /// Why the last launch failed that none was enrolled after.
-    code: String,
-    /// When launches failed for that reason, one after the other.
-    alike: VecDeque<u64>,
+    /// When launches were abandoned for what was plainly a fault of the route. An enrolment between them does not say that it is mended:
+    /// a server that comes and goes enrols a few.
+    routes_own: VecDeque<u64>,
+    /// When launches were abandoned, for whatever reason, one after the other: none was enrolled between them.
+    in_a_row: VecDeque<u64>,
     /// Launches that failed so and are held, in the order in which they are tried again.
     parked: VecDeque<ActionId>,
+    /// Launches that are held so though they only waited in vain: they wait on.
+    waiting: Vec<ActionId>,
     /// When the next of them is tried again; the timer's slot.
     probe_at: Option<u64>,
     progress: Progress,
 }
 
 impl Core {
-    /// A launch is at its deadline. Says whether it is held there, since the fault is the route's.
+    /// A launch is at its deadline. Says whether it is held there, since the fault is the route's, or looks like it.
     pub(super) fn hold_rather_than_abandon(&mut self, id: ActionId, reason: &Reason) -> bool {
-        let now = self.now.mono_ms;
         let Some(action) = self.actions.get(&id) else { return false };
         let Some(route_id) = action.route else { return false };
-        let routes_fault =
-            self.servers_trouble(id).is_some() || self.trouble_of(id).is_some_and(|failure| failure.class == Class::RouteFault);
-        if !routes_fault || !self.abandons(id) {
+        if !self.abandons(id) {
             return false;
         }
-        let held = action.held;
-        let (window, allowed) = self.allowance(route_id);
-        // Counted when it is decided: those that are being abandoned now count too.
-        let abandoned = &mut self.streaks.entry(route_id).or_default().abandoned;
-        forget_before(abandoned, now.saturating_sub(window));
-        if held || abandoned.len() < allowed || !self.hold(id, reason) {
-            self.streaks.entry(route_id).or_default().abandoned.push_back(now);
+        let (held, routes_fault) = (action.held, self.is_routes_fault(id));
+        if held || !self.is_spent(route_id, routes_fault) || !self.hold(id, reason) {
+            self.count_abandonment(route_id, routes_fault);
             return false;
+        }
+        if !routes_fault {
+            let waiting = &mut self.streaks.entry(route_id).or_default().waiting;
+            // Those that have ended are struck off from time to time.
+            if waiting.len() > 2 * self.held.get(&route_id).map_or(0, |held| *held as usize) {
+                waiting.retain(|id| self.actions.contains_key(id));
+            }
+            waiting.push(id);
+            if let Some(action) = self.actions.get_mut(&id) {
+                action.parked = true;
+            }
         }
         true
     }
 
-    /// A launch failed for good. Says whether it is held all the same, since so many before it failed for the same reason and none was
-    /// enrolled between them that the fault must be the route's.
+    /// A launch failed for good. Says whether it is held all the same, since so many before it failed and none was enrolled between them
+    /// that the fault must be the route's.
     pub(super) fn park_rather_than_abandon(&mut self, id: ActionId, reason: &Reason) -> bool {
         let now = self.now.mono_ms;
         let Some(action) = self.actions.get(&id) else { return false };
@@ -71,19 +77,12 @@ impl Core {
             return false;
         }
         let (held, parked) = (action.held, action.parked);
-        let (window, allowed) = self.allowance(route_id);
-        let streak = self.streaks.entry(route_id).or_default();
-        if streak.code != reason.code {
-            streak.code.clone_from(&reason.code);
-            streak.alike.clear();
-        }
-        forget_before(&mut streak.alike, now.saturating_sub(window));
-        let holds = parked || (streak.alike.len() >= allowed && (held || self.hold(id, reason)));
-        let streak = self.streaks.entry(route_id).or_default();
+        let holds = parked || (self.is_spent(route_id, false) && (held || self.hold(id, reason)));
         if !holds {
-            streak.alike.push_back(now);
+            self.count_abandonment(route_id, false);
             return false;
         }
+        let streak = self.streaks.entry(route_id).or_default();
         streak.parked.push_back(id);
         if streak.probe_at.is_none() {
             let delay = streak.progress.next_delay(&self.settings.route_fault, &mut self.rng);
@@ -96,6 +95,32 @@ impl Core {
             self.set_stage(id, Stage::Parked(step));
         }
         true
+    }
+
+    /// Whether what a launch waits for is in trouble for others too: its server, or an operation that nothing went through since it failed.
+    fn is_routes_fault(&self, id: ActionId) -> bool {
+        let own = self.trouble_of(id).is_some_and(|failure| failure.class == Class::RouteFault);
+        own || self.servers_trouble(id).is_some() || self.lanes_trouble(id).is_some()
+    }
+
+    /// Whether as many launches of the route were abandoned within the window as may be: for a fault of the route, or in a row.
+    fn is_spent(&mut self, route: RouteId, routes_fault: bool) -> bool {
+        let (window, allowed) = self.allowance(route);
+        let since = self.now.mono_ms.saturating_sub(window);
+        let streak = self.streaks.entry(route).or_default();
+        forget_before(&mut streak.routes_own, since);
+        forget_before(&mut streak.in_a_row, since);
+        streak.in_a_row.len() >= allowed || (routes_fault && streak.routes_own.len() >= allowed)
+    }
+
+    /// Counted when it is decided: those that are being abandoned now count too.
+    fn count_abandonment(&mut self, route: RouteId, routes_fault: bool) {
+        let now = self.now.mono_ms;
+        let streak = self.streaks.entry(route).or_default();
+        streak.in_a_row.push_back(now);
+        if routes_fault {
+            streak.routes_own.push_back(now);
+        }
     }
 
     /// Time to try one of the launches again that are held for what looked like their own fault.
@@ -118,19 +143,29 @@ impl Core {
     /// A launch of the route was enrolled: whatever held the others is over.
     pub(super) fn route_works(&mut self, route: RouteId) {
         let Some(streak) = self.streaks.get_mut(&route) else { return };
-        streak.alike.clear();
-        streak.code.clear();
+        streak.in_a_row.clear();
         streak.progress.reset();
         self.timers.set(Timer::Parked(route), &mut streak.probe_at, None);
-        for id in std::mem::take(&mut streak.parked) {
+        let (parked, waiting) = (std::mem::take(&mut streak.parked), std::mem::take(&mut streak.waiting));
+        for id in waiting {
+            if self.actions.get(&id).is_some_and(|action| action.held && action.parked && action.ending.is_none()) {
+                self.has_time_again(id, route);
+            }
+        }
+        for id in parked {
             if self.actions.get(&id).is_some_and(|action| matches!(action.stage, Stage::Parked(_))) {
-                self.unhold(id);
-                let budget = self.now.mono_ms + ms(self.settings.route(route).timeout);
-                let deadline = self.hook_limit(id).map_or(budget, |limit| limit.min(budget));
-                self.set_deadline(id, Some(deadline));
+                self.has_time_again(id, route);
                 self.guard(id, |core| core.try_again(id));
             }
         }
+    }
+
+    /// A launch that was held has its route's time anew.
+    fn has_time_again(&mut self, id: ActionId, route: RouteId) {
+        self.unhold(id);
+        let budget = self.now.mono_ms + ms(self.settings.route(route).timeout);
+        let deadline = self.hook_limit(id).map_or(budget, |limit| limit.min(budget));
+        self.set_deadline(id, Some(deadline));
     }
 
     /// Begins a held launch anew. What it published may have been mended; but a node that may be associated keeps its key.
@@ -156,12 +191,19 @@ impl Core {
         let now = self.now.mono_ms;
         let Some(action) = self.actions.get(&id) else { return false };
         let Some(route) = action.route else { return false };
-        // Where the hook was never learned, its limit is the longest that there is.
-        let limit = if action.hook.is_some() { self.hook_limit(id) } else { Some(action.taken_up.mono_ms + LONGEST_ACTION_MS) };
+        let limit = match action.hook {
+            // Where the clock says that the hook must have ended, and the instance was seen waiting, the clock is wrong: by how much, nobody
+            // can say, and it is held for as long as the hook could last if it had begun now.
+            Some(times) => self.hook_limit(id).unwrap_or(now + times.global_ms),
+            // Where the hook was never learned, its limit is the longest that there is.
+            None => action.taken_up.mono_ms + LONGEST_ACTION_MS,
+        };
         // On its last receive it cannot be given back when SQS's hours are over: it is decided before, and not left to its hook.
         let kept_until = if self.is_last_receive(id) { self.kept_until(id) } else { None };
-        let limit = limit.map(|limit| limit.min(kept_until.unwrap_or(u64::MAX)));
-        let Some(limit) = limit.filter(|limit| *limit > now) else { return false };
+        let limit = limit.min(kept_until.unwrap_or(u64::MAX));
+        if limit <= now {
+            return false;
+        }
         let (window, _) = self.allowance(route);
         let spread = self.rng.u64(0..=window.min((limit - now) / 2));
         self.set_deadline(id, Some(limit - spread));

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::action::{Association, Ending};
+use super::action::Ending;
 use super::lane::{LaneKey, Ticket, Who};
 use super::observation::Outcome;
 use super::time::ms;
@@ -124,7 +124,7 @@ impl Core {
         if !left && self.is_last_receive(id) && self.dead_letter_url().is_some() {
             let detail = "the queue's maxReceiveCount allows no further receive, and this run could not end the action".to_owned();
             // Whoever sends the letter back must know what may be left to take off.
-            let owed = action.route.is_some() && (!action.is_launch() || action.association > Association::None);
+            let owed = action.may_be_left();
             return self.end(id, Ending { owed, ..super::admission::undeliverable("deliveries_exhausted", detail) });
         }
         let Some(action) = self.actions.get_mut(&id) else { return };

@@ -245,6 +245,7 @@ pub(super) mod tests {
                 body: body.into(),
                 sent_ms: Some(1_700_000_000_123),
                 receive_count: 1,
+                earlier_run: false,
             },
             attributes: attributes.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
             moved_from: None,

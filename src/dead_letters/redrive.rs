@@ -18,6 +18,7 @@ use super::{Letter, Said};
 use crate::core::call::{InHand, NodeOrder};
 use crate::core::settings::Settings;
 use crate::driver::services::Services;
+use crate::event::Transition;
 use crate::names::{MessageId, NodeName};
 use crate::removal::{self, Proof, Unpaid, retried};
 
@@ -160,12 +161,12 @@ impl Redrive {
             Some(Owed::Disassociate(node)) => self.pay(held, node).await,
             Some(Owed::Unknown(owed)) => Deed::left(format!("it owes \"{owed}\", which this version cannot do")),
             None if self.dry_run => Deed::WouldSendBack,
-            None => self.send_back(held).await,
+            None => self.send_back(held, false).await,
         }
     }
 
-    async fn send_back(&self, held: &Held) -> Deed {
-        if let Err(failure) = retried(async || self.queues.main.send_back(&held.body).await).await {
+    async fn send_back(&self, held: &Held, earlier_run: bool) -> Deed {
+        if let Err(failure) = retried(async || self.queues.main.send_back(&held.body, earlier_run).await).await {
             return Deed::failed(format!("it could not be sent, and stays: {failure}"));
         }
         match look::delete(&self.queues.letters, &held.hand).await {
@@ -185,7 +186,11 @@ impl Redrive {
         let route = self.settings.route(debt.route);
         let proof = match removal::prove(&self.services, route, action).await {
             Ok(Proof::Gone(proof)) => proof,
-            Ok(Proof::Missing(why)) => return Deed::left(format!("nothing proves that the instance is gone: {why}")),
+            // What it owes is for its next run to take off, should that fail too: it is told that there was one before.
+            Ok(Proof::Waits(_)) if action.transition == Transition::Launching => {
+                return if self.dry_run { Deed::WouldSendBack } else { self.send_back(held, true).await };
+            }
+            Ok(Proof::Missing(why) | Proof::Waits(why)) => return Deed::left(format!("nothing proves that the instance is gone: {why}")),
             Err(failure) => return Deed::failed(format!("Auto Scaling could not be asked whether the instance is gone: {failure}")),
         };
         if self.dry_run {

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_sdk_sqs::types::{Message, MessageSystemAttributeName, QueueAttributeName};
+use aws_sdk_sqs::types::{Message, MessageAttributeValue, MessageSystemAttributeName, QueueAttributeName};
 
 use super::errors::classify;
-use super::{LONGEST_WAIT, Queue, received, seconds};
+use super::{LONGEST_WAIT, Queue, invalid, received, seconds};
 use crate::aws::from_sdk;
-use crate::facts::ReceivedMessage;
+use crate::facts::{EARLIER_RUN, ReceivedMessage};
 use crate::retry::Failure;
 
 /// A message of a dead-letter queue as one receive brought it.
@@ -55,12 +55,16 @@ impl Queue {
         Ok(output.messages.unwrap_or_default().into_iter().filter_map(stored).collect())
     }
 
-    /// Sends a body to this queue, as it is and with nothing beside it.
+    /// Sends a body to this queue, as it is and with nothing beside it, but that an earlier run may have associated its node where one may.
     ///
     /// # Errors
     /// By this room's table.
-    pub async fn send_back(&self, body: &Arc<str>) -> Result<(), Failure> {
-        let request = self.client.send_message().queue_url(&self.url).message_body(body.as_ref());
+    pub async fn send_back(&self, body: &Arc<str>, earlier_run: bool) -> Result<(), Failure> {
+        let mut request = self.client.send_message().queue_url(&self.url).message_body(body.as_ref());
+        if earlier_run {
+            let value = MessageAttributeValue::builder().data_type("String").string_value("1").build();
+            request = request.message_attributes(EARLIER_RUN, value.map_err(|error| invalid(&error))?);
+        }
         request.send().await.map_err(|error| from_sdk(&error, classify))?;
         Ok(())
     }

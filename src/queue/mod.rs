@@ -18,7 +18,7 @@ use aws_smithy_types::error::operation::BuildError;
 
 use crate::aws::{Aws, from_sdk};
 use crate::core::call::{BatchAnswer, DeadLetter, InHand};
-use crate::facts::ReceivedMessage;
+use crate::facts::{EARLIER_RUN, ReceivedMessage};
 use crate::names::{MessageId, ReceiptHandle};
 use crate::retry::{Class, Failure};
 pub use errors::{classify, classify_entry};
@@ -59,6 +59,7 @@ impl Queue {
             .visibility_timeout(seconds(visibility))
             .message_system_attribute_names(MessageSystemAttributeName::ApproximateReceiveCount)
             .message_system_attribute_names(MessageSystemAttributeName::SentTimestamp)
+            .message_attribute_names(EARLIER_RUN)
             .send()
             .await
             .map_err(|error| from_sdk(&error, classify))?;
@@ -165,12 +166,14 @@ fn received(message: Message) -> Option<ReceivedMessage> {
     let attribute = |name| message.attributes.as_ref().and_then(|all| all.get(&name));
     let receive_count = attribute(MessageSystemAttributeName::ApproximateReceiveCount).and_then(|text| text.parse().ok());
     let sent_ms = attribute(MessageSystemAttributeName::SentTimestamp).and_then(|text| text.parse().ok());
+    let earlier_run = message.message_attributes.as_ref().is_some_and(|all| all.contains_key(EARLIER_RUN));
     Some(ReceivedMessage {
         id: MessageId::new(message.message_id.as_deref()?).ok()?,
         handle: ReceiptHandle::new(message.receipt_handle.as_deref()?).ok()?,
         body: Arc::from(message.body?),
         sent_ms,
         receive_count: receive_count.unwrap_or(1),
+        earlier_run,
     })
 }
 

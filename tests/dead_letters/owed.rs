@@ -108,6 +108,24 @@ async fn without_proof_the_node_and_its_letter_stay() {
 }
 
 #[tokio::test]
+async fn a_launch_that_owes_its_node_and_still_waits_goes_back_with_word_of_its_earlier_run() {
+    let bench = Bench::start("waits", |_| {}).await;
+    let id = associated(&bench, Way::Serves);
+    let launch = bench.bodies(MAIN).into_iter().find(|body| body.contains(&id)).expect("its hook said so");
+    let attributes = [("EnrolldReason", "deliveries_exhausted"), ("EnrolldOwed", &format!("disassociate {id}") as &str)];
+    bench.letter(&attributes, &launch);
+    assert!(bench.redrive(&["--all", "--dry-run"]).await.must_exit(0).stdout.contains("would be sent back"));
+    bench.letters_must_be(1);
+    bench.redrive(&["--all"]).await.must_exit(0);
+    bench.letters_must_be(0);
+    assert_eq!(nodes(&bench), [id], "nothing proves that it is gone");
+    let sent = bench.queue(MAIN).messages;
+    let told: Vec<_> = sent.iter().filter(|message| !message.attributes.is_empty()).collect();
+    assert!(told.len() == 1 && told[0].attributes.contains_key("EnrolldEarlierRun"), "{told:?}");
+    assert_eq!(*told[0].body, *launch);
+}
+
+#[tokio::test]
 async fn an_instance_that_nobody_knows_is_no_proof() {
     let bench = bench("unknown", false).await;
     owe(&bench, "i-0a1b2c3d4e5f60718", "i-0a1b2c3d4e5f60718");

@@ -288,6 +288,7 @@ impl Services {
                 body: message.body,
                 sent_ms: message.attributes.get("SentTimestamp").and_then(|text| text.parse().ok()),
                 receive_count: message.attributes.get("ApproximateReceiveCount").and_then(|text| text.parse().ok()).unwrap_or(1),
+                earlier_run: false,
             });
         }
         Ok(messages)

@@ -71,6 +71,7 @@ struct Stored {
     visible_at: u64,
     receives: u32,
     handle: u64,
+    earlier_run: bool,
 }
 
 /// What a server answers where a node is there already that it is to associate.
@@ -109,6 +110,8 @@ pub(super) struct Bench {
     /// What status polls answer, last first; success once they are used up.
     pub statuses: Vec<RegistrationStatus>,
     pub dead_letter_queue: bool,
+    /// So many attributes of a letter are taken at most.
+    pub most_attributes: Option<usize>,
     pub lose_completions: u32,
     pub redeliveries: u32,
     pub panics: u32,
@@ -185,6 +188,7 @@ impl Bench {
             in_progress: false,
             statuses: Vec::new(),
             dead_letter_queue: true,
+            most_attributes: None,
             lose_completions: 0,
             redeliveries: 0,
             panics: 0,
@@ -219,7 +223,7 @@ impl Bench {
 
     pub fn send(&mut self, body: &str) -> u64 {
         self.sent += 1;
-        self.messages.insert(self.sent, Stored { body: body.into(), visible_at: self.now, receives: 0, handle: 0 });
+        self.messages.insert(self.sent, Stored { body: body.into(), visible_at: self.now, receives: 0, handle: 0, earlier_run: false });
         self.sent
     }
 
@@ -342,6 +346,26 @@ impl Bench {
         self.send_claim(&samples::claim(Transition::Launching, n), 0);
     }
 
+    /// The same launch in one more message, that was received before.
+    pub fn duplicate_received(&mut self, n: u32, receives: u32) {
+        self.duplicate(n);
+        self.messages.last_entry().unwrap().get_mut().receives = receives - 1;
+    }
+
+    /// A launch whose letter owed its node, and was sent back.
+    pub fn launch_sent_back(&mut self, n: u32) {
+        self.launch(n);
+        self.messages.last_entry().unwrap().get_mut().earlier_run = true;
+    }
+
+    /// Every message is visible again, received by others as often as `receives` says with the receive that follows.
+    pub fn deliver_again(&mut self, receives: u32) {
+        for stored in self.messages.values_mut() {
+            stored.visible_at = self.now;
+            stored.receives = receives;
+        }
+    }
+
     pub fn terminate(&mut self, n: u32) {
         let claim = samples::claim(Transition::Terminating, n);
         self.states.insert(claim.instance.clone(), LifecycleState::TerminatingWait);
@@ -452,6 +476,7 @@ impl Bench {
                     body: Arc::clone(&stored.body),
                     sent_ms: Some(WALL_MS),
                     receive_count: stored.receives,
+                    earlier_run: stored.earlier_run,
                 });
             }
             let now = self.moment();
@@ -560,6 +585,9 @@ impl Bench {
                     }
                 }
                 Answer::Entries(Ok(messages.iter().map(|_| Ok(())).collect()))
+            }
+            Call::DeadLetter { letter, .. } if self.most_attributes.is_some_and(|most| letter.attributes.len() > most) => {
+                Answer::DeadLettered(Err(Failure::new(Class::Final, "InvalidParameterValue", "too many")))
             }
             Call::DeadLetter { letter, .. } => {
                 self.letters.push(letter);

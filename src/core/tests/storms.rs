@@ -1,7 +1,7 @@
 //! 200 launches of a route that cannot enrol any: few are abandoned, one asks for all, and the rest go on when the cause is mended.
 
 use super::bench::{Bench, settings};
-use super::{denied, not_ready};
+use super::{denied, not_ready, timeout};
 use crate::core::observation::Outcome;
 use crate::core::settings::Settings;
 use crate::facts::{ActionResult, Health, KeyAnswer};
@@ -159,9 +159,125 @@ fn launches_that_are_held_for_their_own_failure_end_before_their_hook_does() {
     assert!(asked(&bench) < 1_000, "{}", asked(&bench));
     bench.run_for(20 * 60_000);
     assert_eq!(abandoned(&bench), 50, "before the hundred minutes are over");
-    assert!(bench.letters.iter().any(|letter| letter.attributes[1].1.contains("ValidationException")), "{:?}", bench.letters.last());
+    assert!(
+        bench.letters.iter().any(|letter| letter.attributes.iter().any(|(_, value)| value.contains("ValidationException"))),
+        "{:?}",
+        bench.letters.last()
+    );
     bench.run_for(60_000);
     bench.assert_nothing_is_left();
+}
+
+#[test]
+fn a_service_that_answers_nobody_past_every_deadline_costs_few_launches() {
+    for operation in ["GetParameters", "AssociationStatus", "DescribeAutoScalingInstances", "DescribeLifecycleHooks"] {
+        for fault in [timeout(), Failure::new(Class::Throttled, "ThrottlingException", "rate exceeded")] {
+            let mut bench = Bench::new(quick());
+            bench.in_progress = true;
+            bench.faults.insert(operation, fault.clone());
+            launched(&mut bench);
+            bench.run_for(40 * 60_000);
+            assert_eq!(abandoned(&bench), 5, "{operation}: {fault}");
+            bench.faults.clear();
+            all_go_on(&mut bench, operation);
+        }
+    }
+}
+
+#[test]
+fn keys_that_never_come_are_waited_for_after_a_few_launches_were_given_up() {
+    let mut bench = Bench::new(quick());
+    for n in 1..=LAUNCHES {
+        bench.keys.insert(n, KeyAnswer::Absent);
+    }
+    launched(&mut bench);
+    bench.run_for(50 * 60_000);
+    assert_eq!(abandoned(&bench), 5, "{:?}", bench.reasons());
+    let before = bench.count("GetParameters");
+    bench.run_for(10 * 60_000);
+    let asked = bench.count("GetParameters") - before;
+    assert!(asked <= 250, "{asked} reads in ten minutes, of up to ten keys each");
+    bench.keys.clear();
+    all_go_on(&mut bench, "a key's name that is configured wrong");
+}
+
+#[test]
+fn a_node_that_never_publishes_its_key_is_given_up_once_others_are_enrolled() {
+    let mut bench = Bench::new(quick());
+    for n in 1..=6 {
+        bench.keys.insert(n, KeyAnswer::Absent);
+        bench.launch(n);
+    }
+    bench.run_for(20 * 60_000);
+    assert_eq!((abandoned(&bench), bench.open()), (5, 1));
+    bench.launch(7);
+    bench.run_for(11 * 60_000);
+    assert_eq!((abandoned(&bench), bench.open()), (6, 0), "the route works: the fault is the node's");
+    bench.assert_nothing_is_left();
+}
+
+#[test]
+fn launches_that_fail_for_reasons_that_alternate_are_counted_together() {
+    let mut bench = Bench::new(quick());
+    for n in 1..=LAUNCHES {
+        let answer = match n % 3 {
+            0 => KeyAnswer::Refused { code: "not_pem", reason: "it is no PEM".into(), security: false },
+            1 => KeyAnswer::Refused { code: "foreign_key", reason: "another role wrote it".into(), security: true },
+            _ => KeyAnswer::Absent,
+        };
+        bench.keys.insert(n, answer);
+    }
+    launched(&mut bench);
+    bench.run_for(9 * 60_000);
+    assert_eq!(abandoned(&bench), 5, "{:?}", bench.reasons());
+    bench.run_for(21 * 60_000);
+    // The window had passed when those were at their deadline that waited for their key.
+    assert!(abandoned(&bench) <= 10, "{:?}", bench.reasons());
+}
+
+#[test]
+fn a_row_of_failures_and_an_outage_share_what_may_be_abandoned_within_a_window() {
+    let mut bench = Bench::new(quick());
+    for n in 1..=100 {
+        bench.keys.insert(n, KeyAnswer::Absent);
+        bench.launch(n);
+    }
+    bench.run_for(8 * 60_000);
+    for n in 101..=LAUNCHES {
+        bench.keys.insert(n, KeyAnswer::Refused { code: "not_pem", reason: "it is no PEM".into(), security: false });
+        bench.launch(n);
+    }
+    bench.run_for(6 * 60_000);
+    assert_eq!(abandoned(&bench), 5, "{:?}", bench.reasons());
+}
+
+#[test]
+fn a_server_that_comes_and_goes_enrols_a_few_and_abandons_no_more_for_it() {
+    let mut bench = Bench::new(quick());
+    bench.server = Err(not_ready());
+    for n in 1..=100 {
+        bench.launch(n);
+        bench.run_for(6_000);
+    }
+    for n in 0..50 {
+        bench.server = if n % 10 == 9 { Ok(()) } else { Err(not_ready()) };
+        bench.run_for(10_000);
+    }
+    assert!(abandoned(&bench) <= 5, "{:?}", abandoned(&bench));
+}
+
+#[test]
+fn launches_whose_hook_should_long_be_over_by_the_clock_are_held_all_the_same() {
+    let mut bench = Bench::new(quick());
+    bench.heartbeat_timeout_s = 30;
+    bench.server = Err(denied());
+    for n in 1..=LAUNCHES {
+        bench.launch_at(n, 2 * 3_600_000);
+    }
+    bench.run_for(20 * 60_000);
+    assert_eq!(abandoned(&bench), 5, "{:?}", bench.reasons());
+    bench.server = Ok(());
+    all_go_on(&mut bench, "a clock that is wrong");
 }
 
 #[test]

@@ -1,0 +1,200 @@
+//! What is owed is neither forgotten nor thrown away: not where a question has no answer, and not where the dead-letter queue takes no
+//! letter.
+
+use super::bench::{Bench, settings};
+use super::timeout;
+use crate::core::observation::Outcome;
+use crate::facts::{ActionResult, KeyAnswer, LifecycleState, RegistrationStatus, Whereabouts};
+use crate::retry::{Class, Failure};
+
+fn refusal() -> Failure {
+    Failure::new(Class::Final, "ValidationError", "there is no such thing")
+}
+
+/// The letters that say that a node is to be taken off.
+fn owing(bench: &Bench) -> usize {
+    let owes = |letter: &&crate::core::call::DeadLetter| letter.attributes.iter().any(|(name, _)| *name == "EnrolldOwed");
+    bench.letters.iter().filter(owes).count()
+}
+
+/// A launch that was enrolled and completed elsewhere, abandoned here, and whose node cannot be taken off.
+fn abandoned_and_not_taken_off(bench: &mut Bench) {
+    bench.in_progress = true;
+    bench.statuses = vec![RegistrationStatus::Failed("no reason".into()); 4];
+    bench.faults.insert("Disassociate", refusal());
+    bench.launch(1);
+}
+
+#[test]
+fn a_redelivered_launch_that_auto_scaling_refuses_to_speak_of_owes_its_node() {
+    for (receives, owes) in [(1, 0), (2, 1)] {
+        let mut bench = Bench::new(settings());
+        bench.faults.insert("DescribeAutoScalingInstances", refusal());
+        bench.launch_received(1, receives);
+        bench.run_for(60_000);
+        assert_eq!(bench.outcomes(), [Outcome::DeadLettered]);
+        assert_eq!(owing(&bench), owes, "received {receives} times: {:?}", bench.letters);
+    }
+}
+
+#[test]
+fn a_termination_that_auto_scaling_refuses_to_speak_of_owes_its_node() {
+    let mut bench = Bench::new(settings());
+    bench.faults.insert("DescribeScalingActivities", refusal());
+    bench.terminate(1);
+    bench.set_state(1, None);
+    bench.run_for(60_000);
+    assert_eq!((bench.outcomes(), owing(&bench)), (vec![Outcome::DeadLettered], 1));
+}
+
+#[test]
+fn a_completion_that_auto_scaling_refuses_to_confirm_for_a_while_is_given_again() {
+    for terminates in [false, true] {
+        let mut bench = Bench::new(settings());
+        bench.faults.insert("CompleteLifecycleAction", refusal());
+        if terminates {
+            bench.terminate(1);
+        } else {
+            bench.launch(1);
+        }
+        while bench.count("CompleteLifecycleAction") == 0 {
+            bench.run_for(1);
+        }
+        bench.faults.insert("DescribeAutoScalingInstances", refusal());
+        bench.run_for(10 * 60_000);
+        assert!(bench.outcomes().is_empty() && bench.letters.is_empty(), "{:?}", bench.reasons());
+        let asked = bench.count("CompleteLifecycleAction");
+        assert!((5..=60).contains(&asked), "{asked} completions in ten minutes");
+        bench.faults.clear();
+        bench.run_for(60_000);
+        assert_eq!(bench.completions, [(1, ActionResult::Continue)]);
+        assert_eq!(bench.outcomes(), [if terminates { Outcome::Left } else { Outcome::Enrolled }]);
+        bench.assert_nothing_is_left();
+    }
+}
+
+#[test]
+fn a_completion_that_is_never_confirmed_owes_its_node_once_its_hook_is_over() {
+    let mut bench = Bench::new(settings());
+    bench.heartbeat_timeout_s = 30;
+    bench.faults.insert("CompleteLifecycleAction", refusal());
+    bench.launch(1);
+    bench.run_for(100);
+    bench.faults.insert("DescribeAutoScalingInstances", refusal());
+    bench.run_for(55 * 60_000);
+    assert_eq!((bench.outcomes(), owing(&bench)), (vec![Outcome::DeadLettered], 1));
+    bench.assert_nothing_is_left();
+}
+
+#[test]
+fn an_abandoned_launch_whose_whereabouts_are_refused_is_taken_off_on_proof_or_owed() {
+    for proven in [true, false] {
+        let mut bench = Bench::new(settings());
+        bench.in_progress = true;
+        bench.statuses = vec![RegistrationStatus::Failed("no reason".into()); 3];
+        bench.faults.insert("DescribeScalingActivities", refusal());
+        bench.close(1, LifecycleState::Living);
+        bench.slow.insert("CompleteLifecycleAction", 100);
+        bench.launch(1);
+        while bench.count("CompleteLifecycleAction") == 0 {
+            bench.run_for(10);
+        }
+        bench.faults.insert("CompleteLifecycleAction", refusal());
+        bench.set_state(1, None);
+        bench.run_for(20_000);
+        assert!(bench.outcomes().is_empty(), "{:?}", bench.reasons());
+        if proven {
+            bench.faults.remove("DescribeScalingActivities");
+            bench.whereabouts = Whereabouts::Terminated;
+        }
+        bench.run_for(100_000);
+        assert_eq!(bench.outcomes(), [Outcome::Abandoned]);
+        assert_eq!(owing(&bench), usize::from(!proven), "{:?}", bench.letters);
+        // Once for the second chance, and once since it is proven to be gone.
+        assert_eq!(bench.count("Disassociate"), 1 + usize::from(proven));
+    }
+}
+
+#[test]
+fn a_letter_that_is_refused_is_written_with_its_reason_and_what_is_owed_alone() {
+    let mut bench = Bench::new(settings());
+    abandoned_and_not_taken_off(&mut bench);
+    bench.most_attributes = Some(2);
+    bench.run_for(120_000);
+    assert_eq!(bench.outcomes(), [Outcome::Abandoned]);
+    let names: Vec<Vec<&str>> = bench.letters.iter().map(|letter| letter.attributes.iter().map(|(name, _)| *name).collect()).collect();
+    assert_eq!(names, [vec!["EnrolldReason"], vec!["EnrolldReason", "EnrolldOwed"]]);
+    bench.assert_nothing_is_left();
+}
+
+#[test]
+fn what_is_owed_is_not_deleted_with_its_message_where_no_letter_is_taken() {
+    let mut bench = Bench::new(settings());
+    abandoned_and_not_taken_off(&mut bench);
+    bench.faults.insert("SendMessage", refusal());
+    bench.run_for(120_000);
+    assert_eq!(bench.completions, [(1, ActionResult::Abandon)]);
+    assert!(!bench.queue_is_empty(), "nothing says that a node is owed");
+    assert_eq!(bench.outcomes(), [Outcome::LeftInQueue]);
+    bench.faults.clear();
+    bench.run_for(12 * 3_600_000);
+    assert!(bench.queue_is_empty() && bench.nodes.is_empty(), "its next run takes the node off");
+    bench.assert_nothing_is_left();
+}
+
+#[test]
+fn a_letter_that_is_refused_on_the_last_receive_is_kept_in_hand_and_tried_again() {
+    let mut bench = Bench::new(settings());
+    bench.max_receive_count = Some(1);
+    bench.faults.insert("SendMessage", refusal());
+    bench.send("garbage");
+    bench.run_for(3_600_000);
+    assert!(bench.outcomes().is_empty(), "given back, SQS would move it: {:?}", bench.reasons());
+    assert_eq!(bench.visible(), 0);
+    bench.faults.clear();
+    bench.run_for(600_000);
+    assert_eq!((bench.outcomes(), bench.letters.len()), (vec![Outcome::DeadLettered], 1));
+    assert!(bench.queue_is_empty());
+}
+
+#[test]
+fn a_reason_that_is_too_long_for_its_letter_leaves_room_for_what_is_owed() {
+    let mut bench = Bench::new(settings());
+    bench.in_progress = true;
+    bench.statuses = vec![RegistrationStatus::Failed("x".repeat(2 << 20)); 4];
+    bench.faults.insert("Disassociate", refusal());
+    bench.launch(1);
+    bench.run_for(120_000);
+    let names: Vec<&str> = bench.letters[1].attributes.iter().map(|(name, _)| *name).collect();
+    assert_eq!(names[..3], ["EnrolldReason", "EnrolldOwed", "EnrolldOutcome"]);
+}
+
+#[test]
+fn a_dead_letter_queue_that_is_slow_to_answer_delays_no_letter_that_is_owed() {
+    let mut bench = Bench::new(settings());
+    abandoned_and_not_taken_off(&mut bench);
+    bench.faults.insert("SendMessage", timeout());
+    bench.run_for(10 * 60_000);
+    bench.faults.remove("SendMessage");
+    bench.run_for(60_000);
+    assert_eq!((bench.outcomes(), owing(&bench)), (vec![Outcome::Abandoned], 1));
+}
+
+#[test]
+fn a_launch_whose_letter_owed_its_node_and_was_sent_back_takes_it_off_where_it_fails_again() {
+    for joins in [false, true] {
+        let mut bench = Bench::new(settings());
+        bench.keys.insert(1, KeyAnswer::Absent);
+        bench.nodes.insert(1);
+        if joins {
+            bench.launch(1);
+            bench.run_for(1_000);
+        }
+        bench.launch_sent_back(1);
+        bench.run_for(1_000);
+        bench.keys.insert(1, KeyAnswer::Refused { code: "not_pem", reason: "it is no PEM".into(), security: false });
+        bench.run_for(60_000);
+        assert_eq!(bench.completions, [(1, ActionResult::Abandon)]);
+        assert!(bench.nodes.is_empty(), "its node stayed");
+    }
+}
