@@ -5,6 +5,7 @@ mod broken;
 mod certificates;
 mod chaos;
 mod forged;
+mod key_reads;
 mod outages;
 mod records;
 mod repeated;
