@@ -46,6 +46,8 @@ impl Core {
                 if let Some(lane) = self.lanes.get_mut(&key) {
                     lane.in_flight = lane.in_flight.saturating_sub(1);
                 }
+                let now = self.now.mono_ms;
+                self.pace_mut(key).answered(began, now);
                 if let (LaneKey::Server(_), Some(Ticket { who: Who::Action(id, _), .. })) = (key, tickets.first())
                     && let Some(action) = self.actions.get_mut(id)
                 {

@@ -1,5 +1,7 @@
 //! How fast one operation may be called: unbounded until somebody says otherwise, learned from throttling after that.
 
+use std::collections::VecDeque;
+
 /// What each call that goes through adds to the rate once a limit was met, in calls a second: as many hundredths a second more, whatever
 /// the rate is, so that a limit of five a second is not overstepped more often than one of five hundred.
 const STEP: f64 = 0.02;
@@ -16,15 +18,20 @@ const BACK_OFF: f64 = 0.7;
 const FLOOR: f64 = 0.2;
 /// Throttles within this time of a slow-down answer calls that were sent before it, in milliseconds.
 const DEAF_MS: u64 = 500;
-/// How much of a limit that the user set is used. Calls that were sent evenly arrive a little less so, and those that the network has
-/// brought closer together must stay under it too.
+/// How much of a limit that the user set is used: what is sent evenly leaves room then for a few calls that were longer on their way.
 pub(super) const USED: f64 = 0.95;
+/// What lateness may be made up for under a limit that the user set, as a part of a second.
+const MADE_UP: f64 = 0.02;
+/// A second, in milliseconds: what limits are counted over.
+const SECOND_MS: u64 = 1000;
 /// Above this learned rate, in calls a second, pacing is only overhead.
 const UNBOUNDED_ABOVE: f64 = 5_000.0;
 
 /// A rate limit with a memory: doubling while it has not met a throttle, then additive, backing off by 0.7.
 ///
-/// A user's limit is a hard one: nothing is saved up for it.
+/// A user's limit is a hard one, and holds where the calls arrive: no second sees more of them there, however unevenly they are sent or travel.
+/// When a call arrived is not known, only that it was between its being sent and its answer; so it counts until a second after its answer, less
+/// what the quickest call took from end to end.
 #[derive(Debug, Clone)]
 pub(super) struct Pace {
     /// Calls a second; none while unbounded.
@@ -42,6 +49,47 @@ pub(super) struct Pace {
     counted: u32,
     counting_since: u64,
     last_rate: f64,
+    hard: Option<Hard>,
+}
+
+/// What is known of the calls that a user's limit is about.
+#[derive(Debug, Clone)]
+struct Hard {
+    /// Calls in any one second.
+    most: usize,
+    /// Sent and not answered.
+    in_flight: usize,
+    /// When each of those of the last second was answered, earliest first.
+    answered: VecDeque<u64>,
+    /// The shortest time between a call and its answer, in milliseconds: every call takes as long, so it is no part of what is not known.
+    quickest: u64,
+}
+
+impl Hard {
+    fn new(limit: f64) -> Self {
+        Self { most: (limit.ceil() as usize).max(1), in_flight: 0, answered: VecDeque::new(), quickest: u64::MAX }
+    }
+
+    /// When one call more makes no second with too many: `now` or later.
+    fn next_at(&self, now: u64) -> u64 {
+        let over_at = |answered: u64| (answered + SECOND_MS).saturating_sub(self.quickest);
+        let past = self.answered.partition_point(|at| over_at(*at) <= now);
+        let more = (self.in_flight + self.answered.len() - past + 1).saturating_sub(self.most);
+        match more.checked_sub(1) {
+            None => now,
+            // With so many unanswered no time is known; the answer that comes is looked at at once.
+            Some(last) => self.answered.get(past + last).map_or(now + SECOND_MS, |at| over_at(*at)),
+        }
+    }
+
+    fn answered(&mut self, sent_at: u64, now: u64) {
+        while self.answered.front().is_some_and(|at| at + SECOND_MS <= now) {
+            self.answered.pop_front();
+        }
+        self.quickest = self.quickest.min(now.saturating_sub(sent_at));
+        self.in_flight = self.in_flight.saturating_sub(1);
+        self.answered.push_back(now);
+    }
 }
 
 impl Pace {
@@ -58,6 +106,7 @@ impl Pace {
             counted: 0,
             counting_since: 0,
             last_rate: 0.0,
+            hard: ceiling.map(Hard::new),
         }
     }
 
@@ -73,7 +122,8 @@ impl Pace {
     pub fn next_at(&self, now: u64) -> u64 {
         let Some(rate) = self.rate else { return now };
         let tokens = self.tokens_at(now, rate);
-        if tokens >= 1.0 { now } else { now + (((1.0 - tokens) / rate) * 1000.0).ceil() as u64 }
+        let even = if tokens >= 1.0 { now } else { now + (((1.0 - tokens) / rate) * 1000.0).ceil() as u64 };
+        self.hard.as_ref().map_or(even, |hard| hard.next_at(now).max(even))
     }
 
     /// Counts a call that is sent now.
@@ -87,6 +137,16 @@ impl Pace {
         if let Some(rate) = self.rate {
             self.tokens = self.tokens_at(now, rate) - 1.0;
             self.filled_at = now;
+        }
+        if let Some(hard) = &mut self.hard {
+            hard.in_flight += 1;
+        }
+    }
+
+    /// A call that was sent at `sent_at` has ended, however it did.
+    pub fn answered(&mut self, sent_at: u64, now: u64) {
+        if let Some(hard) = &mut self.hard {
+            hard.answered(sent_at, now);
         }
     }
 
@@ -127,8 +187,7 @@ impl Pace {
     /// Tokens fill at the rate, and a tenth of a second's worth may be saved up where the rate is a learned one. Of a hard limit only what a
     /// wake-up that is a few milliseconds late would lose.
     fn tokens_at(&self, now: u64, rate: f64) -> f64 {
-        let saved = if self.ceiling.is_some() { 0.005 } else { 0.1 };
-        let burst = (rate * saved).max(1.0);
+        let burst = if self.ceiling.is_some() { 1.0 + rate * MADE_UP } else { (rate * 0.1).max(1.0) };
         (self.tokens + rate * now.saturating_sub(self.filled_at) as f64 / 1000.0).min(burst)
     }
 }
@@ -148,6 +207,7 @@ mod tests {
         for now in from..from + seconds * 1000 {
             while pace.next_at(now) <= now && sent < 1_000_000 {
                 pace.sent(now);
+                pace.answered(now, now);
                 sent += 1;
                 bucket = (bucket + limit * (now - filled) as f64 / 1000.0).min(10.0);
                 filled = now;
@@ -182,6 +242,62 @@ mod tests {
         let mut pace = Pace::new(Some(5.0));
         let (sent, _) = drive(&mut pace, 0, 10, 1_000.0);
         assert!((45..=50).contains(&sent), "{sent}");
+    }
+
+    /// The most in any one second.
+    fn most_in_a_second(times: &mut [u64]) -> usize {
+        times.sort_unstable();
+        let within = |(first, from): (usize, &u64)| times[first..].partition_point(|at| *at < from + SECOND_MS);
+        times.iter().enumerate().map(within).max().unwrap_or(0)
+    }
+
+    /// Sends whenever it may over `seconds`, except in the tenths of a second that `stalled` names. `travel` says what each call and its answer
+    /// take; returns the arrivals.
+    fn arrivals(pace: &mut Pace, seconds: u64, stalled: impl Fn(u64) -> bool, travel: impl Fn(usize) -> (u64, u64)) -> Vec<u64> {
+        let (mut arrived, mut answers) = (Vec::new(), Vec::<(u64, u64)>::new());
+        for now in (0..seconds * 1000).filter(|now| !stalled(now / 100)) {
+            let (due, later): (Vec<_>, Vec<_>) = answers.into_iter().partition(|(at, _)| *at <= now);
+            answers = later;
+            due.iter().for_each(|(_, sent_at)| pace.answered(*sent_at, now));
+            while pace.next_at(now) <= now {
+                pace.sent(now);
+                let (out, back) = travel(arrived.len());
+                arrived.push(now + out);
+                answers.push((now + out + back, now));
+            }
+        }
+        arrived
+    }
+
+    #[test]
+    fn no_second_sees_more_than_a_users_limit_however_late_the_sender_and_its_calls_are() {
+        for limit in [3.0, 20.0, 100.0] {
+            let mut pace = Pace::new(Some(limit));
+            let mut rng = fastrand::Rng::with_seed(7);
+            let delays: Vec<u64> = (0..20_000).map(|_| if rng.u8(..4) == 0 { rng.u64(..400) } else { 0 }).collect();
+            let travel = |n: usize| (5 + delays[n % delays.len()], 2 + delays[(n + 5_000) % delays.len()]);
+            let mut times = arrivals(&mut pace, 120, |tenth| tenth % 7 == 3, travel);
+            let most = most_in_a_second(&mut times);
+            assert!(most as f64 <= limit, "{most} in a second, and {limit} are allowed");
+            assert!(times.len() as f64 > 120.0 * limit * 0.6, "{} in all", times.len());
+        }
+    }
+
+    #[test]
+    fn a_service_that_is_far_away_is_called_as_often_as_one_that_is_near() {
+        let mut pace = Pace::new(Some(20.0));
+        let times = arrivals(&mut pace, 100, |_| false, |_| (150, 150));
+        assert!((1_895..=1_902).contains(&times.len()), "{}", times.len());
+    }
+
+    #[test]
+    fn with_a_limits_worth_of_calls_unanswered_none_is_sent() {
+        let mut pace = Pace::new(Some(2.0));
+        pace.sent(0);
+        pace.sent(600);
+        assert_eq!(pace.next_at(10_000), 11_000);
+        pace.answered(0, 10_000);
+        assert_eq!(pace.next_at(10_000), 10_000, "but once one of them is");
     }
 
     #[test]

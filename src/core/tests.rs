@@ -6,6 +6,7 @@ mod certificates;
 mod chaos;
 mod duplicates;
 mod forged;
+mod key_reads;
 mod outages;
 mod owed;
 mod records;
