@@ -86,7 +86,10 @@ impl Board {
         match observation {
             Observation::StepBegan { subject, step } => {
                 let row = self.row(now, subject);
-                row.stage = Stage::At(*step);
+                // The result is there before its message goes, and is what the line shows from then on.
+                if !(*step == Step::Delete && matches!(row.stage, Stage::Ended { .. })) {
+                    row.stage = Stage::At(*step);
+                }
                 row.transition = subject.action.transition;
                 line(Some(subject.action.instance.clone()), doing(*step).into(), true)
             }
@@ -253,6 +256,7 @@ pub(super) mod tests {
             (2600, Observation::ServerReady { route: crate::core::call::RouteId(0), waiting: 3 }),
             (2700, Observation::Ended(Box::new(garbage))),
             (3000, Observation::Ended(Box::new(samples::record(Outcome::Enrolled)))),
+            (3001, step(Step::Delete)),
             (3050, step(Step::Verify)),
             (3100, Observation::Ended(Box::new(samples::record(Outcome::Stale)))),
         ]
