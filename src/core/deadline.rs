@@ -57,6 +57,12 @@ impl Core {
         lane.trouble.as_ref()
     }
 
+    /// Whether the operation that an action waits for is denied to all, or broken for all, until somebody mends it.
+    pub(super) fn is_denied(&self, id: ActionId) -> bool {
+        let lane = self.actions.get(&id).and_then(|action| self.lane_of(action)).and_then(|key| self.lanes.get(&key));
+        lane.is_some_and(|lane| lane.on_trial)
+    }
+
     /// Why the server that an action waits for takes no orders, as long as it does not.
     pub(super) fn servers_trouble(&self, id: ActionId) -> Option<&Failure> {
         let action = self.actions.get(&id)?;

@@ -269,6 +269,22 @@ fn an_action_that_is_completed_elsewhere_by_termination_takes_its_node_off_again
 }
 
 #[test]
+fn a_shutdown_waits_for_nothing_that_is_denied_to_all() {
+    for operation in ["DescribeAutoScalingInstances", "DescribeLifecycleHooks", "GetParameters"] {
+        let mut bench = Bench::new(settings());
+        bench.faults.insert(operation, denied());
+        for n in 1..=20 {
+            bench.launch(n);
+        }
+        bench.run_for(60_000);
+        bench.shut_down();
+        bench.run_for(3_000);
+        assert_eq!(bench.open(), 0, "{operation}: it is another worker's, which may be allowed to");
+        assert!(bench.completions.is_empty());
+    }
+}
+
+#[test]
 fn a_shutdown_gives_back_what_waits_and_ends_what_can_end() {
     let mut bench = Bench::new(settings());
     bench.keys.insert(1, KeyAnswer::Absent);

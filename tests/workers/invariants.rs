@@ -114,10 +114,8 @@ impl Judge<'_> {
                     self.complain(format!("{node} was associated with a key that is not its own"));
                 }
             }
-            Happened::DisassociateAccepted => {
-                if !self.is_leaving(node, at) && !self.is_second_chance(entry) {
-                    self.complain(format!("{node} was taken off at {at} although it lives"));
-                }
+            Happened::DisassociateAccepted if !self.is_leaving(node, at) && !self.is_second_chance(entry) => {
+                self.complain(format!("{node} was taken off at {at} although it lives"));
             }
             _ => {}
         }
