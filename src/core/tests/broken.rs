@@ -365,6 +365,24 @@ fn a_message_redelivered_while_its_deletion_is_under_way_ends_once() {
 }
 
 #[test]
+fn nothing_irreversible_begins_on_a_lease_that_need_not_outlast_it() {
+    let mut bench = Bench::new(settings());
+    bench.keys.insert(1, KeyAnswer::Absent);
+    bench.faults.insert("ChangeMessageVisibilityBatch", timeout());
+    bench.launch(1);
+    // The lease ends at 120 s, less a margin, and an order may take 15 s: the key comes between the two.
+    bench.run_for(100_000);
+    bench.keys.clear();
+    bench.run_for(18_000);
+    assert!(bench.count("GetParameters") > 0);
+    assert_eq!(bench.count("Associate"), 0, "the key was there, and another worker may have the message before the order is through");
+    bench.faults.clear();
+    bench.run_for(300_000);
+    assert_eq!(bench.completions, [(1, ActionResult::Continue)]);
+    assert_eq!(bench.count("Associate"), 1);
+}
+
+#[test]
 fn a_lease_that_is_lost_under_an_association_does_no_harm() {
     let mut bench = Bench::new(settings());
     bench.slow.insert("Associate", 200_000);
