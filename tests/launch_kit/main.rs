@@ -173,9 +173,11 @@ async fn the_second_hook_is_kept_from_running_out_for_as_long_as_the_script_work
     let mut bench = Bench::start("heartbeats", CHEF, second_hook).await;
     let beats = |bench: &Bench| bench.simulator.state(false).calls.get("autoscaling:RecordLifecycleActionHeartbeat").copied().unwrap_or(0);
     let id = bench.launch(&[COMPLETES, &["--converge-heartbeat"]].concat());
-    let booted = bench.boot(&id, &[CONVERGES, &["--converge-heartbeat", "2", "--agent", "true"]].concat(), &[]);
-    // Nobody has enrolled it yet: its server has its maintenance.
+    let booted =
+        bench.boot(&id, &[CONVERGES, &["--converge-heartbeat", "2", "--agent", "until test -e let-it; do sleep 0.1; done"]].concat(), &[]);
+    // The agent is long at work.
     bench.until("two heartbeats", |bench| beats(bench) >= 2).await;
+    std::fs::write(bench.file(&id, "let-it"), "").expect("the folder is ours");
     bench.work();
     booted.await.expect("waiting does not panic").must(0, &["converge is completed"]);
     bench.until_state(&id, LifecycleState::InService).await;
