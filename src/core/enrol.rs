@@ -148,7 +148,7 @@ impl Core {
     /// What the registrar said to an order.
     pub(super) fn take_registration(&mut self, id: ActionId, answer: Result<Registration, Failure>) {
         let Some(action) = self.actions.get(&id) else { return };
-        let order = if action.stage == Stage::Disassociate { Order::Disassociate } else { Order::Associate };
+        let order = action.order();
         match answer {
             Ok(Registration::Done) => self.order_is_done(id, order, None),
             Ok(Registration::Signed(certificate)) => self.order_is_done(id, order, Some(certificate)),
