@@ -175,3 +175,26 @@ fn after_an_order_that_nobody_heard_of_again_the_opposite_one_waits_until_it_can
     assert!(between >= call_ms, "taken off {between} ms after an order that may still arrive");
     assert!(!bench.nodes.contains(&1));
 }
+
+#[test]
+fn another_workers_association_is_given_as_long_as_the_slowest_has_lately_taken() {
+    let mut bench = Bench::new(settings());
+    bench.in_progress = true;
+    // Two that are done in no time, and between them one that takes almost a minute.
+    for (n, polls) in [(2, 0), (3, 6), (4, 0)] {
+        bench.statuses = vec![RegistrationStatus::InProgress; polls];
+        bench.launch(n);
+        bench.run_for(120_000);
+    }
+    assert_eq!(bench.outcomes(), [Outcome::Enrolled; 3]);
+    bench.in_progress = false;
+    bench.repeated = Repeated::Validation;
+    bench.nodes.insert(1);
+    bench.launch(1);
+    bench.run_for(20_000);
+    assert_eq!(bench.count("Disassociate"), 0, "another worker's may take as long");
+    bench.set_state(1, Some(LifecycleState::Living));
+    bench.run_for(120_000);
+    assert_eq!(bench.count("Disassociate"), 0);
+    assert!(bench.nodes.contains(&1) && bench.completions.iter().all(|(n, _)| *n != 1));
+}
