@@ -12,6 +12,7 @@
 mod alive;
 mod crash_points;
 mod errors;
+mod handover;
 mod invariants;
 mod named;
 mod outage;

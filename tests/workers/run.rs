@@ -46,6 +46,8 @@ pub struct Outcome {
     pub requests: BTreeMap<String, String>,
     /// How messages ended, in order, as the workers say.
     pub ends: Vec<End>,
+    /// Which worker received how many messages, and when.
+    pub received: Vec<(usize, u64, usize)>,
     /// The operations that serve many and failed, with the codes, as the workers say.
     pub troubles: Vec<(&'static str, String)>,
     /// How many calls were tried while no name could be resolved.
@@ -95,6 +97,7 @@ pub struct End {
 struct Said {
     reasons: BTreeMap<String, String>,
     ends: Vec<End>,
+    received: Vec<(usize, u64, usize)>,
     troubles: Vec<(&'static str, String)>,
     let_go: Vec<LetGo>,
 }
@@ -170,6 +173,7 @@ impl<'a> Run<'a> {
             unsound: BTreeMap::new(),
             requests: BTreeMap::new(),
             ends: Vec::new(),
+            received: Vec::new(),
             troubles: Vec::new(),
             unresolved: 0,
             spoiled: (0, 0),
@@ -262,8 +266,8 @@ impl<'a> Run<'a> {
         let said = std::mem::take(&mut *self.said.lock().expect("a panic ends the run"));
         let (trace, took_ms) = (self.stage.trace(), self.stage.now() - BEGIN);
         let (unresolved, spoiled, refused) = (self.stage.unresolved(), self.stage.spoiled(), self.stage.refused());
-        let Said { reasons, ends, troubles, let_go } = said;
-        Outcome { state, reasons, ends, troubles, let_go, refused, unresolved, spoiled, trace, took_ms, ..self.outcome }
+        let Said { reasons, ends, received, troubles, let_go } = said;
+        Outcome { state, reasons, ends, received, troubles, let_go, refused, unresolved, spoiled, trace, took_ms, ..self.outcome }
     }
 
     fn complain(&mut self, what: String) {
@@ -316,6 +320,7 @@ impl<'a> Run<'a> {
             heard.note(|| format!("worker {worker} says {observation:?}"));
             let mut said = said.lock().expect("a panic ends the run");
             match observation {
+                Observation::Received { messages } => said.received.push((worker, heard.now(), *messages)),
                 Observation::ServiceTrouble { operation, failure, .. } => said.troubles.push((operation, failure.code.clone())),
                 Observation::Ended(record) => {
                     if matches!(record.outcome, Ending::Released | Ending::LeaseLost)
