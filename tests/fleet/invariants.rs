@@ -17,6 +17,7 @@ use md5::{Digest as _, Md5};
 use crate::plan::{GROUPS, SERVERS};
 use crate::run::Fleet;
 use crate::services::{DEAD_LETTERS, QUEUE};
+use abandoned::Cause;
 
 /// A sighting of an instance counts for so long.
 const SEEN_MS: u64 = 60_000;
@@ -39,7 +40,8 @@ pub struct Verdict {
     pub actions: u64,
     pub timed_out: u64,
     pub letters: u64,
-    /// Nodes that one worker took off for a second chance while another put their instance in service, and died before it could say so.
+    /// Nodes that one worker took off for a second chance while another put their instance in service, and died before it could say so;
+    /// and launches that were abandoned since another's order had got in before the second chance's, and nobody completed them.
     pub excused: u64,
     /// The most launches of a route that one run abandoned within its window, with none enrolled between them.
     pub most_abandoned: u64,
@@ -90,7 +92,7 @@ impl Judge<'_> {
     fn actions(&mut self) {
         let on_failure = |action: &ActionState| self.fleet.plan.settings.routes[route_of(&action.group)].on_failure;
         let log = by_node(&self.details.associations);
-        let mut broken = Vec::new();
+        let (mut broken, mut contended) = (Vec::new(), 0);
         for action in &self.details.actions {
             let what = if action.transition == Kind::Launching { "launch" } else { "termination" };
             let named = format!("the {what} of {} ({})", action.instance, action.token);
@@ -109,11 +111,11 @@ impl Judge<'_> {
             }
             match (action.transition, continued) {
                 (Kind::Terminating, false) => broken.push(format!("{named} was abandoned")),
-                (Kind::Launching, false) => {
-                    if let Some(why) = self.was_sound(action, closed) {
-                        broken.push(format!("{named} was abandoned without cause: {why}"));
-                    }
-                }
+                (Kind::Launching, false) => match self.cause(action, closed) {
+                    Ok(Cause::Own) => {}
+                    Ok(Cause::Contended) => contended += 1,
+                    Err(why) => broken.push(format!("{named} was abandoned without cause: {why}")),
+                },
                 (Kind::Launching, true) if on_failure(action) == OnFailure::Abandon => {
                     let own = self.own_key(&action.instance);
                     if !was_associated(
@@ -128,6 +130,7 @@ impl Judge<'_> {
             }
         }
         self.broken.append(&mut broken);
+        self.excused += contended;
     }
 
     /// Every dead letter says why it is there.

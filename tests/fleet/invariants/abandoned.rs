@@ -16,18 +16,26 @@ const BEGINS_MS: u64 = 5_000;
 /// A launch that was held for so long is no longer counted with those that were not.
 const HELD_MS: u64 = 600_000;
 
+/// Why a launch was abandoned.
+pub(super) enum Cause {
+    /// Its node's, its route's, its server's or its worker's.
+    Own,
+    /// Another run's order got in before the second chance's.
+    Contended,
+}
+
 impl Judge<'_> {
-    /// Why a launch should not have been abandoned; none where there was cause.
-    pub(super) fn was_sound(&self, action: &ActionState, closed: u64) -> Option<String> {
+    /// Why a launch was abandoned, or why it should not have been.
+    pub(super) fn cause(&self, action: &ActionState, closed: u64) -> Result<Cause, String> {
         let witness = &self.fleet.witness;
         let node = action.instance.as_str();
-        let Some(&run) = witness.abandoned_by.get(&action.token) else { return Some("nobody did so".into()) };
+        let Some(&run) = witness.abandoned_by.get(&action.token) else { return Err("nobody did so".into()) };
         let (material, published) =
             self.fleet.agents.get(node).map_or((&Material::Good, true), |agent| (&agent.material, agent.publish != Publish::Never));
         // What is published must be refused, or was rewritten; or the worker broke again and again.
         let bad = published && (*material != Material::Good || witness.rewritten.get(node).is_some_and(|at| *at <= closed));
         if bad || self.broke_down(run, node, closed) {
-            return None;
+            return Ok(Cause::Own);
         }
         let decision = witness.decisions.iter().find(|one| one.run == run && one.token == action.token && one.abandons);
         let decided = decision.map_or(closed, |one| one.at);
@@ -38,11 +46,14 @@ impl Judge<'_> {
         let says_late = codes.iter().any(|code| code == "deadline");
         let late = taken.is_some_and(|taken| self.is_over(action, taken, decided)) && (says_late || !says_refused);
         let refused = taken.is_some_and(|taken| self.failed_twice(run, node, (taken, decided)));
-        if late || refused || self.was_contended(run, node, closed) {
-            return None;
+        if late || refused {
+            return Ok(Cause::Own);
+        }
+        if self.was_contended(run, node, closed) {
+            return Ok(Cause::Contended);
         }
         let since = taken.map(|taken| (closed - taken) / 1000);
-        Some(format!("{codes:?}, {} s after it began, {since:?} s after it was taken up by {run:?}", (closed - action.began_ms) / 1000))
+        Err(format!("{codes:?}, {} s after it began, {since:?} s after it was taken up by {run:?}", (closed - action.began_ms) / 1000))
     }
 
     /// When a run took an action up that it abandoned: when it was first given it after it last let go of it.

@@ -3,7 +3,6 @@
 use enrolld::simulator::model::autoscaling::{ActionState, Closing};
 
 use super::Judge;
-use crate::plan::GROUPS;
 use crate::run::witness::caller;
 
 /// What a heartbeat that is due may wait for, in milliseconds: the first of all is due no sooner than this after a message was received.
@@ -46,7 +45,7 @@ impl Judge<'_> {
                 .iter()
                 .any(|one| one.run == *run && one.instance.as_deref() == Some(&action.instance) && within(*at, one.at));
             let neglected = !(slowed || paused || gone || panicked);
-            neglected.then(|| format!("{run:?} had it since {} ms in {}", closed - at, GROUPS.len()))
+            neglected.then(|| format!("{run:?} had had it for {} ms", closed - at))
         })
     }
 }
