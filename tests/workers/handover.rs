@@ -18,15 +18,15 @@ fn what_only_waits_is_given_back_at_once_and_received_by_another_worker_within_a
     let mut plan = story(11, Repeated::Success, &[CHEF, ANYBODYS]);
     plan.workers = 2;
     plan.off_ms = vec![0, 0];
-    plan.fixture.servers[0].options.association_ms = 5_000;
-    // The first worker is alone when those come that wait for their keys; then the other one lives beside it.
+    plan.fixture.servers[0].options.association_ms = 13_000;
+    // The first worker is alone when all of them come, of which most wait for their keys; then the other one lives beside it.
     plan = plan.at(0, Deed::Crash { worker: 1, down_ms: 25 * SECOND });
     for _ in 0..WAITING {
         plan = plan.at(5, launch(90 * SECOND, Material::Good));
     }
-    // These are being associated when it is told to stop.
+    // These are being associated when it is told to stop, and a little longer.
     for _ in 0..6 {
-        plan = plan.at(TOLD - 1, launch(0, Material::Good));
+        plan = plan.at(20, launch(0, Material::Good));
     }
     plan = plan.at(TOLD, Deed::ShutDown { worker: 0, twice: false, down_ms: 60 * SECOND });
 
@@ -34,10 +34,11 @@ fn what_only_waits_is_given_back_at_once_and_received_by_another_worker_within_a
     assert_eq!(invariants::broken(&plan, &outcome).0, Vec::<String>::new());
     let told = BEGIN + TOLD * SECOND;
     let of_first = |ending: Ending| outcome.ends.iter().filter(move |end| end.worker == 0 && end.outcome == ending);
-    let released: Vec<u64> = of_first(Ending::Released).map(|end| end.at).collect();
-    assert_eq!(released.len(), WAITING, "{:?}", outcome.ends);
+    // At the end of its grace it gives back what it could not end, too.
+    let at_once = |at: &u64| (told..=told + 2 * SECOND).contains(at);
+    let released: Vec<u64> = of_first(Ending::Released).map(|end| end.at).filter(at_once).collect();
+    assert_eq!(released.len(), WAITING, "told at {told}: {:?}", outcome.ends);
     let (first, last) = (released[0], released[WAITING - 1]);
-    assert!(first >= told && last <= told + 2 * SECOND, "told at {told}, it gave back from {first} to {last}");
     let ended_later = of_first(Ending::Enrolled).filter(|end| end.at > last).count();
     assert!(ended_later > 0, "what was being associated ended meanwhile: {:?}", outcome.ends);
     let within_a_second = outcome.received.iter().filter(|(worker, at, _)| *worker == 1 && (first..=last + SECOND).contains(at));
