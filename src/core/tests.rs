@@ -9,6 +9,7 @@ mod forged;
 mod key_reads;
 mod outages;
 mod owed;
+mod receiving;
 mod records;
 mod repeated;
 mod scopes;
