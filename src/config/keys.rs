@@ -215,7 +215,7 @@ pub const ROUTE: &[Key] = &[
         "delete_key",
         "`never` or `on_success`",
         "never",
-        "When a node's parameter is deleted, beside after its termination and after ABANDON: also once it is in service (`on_success`), or not.",
+        "When a node's parameter is deleted, beside after its termination and after ABANDON: also once it is in service (`on_success`), or not. An instance that comes out of a warm pool needs its key once more: where a pool takes instances back on scale-in, `on_success` fits only agents that publish it at each start.",
     ),
     usual("status_poll_initial", SPAN, "1s", "The first wait before an association's status is looked at again."),
     usual("status_poll_max", SPAN, "15s", "The longest such wait."),

@@ -24,6 +24,16 @@ const CLOSE_MS: u64 = 50;
 const POLLS_WHILE_CLOSE: u32 = 3;
 /// So many entries that wait for a call, for each call that may be in flight, are enough to fill every batch.
 const ENOUGH_A_CALL: usize = 4;
+/// Over which it is seen how much is done, in milliseconds.
+const SECOND_MS: u64 = 1000;
+/// How often what is taken is doubled at one look, for seconds in which nothing was looked at.
+const MOST_DOUBLINGS: u64 = 2;
+/// A lane whose pace lets it send within this time waits for a call like one that is not paced, in milliseconds.
+const SOON_MS: u64 = 100;
+/// Launches come late of which more than this part of their HeartbeatTimeout is over.
+const LATE_PART: u64 = 4;
+/// For so long after one that came late everything is taken, in milliseconds.
+const LATE_MS: u64 = 10_000;
 /// A receive brings at most ten messages (SQS).
 const RECEIVE_MAX: u8 = 10;
 /// How many bytes of bodies are held for each action that may be open, and at the least in all: beyond it nothing is received until
@@ -105,32 +115,42 @@ impl Core {
         }
     }
 
-    /// Whether there is more in hand than calls can be made for, and all of it will be done within a second: then what is left in the queue
-    /// is no worse off there, another worker may have it, and nothing is kept in memory before its time. Where it takes longer, the services
-    /// are slow, and what waits is better off in hand, where its heartbeats are sent.
+    /// Whether there is more in hand than calls can be made for: then what is left in the queue is no worse off there, another worker may have
+    /// it, and nothing is kept in memory before its time. That holds while as much is done within a second. Where it takes longer, the services
+    /// are slow, and what waits is better off in hand, where its heartbeats are sent: each second that was slow doubles what is taken, so that one
+    /// bad second costs little, and ten of them empty any queue. It holds no more either where launches come late of those that the queue has.
     fn has_enough(&mut self) -> bool {
         let now = self.now.mono_ms;
+        let least = ENOUGH_A_CALL * self.settings.max_calls;
         let passed = now.saturating_sub(self.queue.counting_since);
-        if passed >= 1000 {
-            // Over a longer time there was nothing to do, which says nothing about how fast it is done.
-            self.queue.ended_a_second = (passed < 2000).then(|| u64::from(self.queue.ended) * 1000 / passed);
+        let seconds = passed / SECOND_MS;
+        let waiting = self.could_be_sent();
+        if seconds > 0 {
+            // Measured against the least, and not against what is in hand: who has taken too much once would else go on taking.
+            let slow = waiting >= least && u64::from(self.queue.ended) * SECOND_MS < least as u64 * passed;
+            let grown = self.queue.enough.max(least).saturating_mul(1 << seconds.min(MOST_DOUBLINGS));
+            self.queue.enough = if slow { grown } else { least };
             self.queue.ended = 0;
             self.queue.counting_since = now;
         }
-        if self.calls_in_flight() == 0 {
-            return false;
-        }
-        let waiting = self.could_be_sent();
-        waiting >= ENOUGH_A_CALL * self.settings.max_calls && self.queue.ended_a_second.is_none_or(|ended| waiting as u64 <= ended)
+        let late = self.queue.late_at.is_some_and(|at| now < at + LATE_MS);
+        !late && self.calls_in_flight() > 0 && waiting >= self.queue.enough.max(least)
     }
 
-    /// How many entries wait for nothing but a call.
+    /// A launch was first seen so long after it began, of the time that its hook allows: what has come late is not the last of its kind.
+    pub(super) fn note_delay(&mut self, age_ms: u64, heartbeat_ms: u64) {
+        if age_ms > heartbeat_ms / LATE_PART {
+            self.queue.late_at = Some(self.now.mono_ms);
+        }
+    }
+
+    /// How many entries wait for nothing but a call, or the turn that a pace soon gives them.
     fn could_be_sent(&self) -> usize {
         let now = self.now.mono_ms;
         let waits_for_a_call = |key: LaneKey, lane: &super::lane::Lane| {
             let open =
                 if let LaneKey::Server(server) = key { self.gates.get(&server).is_some_and(super::gate::Gate::admits) } else { true };
-            open && key.linger_ms() == 0 && lane.blocked_until <= now && self.pace_at(key) <= now
+            open && key.linger_ms() == 0 && lane.blocked_until <= now && self.pace_at(key) <= now + SOON_MS
         };
         self.lanes
             .iter()

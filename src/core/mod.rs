@@ -116,10 +116,13 @@ struct Queue {
     receive_at: Option<u64>,
     /// When messages were last received.
     received_at: u64,
-    /// Actions that ended since `counting_since`, and how many did in the second before.
+    /// Actions that ended since `counting_since`.
     ended: u32,
     counting_since: u64,
-    ended_a_second: Option<u64>,
+    /// With so many entries that wait for a call nothing is received, as far as the last second showed.
+    enough: usize,
+    /// When a launch was last seen that had come late.
+    late_at: Option<u64>,
     answers: bool,
 }
 

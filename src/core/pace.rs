@@ -24,6 +24,11 @@ pub(super) const USED: f64 = 0.95;
 const MADE_UP: f64 = 0.02;
 /// A second, in milliseconds: what limits are counted over.
 const SECOND_MS: u64 = 1000;
+/// Our clock and the service's both round to milliseconds: so much longer than a second a call counts, so that there is none too many in theirs.
+const ROUNDED_MS: u64 = 1;
+/// Of the time that every call seems to take, so much is not relied on, in milliseconds: the quickest way out and the quickest way back need not
+/// have been the same call's. It costs nothing, since the unused part of a limit is as long.
+const UNSURE_MS: u64 = 50;
 /// Above this learned rate, in calls a second, pacing is only overhead.
 const UNBOUNDED_ABOVE: f64 = 5_000.0;
 
@@ -31,7 +36,7 @@ const UNBOUNDED_ABOVE: f64 = 5_000.0;
 ///
 /// A user's limit is a hard one, and holds where the calls arrive: no second sees more of them there, however unevenly they are sent or travel.
 /// When a call arrived is not known, only that it was between its being sent and its answer; so it counts until a second after its answer, less
-/// what the quickest call took from end to end.
+/// what the quickest call took from end to end where that is long.
 #[derive(Debug, Clone)]
 pub(super) struct Pace {
     /// Calls a second; none while unbounded.
@@ -72,7 +77,8 @@ impl Hard {
 
     /// When one call more makes no second with too many: `now` or later.
     fn next_at(&self, now: u64) -> u64 {
-        let over_at = |answered: u64| (answered + SECOND_MS).saturating_sub(self.quickest);
+        let sure = self.quickest.saturating_sub(UNSURE_MS);
+        let over_at = |answered: u64| (answered + SECOND_MS + ROUNDED_MS).saturating_sub(sure);
         let past = self.answered.partition_point(|at| over_at(*at) <= now);
         let more = (self.in_flight + self.answered.len() - past + 1).saturating_sub(self.most);
         match more.checked_sub(1) {
@@ -83,7 +89,7 @@ impl Hard {
     }
 
     fn answered(&mut self, sent_at: u64, now: u64) {
-        while self.answered.front().is_some_and(|at| at + SECOND_MS <= now) {
+        while self.answered.front().is_some_and(|at| at + SECOND_MS + ROUNDED_MS <= now) {
             self.answered.pop_front();
         }
         self.quickest = self.quickest.min(now.saturating_sub(sent_at));
@@ -281,6 +287,24 @@ mod tests {
             assert!(most as f64 <= limit, "{most} in a second, and {limit} are allowed");
             assert!(times.len() as f64 > 120.0 * limit * 0.6, "{} in all", times.len());
         }
+    }
+
+    /// One that arrived late and was answered at once, and one that arrives at once: neither shows how quick a way can be.
+    #[test]
+    fn the_quickest_call_says_little_of_what_the_quickest_way_takes() {
+        let mut hard = Hard::new(1.0);
+        hard.in_flight = 1;
+        hard.answered(0, 45);
+        assert!(hard.next_at(1_001) >= 1_045, "{}", hard.next_at(1_001));
+    }
+
+    /// What is sent late in a millisecond, by a clock that shows whole ones, arrives in the next of the service's.
+    #[test]
+    fn two_clocks_of_whole_milliseconds_see_the_same_second() {
+        let mut hard = Hard::new(1.0);
+        hard.in_flight = 1;
+        hard.answered(0, 0);
+        assert_eq!((hard.next_at(1_000), hard.next_at(1_001)), (1_001, 1_001));
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod key_reads;
 mod outages;
 mod owed;
 mod panics;
+mod receiving;
 mod records;
 mod repeated;
 mod scopes;

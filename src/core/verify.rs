@@ -290,6 +290,7 @@ impl Core {
             let first_beat = began_wall.saturating_add(jittered(times.heartbeat_ms / 2, &mut self.rng));
             let beat_at = now.mono_of_wall(first_beat).max(now.mono_ms);
             self.timers.set(Timer::Heartbeat(id), &mut action.beat_at, Some(beat_at));
+            self.note_delay(now.wall_ms.saturating_sub(began_wall), times.heartbeat_ms);
             if let Some(limit) = self.hook_limit(id) {
                 let deadline = self.actions.get(&id).and_then(|action| action.deadline_at);
                 self.set_deadline(id, deadline.map(|at| at.min(limit)));

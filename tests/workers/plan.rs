@@ -297,7 +297,7 @@ fn fixture(dice: &mut Dice, failures: f64, refuses: bool) -> Fixture {
 }
 
 /// What runs on the instances of a group, and shows its key so much later.
-fn agent(group: usize, after_ms: u64, material: Material) -> AgentOptions {
+pub fn agent(group: usize, after_ms: u64, material: Material) -> AgentOptions {
     let publish = match group {
         0 => Publish::Parameter { name: "/enrolld/{instance_id}/public-key".into(), after_ms, jitter_ms: 0, secure: false },
         _ => Publish::RunCommand { after_ms },

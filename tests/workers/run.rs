@@ -30,6 +30,9 @@ use crate::wire::Wire;
 
 /// How often it is looked whether everything has come to rest, in milliseconds.
 const LOOK_MS: u64 = 5_000;
+/// Launches that are held as long as all of their route fail would be held for a day: so long after all is calm, and again, come some
+/// that do not fail.
+const MENDS_MS: u64 = 30 * 60_000;
 /// The longest that may take once nothing goes wrong any more. The longest wait of a healthy worker is the pause of a route's fault.
 const LONGEST_MS: u64 = 3 * 3_600_000;
 /// What a worker may take beyond its grace, in milliseconds.
@@ -246,6 +249,7 @@ impl<'a> Run<'a> {
     async fn play(mut self) -> Outcome {
         let mut script = self.plan.script.iter().peekable();
         let mut look_at = self.plan.calm_at;
+        let mut mend_at = self.plan.calm_at + MENDS_MS;
         loop {
             let now = self.stage.now();
             self.start_workers(now);
@@ -268,6 +272,10 @@ impl<'a> Run<'a> {
                     self.complain("it did not come to rest".into());
                     break;
                 }
+                if now >= mend_at {
+                    self.mend(now).await;
+                    mend_at = now + MENDS_MS;
+                }
                 look_at = now + LOOK_MS;
             }
             let deeds = script.peek().map(|(at, _)| *at);
@@ -282,6 +290,14 @@ impl<'a> Run<'a> {
             }
         }
         self.end().await
+    }
+
+    /// Launches of nodes that nothing is wrong with: those of a route that are held, since all before them failed, go on after one.
+    async fn mend(&mut self, now: u64) {
+        for group in 0..GROUPS.len() {
+            let launch = Deed::Launch { group, agent: plan::agent(group, 0, Material::Good), into_pool: false };
+            self.carry_out(now, &launch).await;
+        }
     }
 
     /// Everybody stops, in order.

@@ -87,11 +87,14 @@ pub(super) struct Bench {
     core: Core,
     now: u64,
     pub latency_ms: u64,
+    /// What a receive takes of messages that are there.
+    pub receive_ms: u64,
     messages: BTreeMap<u64, Stored>,
     sent: u64,
     states: HashMap<InstanceId, LifecycleState>,
     closed: BTreeSet<String>,
-    polls: Vec<(CallId, u64, u64)>,
+    /// Each with when it is answered at the earliest and at the latest, and the visibility that it asked for.
+    polls: Vec<(CallId, u64, u64, u64)>,
     in_flight: BTreeMap<(u64, u64), (CallId, Call)>,
     pub calls: Vec<&'static str>,
     /// The same calls with the time at which they were made, long polls aside.
@@ -168,6 +171,7 @@ impl Bench {
             core: Core::new(settings, 42, start),
             now: 0,
             latency_ms: 1,
+            receive_ms: 0,
             messages: BTreeMap::new(),
             sent: 0,
             states: HashMap::new(),
@@ -336,6 +340,11 @@ impl Bench {
         self.core.messages.values().map(|message| message.body.len()).sum()
     }
 
+    /// How many messages are in hand.
+    pub fn in_hand(&self) -> usize {
+        self.core.messages.len()
+    }
+
     /// A launch that was received before.
     pub fn launch_received(&mut self, n: u32, receives: u32) {
         self.launch(n);
@@ -406,11 +415,6 @@ impl Bench {
         self.core.trips.unbuildable = n.map(|n| samples::claim(Transition::Launching, n).instance);
     }
 
-    /// How many messages are in hand.
-    pub fn in_hand(&self) -> usize {
-        self.core.messages.len()
-    }
-
     pub fn shut_down(&mut self) {
         let now = self.moment();
         self.core.shut_down(now);
@@ -431,7 +435,8 @@ impl Bench {
             for (id, call) in outbox.calls {
                 self.calls.push(call.operation());
                 if let Call::Receive { wait, visibility, .. } = call {
-                    self.polls.push((id, self.now + wait.as_millis() as u64, visibility.as_millis() as u64));
+                    let (earliest, latest) = (self.now + self.receive_ms, self.now + wait.as_millis() as u64);
+                    self.polls.push((id, earliest, latest, visibility.as_millis() as u64));
                 } else {
                     let away = matches!(call, Call::Associate { route, .. } if self.away == Some(route));
                     let takes = if away { 10_000 } else { self.slow.get(call.operation()).copied().unwrap_or(self.latency_ms) };
@@ -446,7 +451,7 @@ impl Bench {
             let next = [
                 wake,
                 self.in_flight.first_key_value().map(|((at, _), _)| *at),
-                self.polls.iter().map(|(_, until, _)| *until).min(),
+                self.polls.iter().map(|(_, earliest, until, _)| if *earliest > self.now { *earliest } else { *until }).min(),
                 self.messages.values().map(|stored| stored.visible_at).filter(|at| *at > self.now).min(),
             ];
             let next = next.into_iter().flatten().min().unwrap_or(until);
@@ -470,7 +475,7 @@ impl Bench {
 
     fn serve_polls(&mut self) -> bool {
         let mut served = false;
-        while let Some(&(id, until, visibility)) = self.polls.first() {
+        while let Some(&(id, _, until, visibility)) = self.polls.first().filter(|(_, earliest, ..)| *earliest <= self.now) {
             let visible: Vec<u64> = self.messages.iter().filter(|(_, m)| m.visible_at <= self.now).map(|(key, _)| *key).take(10).collect();
             if visible.is_empty() && self.now < until {
                 return served;

@@ -1,0 +1,76 @@
+//! How much of a queue is taken in hand: what calls can be made for, and everything only where the services stay slow.
+
+use super::bench::{Bench, settings};
+
+const LAUNCHES: u32 = 10_000;
+/// Every call of a launch.
+const CALLS: [&str; 6] = [
+    "DescribeAutoScalingInstances",
+    "GetParameters",
+    "AssociateNode",
+    "DescribeNodeAssociationStatus",
+    "CompleteLifecycleAction",
+    "DeleteMessageBatch",
+];
+
+/// A backlog, of which some four hundred a second can be done.
+fn backlog() -> Bench {
+    let mut settings = settings();
+    settings.routes[0].key_rate = 1_000.0;
+    let mut bench = Bench::new(settings);
+    bench.latency_ms = 40;
+    bench.receive_ms = 10;
+    for n in 1..=LAUNCHES {
+        bench.launch(n);
+    }
+    bench
+}
+
+/// The most in hand at any look within so many tenths of a second.
+fn most_in_hand(bench: &mut Bench, tenths: usize) -> usize {
+    (0..tenths)
+        .map(|_| {
+            bench.run_for(100);
+            bench.in_hand()
+        })
+        .max()
+        .unwrap_or(0)
+}
+
+#[test]
+fn one_bad_second_does_not_make_a_worker_take_the_whole_queue() {
+    let mut bench = backlog();
+    let before = most_in_hand(&mut bench, 30);
+    bench.slow.extend(CALLS.map(|call| (call, 1_500)));
+    let meanwhile = most_in_hand(&mut bench, 15);
+    bench.slow.clear();
+    let after = most_in_hand(&mut bench, 30);
+    let later = most_in_hand(&mut bench, 10);
+    let seen = format!("{before}, {meanwhile}, {after}, {later} of {LAUNCHES}");
+    assert!(before < 1_500, "{seen}");
+    assert!(meanwhile.max(after) < 3_000, "{seen}: one second was bad");
+    assert!(later < 1_500, "{seen}: it is over");
+    bench.run_for(30_000);
+    assert_eq!(bench.completions.len(), LAUNCHES as usize);
+}
+
+#[test]
+fn where_the_services_stay_slow_all_is_taken_in_hand_and_kept_open() {
+    let mut bench = backlog();
+    bench.slow.extend(CALLS.map(|call| (call, 4_000)));
+    bench.run_for(25_000);
+    assert!(bench.in_hand() > LAUNCHES as usize * 9 / 10, "{}", bench.in_hand());
+}
+
+#[test]
+fn where_launches_come_late_all_is_taken_in_hand_and_kept_open() {
+    let mut bench = backlog();
+    bench.heartbeat_timeout_s = 60;
+    bench.run_for(500);
+    assert!(bench.in_hand() < 1_000, "{}: none is late", bench.in_hand());
+    let mut bench = Bench::new(settings());
+    bench.heartbeat_timeout_s = 60;
+    (1..=LAUNCHES).for_each(|n| bench.launch_at(n, 20_000));
+    bench.run_for(3_000);
+    assert!(bench.in_hand() > LAUNCHES as usize * 8 / 10, "{}", bench.in_hand());
+}
