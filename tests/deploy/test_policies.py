@@ -43,7 +43,7 @@ def test_the_instances_role_may_do_what_is_printed_and_nothing_else(engine, regi
     role = group_stack(engine, Key=key).resource("InstanceRole")
     # What the SSM agent asks is AWS's to say, and enrolld prints that it needs it.
     assert role.get("ManagedPolicyArns", []) == (["arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore"] if key == "document" else [])
-    wanted = [document for document in printed(tmp_path, daemon_stack(registrar, Key=key), "--instance") if document]
+    wanted = [document for document in printed(tmp_path, daemon_stack(registrar, Key=key), "--instance", "--launch-kit") if document]
     assert [policy["PolicyDocument"] for policy in role.get("Policies", [])] == wanted
     (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
     assert trust == {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}, "nobody but EC2"
