@@ -18,6 +18,8 @@ from test_queue import UNKNOWN
 GUIDE = ROOT / "deploy" / "README.md"
 BINARY = os.environ["ENROLLD_BIN"]
 RUN, RUN_ELSEWHERE = "run: simulator", "run: simulator, which is one region and one account"
+# By tests/package, in a root that systemd boots.
+RUN_ON_A_MACHINE = "run: a machine of its own"
 # The server of the page is nobody's: where it would be asked, the simulator's takes its place. Nothing else is changed.
 ASKS_THE_SERVER = "enrolld check --config enrolld.toml\n"
 THEIRS = "registrar = { kind = .chef-server.*}"
@@ -172,7 +174,8 @@ def test_every_block_of_commands_is_run_or_says_why_not():
     marks = [(line, mark) for line, mark, _ in blocks()]
     assert len(marks) == GUIDE.read_text().count("```sh\n")
     for line, mark in marks:
-        assert mark in (RUN, RUN_ELSEWHERE) or re.fullmatch(r"not run: .{20,}", mark), f"deploy/README.md:{line} is neither run nor says why not"
+        assert mark in (RUN, RUN_ELSEWHERE, RUN_ON_A_MACHINE) or re.fullmatch(r"not run: .{20,}", mark), f"deploy/README.md:{line} is neither run nor says why not"
+    assert [mark for _, mark in marks].count(RUN_ON_A_MACHINE) == 2 and f"<!-- {RUN_ON_A_MACHINE} -->" in (ROOT / "tests/package/run").read_text()
     assert sum(mark.startswith("run") for _, mark in marks) >= len(marks) * 2 / 3
 
 
