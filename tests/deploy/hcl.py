@@ -46,6 +46,7 @@ FUNCTIONS = {
     "keys": sorted,
     "length": len,
     "one": lambda values: values[0] if values else None,
+    "range": lambda end: list(range(end)),
     "replace": replace,
     "slice": lambda values, start, end: values[start:end],
     "split": lambda by, text: text.split(by),

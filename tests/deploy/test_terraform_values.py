@@ -6,7 +6,7 @@ import json
 import pytest
 
 from hcl import Module
-from templates import ACCOUNT, NETWORK, REGION, REGISTRARS, container, daemon_stack, group_stack, other_stack, queue_stack
+from templates import ACCOUNT, NETWORK, REGION, REGISTRARS, Stack, container, daemon_stack, group_stack, imports_of, other_stack, queue_stack
 from test_terraform import FOLDER, blocks, one, parsed  # noqa: F401 (a fixture)
 
 WAYS = {"HookTarget": "hook-target", "SNS": "sns", "EventBridge": "eventbridge"}
@@ -187,6 +187,22 @@ def test_the_dashboard_is_that_of_the_template(parsed):  # noqa: F811
     body = wanted["DashboardBody"].replace("enrolld/stack", "enrolld/enrolld").replace("<LogGroup>", "/enrolld/enrolld")
     assert given["dashboard_body"] == json.loads(body)
     assert len(given["dashboard_body"]["widgets"]) == 6
+
+
+def test_what_is_made_of_another_log_is_that_of_the_template(parsed):  # noqa: F811
+    module = made(parsed, log_group_name="/enrolld/ec2")
+    queue = queue_stack()
+    stack = Stack("log-alarms.yaml", imports=imports_of(queue))
+    body = stack.resource("Dashboard")["DashboardBody"].replace("enrolld/stack", "enrolld/enrolld")
+    assert module.resource("aws_cloudwatch_dashboard.daemon")["dashboard_body"] == json.loads(body)
+    alarms = module.resource("aws_cloudwatch_metric_alarm.log")
+    wanted = {alarm["AlarmDescription"]: (alarm["MetricName"], alarm["Threshold"]) for alarm in stack.resources("AWS::CloudWatch::Alarm").values()}
+    assert {alarm["alarm_description"]: (alarm["metric_name"], alarm["threshold"]) for alarm in alarms.values()} == wanted
+    filters = module.resource("aws_cloudwatch_log_metric_filter.log")
+    assert {one["log_group_name"] for one in filters.values()} == {"/enrolld/ec2"} and len(filters) == 4
+    alone = made(parsed)
+    assert alone.count("aws_cloudwatch_dashboard.daemon") == 0
+    assert alone.resource("aws_cloudwatch_metric_alarm.log") == alone.resource("aws_cloudwatch_log_metric_filter.log") == {}
 
 
 def container_of(template):
