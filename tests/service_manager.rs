@@ -226,14 +226,14 @@ fn a_daemon_that_is_stuck_in_a_write_is_not_fed_although_its_process_lives() {
 
 /// The same test is the worker, in a process of its own: which manager a process has stands in its environment.
 #[test]
-fn a_worker_is_not_fed_whose_order_never_ends_or_whose_receive_although_its_loop_turns() {
+fn a_worker_is_not_fed_whose_order_never_ends_or_whose_receive_or_that_begins_none_although_its_loop_turns() {
     if let Ok(what) = std::env::var(CHILD) {
-        return play_a_worker_whose_call_never_ends(&what);
+        return play_a_worker_whose_loop_turns_for_nothing(&what);
     }
-    for what in ["order", "receive"] {
+    for what in ["order", "receive", "nothing"] {
         let manager = Manager::listen(what);
         let watchdog = Duration::from_millis(900);
-        let name = "a_worker_is_not_fed_whose_order_never_ends_or_whose_receive_although_its_loop_turns";
+        let name = "a_worker_is_not_fed_whose_order_never_ends_or_whose_receive_or_that_begins_none_although_its_loop_turns";
         let mut command = Command::new(std::env::current_exe().expect("a program"));
         command.args(["--exact", name]).env(CHILD, what).env("NOTIFY_SOCKET", &manager.path);
         command.env("WATCHDOG_USEC", watchdog.as_micros().to_string()).stdin(Stdio::piped()).stdout(Stdio::null());
@@ -267,15 +267,19 @@ impl Registrar for Silent {
     }
 }
 
-/// A whole worker, whose loop turns on: its server never answers, or its receives last longer than it is told that any may.
-fn play_a_worker_whose_call_never_ends(what: &str) {
+/// A whole worker, whose loop turns on: its server never answers, or its receives last longer than it is told that any may, or its core begins no calls,
+/// since the limits that it is given leave room for nothing. (No configuration can say that.)
+fn play_a_worker_whose_loop_turns_for_nothing(what: &str) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let simulator = Simulator::start(Options::default()).await.expect("the simulator starts");
         let poll_wait = if what == "receive" { "20s" } else { "1s" };
         let text = configuration(&simulator.endpoint(), "", poll_wait);
         let config = enrolld::config::parse(&text, "test", &enrolld::config::Environment::new()).expect("it is good");
-        let settings = config.core_settings();
+        let mut settings = config.core_settings();
+        if what == "nothing" {
+            settings.max_open = 0;
+        }
         let aws = Aws::fixed(&rooms::aws_settings(&config), &simulator.endpoint(), "AKIATEST").expect("an endpoint");
         let mut services = rooms::services(&config, &settings, &aws).expect("rooms");
         services.registrars[0] = Arc::new(Silent);

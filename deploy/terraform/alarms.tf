@@ -3,6 +3,10 @@
 locals {
   log_metrics = "enrolld/${var.name}"
 
+  # The service's log, or that of a daemon elsewhere.
+  has_log   = var.daemon != null || var.log_group_name != null
+  log_group = var.daemon == null ? var.log_group_name : one(aws_cloudwatch_log_group.daemon[*].name)
+
   queue_alarms = {
     waiting = {
       description = "Messages wait for a worker. Are there workers, and do they keep up?"
@@ -56,7 +60,7 @@ locals {
       period      = 300
       periods     = 1
       comparison  = "GreaterThanOrEqualToThreshold"
-      threshold   = try(var.daemon.abandoned_launches, null)
+      threshold   = try(var.daemon.abandoned_launches, 3)
       missing     = "notBreaching"
     }
     held = {
@@ -98,7 +102,7 @@ resource "aws_cloudwatch_metric_alarm" "queue" {
 }
 
 resource "aws_cloudwatch_metric_alarm" "log" {
-  for_each            = { for name, alarm in local.log_alarms : name => alarm if var.daemon != null }
+  for_each            = { for name, alarm in local.log_alarms : name => alarm if local.has_log }
   alarm_name          = "${var.name}-${each.key}"
   alarm_description   = each.value.description
   namespace           = local.log_metrics
@@ -114,9 +118,9 @@ resource "aws_cloudwatch_metric_alarm" "log" {
 }
 
 resource "aws_cloudwatch_log_metric_filter" "log" {
-  for_each       = { for name, filter in local.log_filters : name => filter if var.daemon != null }
+  for_each       = { for name, filter in local.log_filters : name => filter if local.has_log }
   name           = each.key
-  log_group_name = aws_cloudwatch_log_group.daemon[0].name
+  log_group_name = local.log_group
   pattern        = each.value.pattern
 
   metric_transformation {

@@ -1,7 +1,7 @@
 locals {
   service = ["ClusterName", one(aws_ecs_cluster.daemon[*].name), "ServiceName", one(aws_ecs_service.daemon[*].name)]
 
-  graphs = [
+  graphs = concat([
     { title = "Messages: waiting, in hand, dead", metrics = [
       ["AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", aws_sqs_queue.queue.name, { label = "waiting", stat = "Maximum" }],
       ["AWS/SQS", "ApproximateNumberOfMessagesNotVisible", "QueueName", aws_sqs_queue.queue.name, { label = "in hand", stat = "Maximum" }],
@@ -15,18 +15,18 @@ locals {
       [local.log_metrics, "Held", { label = "held, in all workers", stat = "Sum" }],
       [local.log_metrics, "Abandoned", { label = "abandoned", stat = "Sum" }],
     ] },
-    { title = "Workers", metrics = [
-      [local.log_metrics, "Alive", { label = "alive", stat = "Sum" }],
-      concat(["ECS/ContainerInsights", "RunningTaskCount"], local.service, [{ label = "running", stat = "Average" }]),
-    ] },
-    { title = "Load, in per cent", metrics = [
+    { title = "Workers", metrics = concat(
+      [[local.log_metrics, "Alive", { label = "alive", stat = "Sum" }]],
+      [for count in range(local.daemons) : concat(["ECS/ContainerInsights", "RunningTaskCount"], local.service, [{ label = "running", stat = "Average" }])],
+    ) },
+    ], [for count in range(local.daemons) : { title = "Load, in per cent", metrics = [
       concat(["AWS/ECS", "CPUUtilization"], local.service, [{ label = "CPU", stat = "Maximum" }]),
       concat(["AWS/ECS", "MemoryUtilization"], local.service, [{ label = "memory", stat = "Maximum" }]),
-    ] },
-  ]
+    ] }
+  ])
 
   what_went_wrong = join(" | ", [
-    "SOURCE '/enrolld/${var.name}'",
+    "SOURCE '${local.log_group == null ? "" : local.log_group}'",
     "fields @timestamp, event, instance, group, code, reason",
     "filter level = 'WARN' or level = 'ERROR'",
     "sort @timestamp desc",
@@ -35,7 +35,7 @@ locals {
 }
 
 resource "aws_cloudwatch_dashboard" "daemon" {
-  count          = local.daemons
+  count          = local.has_log ? 1 : 0
   dashboard_name = var.name
 
   dashboard_body = jsonencode({
@@ -50,9 +50,9 @@ resource "aws_cloudwatch_dashboard" "daemon" {
       }],
       [{
         type       = "log"
-        x          = 12
+        x          = local.daemons * 12
         y          = 12
-        width      = 12
+        width      = 24 - local.daemons * 12
         height     = 6
         properties = { title = "What went wrong", region = local.region, view = "table", query = local.what_went_wrong }
       }],

@@ -73,6 +73,12 @@ variable "messages_waiting" {
   default     = 100
 }
 
+variable "log_group_name" {
+  description = "Where the daemon runs elsewhere: the log group that its lines are brought to, which must be there. Metrics, alarms and dashboard are made of it."
+  type        = string
+  default     = null
+}
+
 variable "daemon" {
   description = <<-EOT
     The daemon as a service on Fargate; null where it runs elsewhere.

@@ -8,6 +8,7 @@ use clap::{Subcommand, ValueEnum};
 use tokio::sync::watch;
 
 use super::{CommandError, ConfigArgs, process, rooms, run::stop_signals};
+use crate::aws::Aws;
 use crate::config::Config;
 use crate::core::call::InHand;
 use crate::core::settings::Settings;
@@ -161,7 +162,8 @@ pub async fn run(args: DeadLettersArgs) -> Result<ExitCode, CommandError> {
 
 async fn list(args: ListArgs) -> Result<ExitCode, CommandError> {
     let config = args.config.load()?;
-    let Opened { queues, stop, .. } = Opened::open(&config).await?;
+    // Nothing is asked of a server, so that whoever looks need not have the daemon's own keys.
+    let Opened { queues, stop, .. } = Opened::open(&config, rooms::services_without_registrars).await?;
     let look = look::take(&queues, args.filter.limit as usize, &stop).await;
     // Given back before anything is printed: whoever reads the output may take their time.
     let hands: Vec<InHand> = look.held.iter().map(|held| held.hand.clone()).collect();
@@ -190,7 +192,7 @@ async fn list(args: ListArgs) -> Result<ExitCode, CommandError> {
 async fn redrive(args: RedriveArgs) -> Result<ExitCode, CommandError> {
     let selection = args.filter.selection();
     let config = args.config.load()?;
-    let Opened { queues, services, settings, stop } = Opened::open(&config).await?;
+    let Opened { queues, services, settings, stop } = Opened::open(&config, rooms::services).await?;
     let url = queues.letters_url.clone();
     let mut look = look::take(&queues, args.filter.limit as usize, &stop).await;
     let seen = std::mem::take(&mut look.held);
@@ -254,14 +256,17 @@ struct Opened {
 }
 
 impl Opened {
-    async fn open(config: &Config) -> Result<Self, CommandError> {
+    async fn open(
+        config: &Config,
+        rooms: impl FnOnce(&Config, &Settings, &Aws) -> Result<Services, CommandError>,
+    ) -> Result<Self, CommandError> {
         process::keep_memory_private();
         let stop = stop_on_signal("what is in hand is given back first", "the letters in hand come back by themselves within a minute");
         let stop = stop.map_err(CommandError::failed)?;
         let mut settings = config.core_settings();
         let aws = rooms::aws(config).await?;
         rooms::name_regions(&mut settings, &aws);
-        let services = rooms::services(config, &settings, &aws)?;
+        let services = rooms(config, &settings, &aws)?;
         let found = Queues::find(&aws, services.queue.clone(), config.queue_url.as_str());
         let queues = found.await.map_err(CommandError::failed)?;
         Ok(Self { queues, services, settings, stop })

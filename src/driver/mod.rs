@@ -47,6 +47,10 @@ pub struct Worker {
     patience: Patience,
     /// By when each call under way has its answer, by the worker's clock, unless it never has one.
     dues: BTreeSet<(Duration, CallId)>,
+    /// When a call last ended, by the worker's clock; its own beginning before that.
+    last_call: Duration,
+    /// Whether there are messages in hand.
+    in_hand: bool,
 }
 
 /// A call in flight.
@@ -76,7 +80,7 @@ impl Worker {
         seed: u64,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        let patience = Patience::of(&settings);
+        let (patience, last_call) = (Patience::of(&settings), clock.elapsed());
         Self {
             core: Core::new(settings, seed, clock.moment()),
             services: Arc::new(services),
@@ -88,11 +92,13 @@ impl Worker {
             aborts: HashMap::new(),
             patience,
             dues: BTreeSet::new(),
+            last_call,
+            in_hand: false,
         }
     }
 
-    /// With another bound on how long any call may be under way before the worker counts as stuck; by itself it is what the settings'
-    /// time-outs add up to, and a minute.
+    /// With another bound on how long any call may be under way, or none, before the worker counts as stuck; by itself it is what the
+    /// settings' time-outs add up to, and a minute.
     #[must_use]
     pub fn with_longest_call(self, longest: Duration) -> Self {
         Self { patience: Patience::always(longest), ..self }
@@ -112,7 +118,9 @@ impl Worker {
             }
             let wake = self.core.next_wake().map_or(alive_at, Duration::from_millis).min(alive_at);
             let elapsed = self.clock.elapsed();
-            self.health.call_due(self.dues.first().map(|(due, _)| *due), elapsed);
+            let answer_due = self.dues.first().map(|(due, _)| *due);
+            self.health.call_due(answer_due, elapsed);
+            self.health.next_call_due(answer_due.is_none().then(|| self.last_call + self.patience.between(self.in_hand)), elapsed);
             self.health.turned(wake.saturating_sub(elapsed));
             tokio::select! {
                 biased;
@@ -159,6 +167,7 @@ impl Worker {
             self.start(id, call);
         }
         let gauges = self.core.gauges();
+        self.in_hand = gauges.messages > 0;
         self.health.queue_answers(gauges.queue_answers);
         self.health.has_in_hand(gauges.by_step.iter().sum(), gauges.held.iter().sum());
         self.observer.gauges(&gauges);
@@ -179,6 +188,7 @@ impl Worker {
     }
 
     fn take(&mut self, done: Result<(Id, (Answer, Vec<FurtherCall>)), JoinError>) {
+        self.last_call = self.clock.elapsed();
         let (task, answer, further) = match done {
             Ok((task, (answer, further))) => (task, answer, further),
             Err(error) if error.is_cancelled() => {

@@ -1,5 +1,5 @@
-//! How long a call may be under way at the most. Each has time-outs of its own, well below; one that outlives even this will not end, and the
-//! worker that began it is stuck.
+//! How long a call may be under way at the most, and how long there may be none. Each call has time-outs of its own, well below; one that outlives even
+//! this will not end, and the worker that began it is stuck. So is a worker that begins none for longer than it has any reason to.
 
 use std::time::Duration;
 
@@ -20,6 +20,8 @@ pub(super) struct Patience {
     receive: Duration,
     request: Duration,
     order: Duration,
+    idle: Duration,
+    holding: Duration,
 }
 
 impl Patience {
@@ -28,12 +30,21 @@ impl Patience {
             receive: settings.poll_wait + settings.call_timeout + SLACK,
             request: settings.call_timeout * REQUESTS + SLACK,
             order: LONGEST_ORDER + settings.call_timeout + SLACK,
+            // A worker with room polls; what else keeps it from that for a while is an error, after which it tries again, or a shutdown.
+            idle: settings.transient.max.max(settings.grace) + SLACK,
+            // One without room extends each message that it holds well within its visibility.
+            holding: settings.transient.max.max(settings.grace).max(settings.visibility / 2) + SLACK,
         }
     }
 
     /// The same for every call.
     pub(super) const fn always(longest: Duration) -> Self {
-        Self { receive: longest, request: longest, order: longest }
+        Self { receive: longest, request: longest, order: longest, idle: longest, holding: longest }
+    }
+
+    /// How long no call at all may be under way, with messages in hand or without.
+    pub(super) const fn between(&self, in_hand: bool) -> Duration {
+        if in_hand { self.holding } else { self.idle }
     }
 
     /// For one call.

@@ -108,47 +108,6 @@ fn the_templates_documents_print_the_files_that_a_kit_leaves_for_them() {
     assert!(document("chef").contains(DOCUMENT_KEY) && document("puppet").contains(DOCUMENT_REQUEST));
 }
 
-/// What an instance does stands in the templates' own user data too, which sets up the agent as well and knows nothing of a configuration.
-#[test]
-fn the_templates_user_data_and_a_kit_do_the_same_with_the_same_files() {
-    let deploy = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
-    let read = |file: &str| std::fs::read_to_string(deploy.join(file)).unwrap();
-    let (_, template) =
-        read("cloudformation/group-example.yaml").split_once("UserData").map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
-    let shared = ["X-aws-ec2-metadata-token", "ssm put-parameter", "--type String", "ParameterAlreadyExists", "umask 077", "openssl"];
-    let of_chef = ["/etc/chef", "client.pem", DOCUMENT_KEY, "chef-client --once", "--chef-license accept-silent", "/public-key\""];
-    let of_puppet = [
-        "/etc/puppetlabs/puppet/ssl",
-        "private_keys/",
-        "certificate_requests/",
-        "certs/",
-        "ssm get-parameter",
-        DOCUMENT_REQUEST,
-        "/csr\"",
-        "/certificate\"",
-    ];
-    let agent = ["puppet agent --onetime --no-daemonize --detailed-exitcodes"];
-    let published = |engine: &str, more: &str| {
-        let key = if engine == "chef" { "public-key" } else { "csr" };
-        let registrar = format!("registrar = {{ kind = \"opsworks-cm\", server = \"s\", engine = \"{engine}\" }}");
-        let by_parameter =
-            route(&format!("{registrar}\nkey = {{ parameter = \"/enrolld/{{instance_id}}/{key}\", require_owner = false }}\n{more}"));
-        let by_document = route(&format!("{registrar}\nkey = {{ document = \"Print\" }}"));
-        format!("{}{}", script(&by_parameter, &hook()).unwrap(), script(&by_document, &hook()).unwrap())
-    };
-    let kits = [published("chef", ""), published("puppet", "certificate_parameter = \"/enrolld/{instance_id}/certificate\"")];
-    let files = [read("terraform/group/user-data/chef.sh"), read("terraform/group/user-data/puppet.sh")];
-    let own = [&of_chef[..], &of_puppet[..]];
-    for ((kit, file), own) in kits.iter().zip(&files).zip(own) {
-        let agent = if own == of_puppet { &agent[..] } else { &[] };
-        for part in shared.iter().chain(own).chain(agent) {
-            for (name, text) in [("the kit", kit), ("Terraform's user data", file), ("the template's", &template)] {
-                assert!(text.contains(part), "{name} has no {part:?}");
-            }
-        }
-    }
-}
-
 #[test]
 fn every_kit_fits_into_user_data_also_as_cloud_config() {
     let route = puppet("certificate_parameter = \"/enrolld/{instance_id}/certificate\"");

@@ -17,6 +17,8 @@ pub struct Health {
     due_ms: AtomicU64,
     /// Milliseconds after `origin` by which the oldest call has its answer; none where no call is under way.
     call_due_ms: AtomicU64,
+    /// Milliseconds after `origin` by which another call is begun; none where one is under way.
+    next_call_due_ms: AtomicU64,
     ended: AtomicBool,
     stopping: AtomicBool,
     open: AtomicU32,
@@ -50,6 +52,7 @@ impl Health {
             origin: Instant::now(),
             due_ms: AtomicU64::new(0),
             call_due_ms: AtomicU64::new(u64::MAX),
+            next_call_due_ms: AtomicU64::new(u64::MAX),
             ended: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             open: AtomicU32::new(0),
@@ -68,8 +71,17 @@ impl Health {
 
     /// By when the call has its answer that is due first, on a clock that shows `now`; none where no call is under way.
     pub fn call_due(&self, due: Option<Duration>, now: Duration) {
-        let due = due.map(|due| (self.origin.elapsed() + due).saturating_sub(now).as_millis());
-        self.call_due_ms.store(due.and_then(|due| u64::try_from(due).ok()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.call_due_ms.store(due.map_or(u64::MAX, |due| self.on_own_clock(due, now)), Ordering::Relaxed);
+    }
+
+    /// By when a call is begun again, on a clock that shows `now`; none where one is under way.
+    pub fn next_call_due(&self, due: Option<Duration>, now: Duration) {
+        self.next_call_due_ms.store(due.map_or(u64::MAX, |due| self.on_own_clock(due, now)), Ordering::Relaxed);
+    }
+
+    /// A time of a clock that shows `now`, in milliseconds after `origin`.
+    fn on_own_clock(&self, time: Duration, now: Duration) -> u64 {
+        u64::try_from((self.origin.elapsed() + time).saturating_sub(now).as_millis()).unwrap_or(u64::MAX)
     }
 
     /// The loop ended, and will not turn again.
@@ -110,7 +122,7 @@ impl Health {
         self.credentials.store(if there { GOOD } else { BAD }, Ordering::Relaxed);
     }
 
-    /// Whether the loop turns, and what it began comes to an end.
+    /// Whether the loop turns, begins calls, and these come to an end.
     ///
     /// # Errors
     /// Says how late it is.
@@ -123,9 +135,14 @@ impl Health {
         if late > self.slack {
             return Err(format!("the worker's loop should have turned {} s ago", late.as_secs()));
         }
-        let due = Duration::from_millis(self.call_due_ms.load(Ordering::Relaxed));
-        if let Some(late) = self.origin.elapsed().checked_sub(due).filter(|late| !late.is_zero()) {
-            return Err(format!("a call that can no longer be under way should have ended {} s ago", late.as_secs()));
+        for (due_ms, what) in [
+            (&self.call_due_ms, "a call that can no longer be under way should have ended"),
+            (&self.next_call_due_ms, "no call is under way, and the next should have begun"),
+        ] {
+            let due = Duration::from_millis(due_ms.load(Ordering::Relaxed));
+            if let Some(late) = self.origin.elapsed().checked_sub(due).filter(|late| !late.is_zero()) {
+                return Err(format!("{what} {} s ago", late.as_secs()));
+            }
         }
         Ok(())
     }
@@ -190,6 +207,21 @@ mod tests {
         assert!(health.live().unwrap_err().contains("should have ended"));
         health.call_due(None, hour);
         assert_eq!(health.live(), Ok(()), "it has ended after all");
+    }
+
+    #[test]
+    fn a_worker_that_begins_no_calls_is_stuck_although_its_loop_turns() {
+        let health = Health::new();
+        let hour = Duration::from_secs(3600);
+        health.next_call_due(Some(hour + Duration::from_secs(60)), hour);
+        health.turned(Duration::ZERO);
+        assert_eq!(health.live(), Ok(()), "it has a minute left");
+        health.next_call_due(Some(hour), hour);
+        std::thread::sleep(Duration::from_millis(5));
+        health.turned(Duration::ZERO);
+        assert!(health.live().unwrap_err().contains("should have begun"));
+        health.next_call_due(None, hour);
+        assert_eq!(health.live(), Ok(()), "one is under way");
     }
 
     #[test]

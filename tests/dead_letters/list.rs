@@ -51,6 +51,23 @@ async fn letters_are_shown_as_a_table_and_all_of_them_are_given_back() {
 }
 
 #[tokio::test]
+async fn looking_takes_none_of_the_daemons_own_keys() {
+    let bench = four_letters("keyless").await;
+    let text = std::fs::read_to_string(&bench.config).expect("it was written");
+    let registrar = "registrar = { kind = \"chef-server\", url = \"https://chef.example.com/organizations/prod\", client_name = \"enrolld\", client_key = \"/nonexistent/client-key.pem\" }";
+    let text: Vec<&str> = text.lines().map(|line| if line.starts_with("registrar = ") { registrar } else { line }).collect();
+    std::fs::write(&bench.config, text.join("\n")).expect("the file is ours");
+    assert!(bench.list(&[]).await.must_exit(0).stdout.contains(&instance(1)));
+    bench.letters_must_be(4);
+    let redrive = bench.run(&["dead-letters", "redrive", "--all", "--dry-run"]).await;
+    assert!(
+        redrive.must_exit(1).stderr.contains("/nonexistent/client-key.pem"),
+        "whoever takes nodes off a server needs its key: {}",
+        redrive.stderr
+    );
+}
+
+#[tokio::test]
 async fn a_second_look_shows_the_same_and_has_grown_the_count() {
     let bench = four_letters("twice").await;
     bench.list(&[]).await.must_exit(0);

@@ -18,6 +18,8 @@ from test_queue import UNKNOWN
 GUIDE = ROOT / "deploy" / "README.md"
 BINARY = os.environ["ENROLLD_BIN"]
 RUN, RUN_ELSEWHERE = "run: simulator", "run: simulator, which is one region and one account"
+# By tests/package, in a root that systemd boots.
+RUN_ON_A_MACHINE = "run: a machine of its own"
 # The server of the page is nobody's: where it would be asked, the simulator's takes its place. Nothing else is changed.
 ASKS_THE_SERVER = "enrolld check --config enrolld.toml\n"
 THEIRS = "registrar = { kind = .chef-server.*}"
@@ -76,6 +78,7 @@ class Desk:
         (commands / "enrolld").symlink_to(BINARY)
         templates = self.work / "deploy" / "cloudformation"
         shutil.copytree(FOLDER, templates)
+        shutil.copytree(ROOT / "deploy" / "systemd", self.work / "deploy" / "systemd")
         # The page deploys all of it; ministack knows all but these.
         template = read("daemon-ecs.yaml")
         template["Resources"] = {name: one for name, one in template["Resources"].items() if one["Type"] not in UNKNOWN}
@@ -172,7 +175,8 @@ def test_every_block_of_commands_is_run_or_says_why_not():
     marks = [(line, mark) for line, mark, _ in blocks()]
     assert len(marks) == GUIDE.read_text().count("```sh\n")
     for line, mark in marks:
-        assert mark in (RUN, RUN_ELSEWHERE) or re.fullmatch(r"not run: .{20,}", mark), f"deploy/README.md:{line} is neither run nor says why not"
+        assert mark in (RUN, RUN_ELSEWHERE, RUN_ON_A_MACHINE) or re.fullmatch(r"not run: .{20,}", mark), f"deploy/README.md:{line} is neither run nor says why not"
+    assert [mark for _, mark in marks].count(RUN_ON_A_MACHINE) == 2 and f"<!-- {RUN_ON_A_MACHINE} -->" in (ROOT / "tests/package/run").read_text()
     assert sum(mark.startswith("run") for _, mark in marks) >= len(marks) * 2 / 3
 
 
@@ -255,6 +259,35 @@ def printed(folder, *arguments):
     path.write_text(environment(container(daemon_stack("chef-server"), "configuration"))["CONFIGURATION"])
     ran = subprocess.run([BINARY, "policy", "--config", str(path), *arguments], env={}, capture_output=True, text=True, check=True)
     return actions([{"PolicyDocument": json.loads(ran.stdout)}])
+
+
+def fluent_bit():
+    """Each section of its file, with its settings."""
+    found = {}
+    for line in (ROOT / "deploy/systemd/fluent-bit.conf").read_text().splitlines():
+        if section := re.fullmatch(r"\[(\w+)\]", line):
+            settings = found.setdefault(section[1], {})
+        elif line.strip() and not line.lstrip().startswith("#"):
+            name, value = line.split(None, 1)
+            assert settings.setdefault(name, value) == value, f"{name} is set twice"
+    return found
+
+
+def test_on_ec2_the_daemons_lines_come_where_the_alarms_look_for_them():
+    sections = fluent_bit()
+    journal, logs = sections["INPUT"], sections["OUTPUT"]
+    assert (journal["name"], logs["name"], logs["match"]) == ("systemd", "cloudwatch_logs", journal["tag"])
+    assert journal["systemd_filter"] == "_SYSTEMD_UNIT=enrolld.service" and (ROOT / "deploy/systemd/enrolld.service").is_file()
+    assert logs["log_key"] == "MESSAGE", "the filters read the daemon's object, and not the journal's around it"
+    group = logs["log_group_name"]
+    assert group == read("log-alarms.yaml")["Parameters"]["LogGroupName"]["Default"]
+    text = "\n".join(code for _, _, code in blocks())
+    assert f"--log-group-name {group}\n" in text and f"LogGroupName={group}\n" in text
+    assert f"export AWS_REGION={logs['region']} " in text, "what the guide replaces is the region of the file"
+    (allowed,) = re.findall(r"--arg group \"(\S+)\" \\\n.*Action: \[([^\]]*)\]", text)
+    assert allowed[0] == f"arn:aws:logs:$AWS_REGION:$account:log-group:{group}:*"
+    assert json.loads(f"[{allowed[1]}]") == table("The log, on EC2"), "and the table has these"
+    assert logs["auto_create_group"] == "false", "which is not among them"
 
 
 def test_what_commands_and_the_launch_kit_add_is_what_is_printed(tmp_path):

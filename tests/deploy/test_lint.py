@@ -71,7 +71,10 @@ def test_hadolint_finds_nothing():
 def shell_scripts():
     yield "image-root", (ROOT / "deploy/container/image-root").read_text()
     for engine in ("chef", "puppet"):
-        yield f"user data for {engine}", group_stack(engine).resource("LaunchTemplate")["LaunchTemplateData"]["UserData"]
+        for key in ("parameter", "document"):
+            yield f"user data for {engine} by {key}", group_stack(engine, Key=key).resource("LaunchTemplate")["LaunchTemplateData"]["UserData"]
+        agent = (ROOT / f"deploy/terraform/examples/{engine}-fargate/agent.sh").read_text()
+        yield f"what sets up {engine}", f"#!/bin/sh\n# shellcheck disable=SC2154 # the kit sets them\n{agent}"
 
 
 @pytest.mark.parametrize("script", [pytest.param(text, id=name) for name, text in shell_scripts()])
@@ -82,8 +85,11 @@ def test_shellcheck_finds_nothing_in(script):
 
 def test_no_private_key_leaves_an_instance():
     for engine in ("chef", "puppet"):
-        script = group_stack(engine).resource("LaunchTemplate")["LaunchTemplateData"]["UserData"]
-        assert len(script) < 16384, "what EC2 takes"
-        sent = re.findall(r"aws ssm put-parameter .*--value file://(\S+)", script)
-        assert sent in (["/etc/enrolld/node.pub"], ["/etc/enrolld/node.csr"])
-        assert "--overwrite" not in script
+        for key in ("parameter", "document"):
+            script = group_stack(engine, Key=key).resource("LaunchTemplate")["LaunchTemplateData"]["UserData"]
+            assert len(script) < 16384, "what EC2 takes"
+            sent = re.findall(r"aws ssm put-parameter .*--value \"file://(\S+)\"", script)
+            assert sent == ([] if key == "document" else ["$PUBLISHED"])
+            published = re.findall(r"^PUBLISHED=(\S+)$", script, re.MULTILINE)
+            assert published == (["${PRIVATE_KEY%.pem}.pub"] if engine == "chef" else ["$SSL_DIR/certificate_requests/$NODE_NAME.pem"])
+            assert "--overwrite" not in script

@@ -43,7 +43,7 @@ def test_the_instances_role_may_do_what_is_printed_and_nothing_else(engine, regi
     role = group_stack(engine, Key=key).resource("InstanceRole")
     # What the SSM agent asks is AWS's to say, and enrolld prints that it needs it.
     assert role.get("ManagedPolicyArns", []) == (["arn:aws:iam::aws:policy/AmazonSSMManagedInstanceCore"] if key == "document" else [])
-    wanted = [document for document in printed(tmp_path, daemon_stack(registrar, Key=key), "--instance") if document]
+    wanted = [document for document in printed(tmp_path, daemon_stack(registrar, Key=key), "--instance", "--launch-kit") if document]
     assert [policy["PolicyDocument"] for policy in role.get("Policies", [])] == wanted
     (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
     assert trust == {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}, "nobody but EC2"
@@ -96,12 +96,29 @@ def test_a_server_of_ones_own_is_refused_without_the_secret_that_its_requests_ar
     assert daemon_stack("opsworks-cm").refusals() == []
 
 
-def test_the_metrics_and_alarms_of_another_log_are_those_of_the_service():
-    service, other = daemon_stack("chef-server"), Stack("log-alarms.yaml", {"LogGroupName": "<LogGroup>"})
+def test_the_metrics_alarms_and_dashboard_of_another_log_are_those_of_the_service():
+    service = daemon_stack("chef-server")
+    other = Stack("log-alarms.yaml", {"LogGroupName": "<LogGroup>"}, imports=service.imports)
     for kind, count in (("AWS::Logs::MetricFilter", 4), ("AWS::CloudWatch::Alarm", 3)):
         assert other.resources(kind) == service.resources(kind)
         assert len(other.resources(kind)) == count
-    assert set(other.template["Resources"]) == set(other.resources("AWS::Logs::MetricFilter")) | set(other.resources("AWS::CloudWatch::Alarm"))
+    assert len(other.template["Resources"]) == 4 + 3 + 1
+
+    def shown(stack):
+        """What each part shows, wherever it stands, without what only ECS tells."""
+        dashboard = stack.resource("Dashboard")
+        found = {}
+        for widget in json.loads(dashboard["DashboardBody"])["widgets"]:
+            properties = widget["properties"]
+            if widget["type"] == "metric":
+                properties["metrics"] = [metric for metric in properties["metrics"] if "ECS" not in metric[0]]
+            if properties.get("metrics") != []:
+                found[properties["title"]] = (widget["type"], properties)
+        return dashboard["DashboardName"], found
+
+    assert shown(other) == shown(service)
+    assert len(shown(other)[1]) == 5
+    assert "ECS" not in other.resource("Dashboard")["DashboardBody"]
 
 
 def test_a_role_for_another_account_is_refused_without_its_external_id():

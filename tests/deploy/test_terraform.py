@@ -74,7 +74,7 @@ def test_what_a_module_refers_to_is_there_and_what_is_there_is_referred_to(modul
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_an_examples_policies_are_those_that_are_printed_for_its_configuration(example, parsed):
     folder = FOLDER / "examples" / example
-    for name, arguments in (("worker.json", []), ("instances.json", ["--instance"])):
+    for name, arguments in (("worker.json", []), ("instances.json", ["--instance", "--launch-kit"])):
         command = [BINARY, "policy", "--config", str(folder / "enrolld.toml"), *arguments]
         printed = subprocess.run(command, env={}, capture_output=True, text=True, check=True).stdout
         assert (folder / name).read_text() == printed, f"{name} is stale"
@@ -117,11 +117,18 @@ def test_the_alarms_and_metrics_are_those_of_the_templates(parsed):
     assert filters == expected
 
 
-@pytest.mark.parametrize("engine", EXAMPLES.values())
-def test_the_user_data_is_that_of_the_template(engine):
-    script = (FOLDER / "group" / "user-data" / f"{engine}.sh").read_text()
-    variables = "region=eu-central-1 server=https://chef.example.com/organizations/prod timeout=3600 key=parameter"
-    assert group_stack(engine).resource("LaunchTemplate")["LaunchTemplateData"]["UserData"] == f"#!/bin/bash\n{variables}\n{script}"
+@pytest.mark.parametrize("example", EXAMPLES)
+def test_an_examples_user_data_is_what_the_launch_kit_prints_for_its_configuration(example, parsed):
+    folder = FOLDER / "examples" / example
+    (route,) = tomllib.loads((folder / "enrolld.toml").read_text())["route"]
+    agent = (folder / "agent.sh").read_text().rstrip("\n")
+    assert route["registrar"]["url"] in agent, "the agent asks the server that its node is enrolled with"
+    command = [BINARY, "launch-kit", "--config", str(folder / "enrolld.toml"), "--route", route["name"], "--agent", agent]
+    printed = subprocess.run(command, env={}, capture_output=True, text=True, check=True).stdout
+    assert (folder / "user-data.sh").read_text() == printed, "user-data.sh is stale"
+    assert blocks(parsed, folder, "module")["group"]["user_data"] == '${file("${path.module}/user-data.sh")}'
+    said = (folder / "main.tf").read_text()
+    assert f'#   enrolld launch-kit --config enrolld.toml --route {route["name"]} --agent "$(cat agent.sh)" > user-data.sh\n' in said
 
 
 def test_the_task_is_that_of_the_template(parsed):

@@ -1,5 +1,6 @@
-"""The user data of the templates, run as an instance would run it: openssl makes the key, the AWS CLI writes it to the simulator as the instance's role, and
-the daemon enrols the node. Stood in for are the metadata service (by a `curl` that knows the instance's name), the agents, and pauses."""
+"""The user data of the templates, which is what `enrolld launch-kit` prints, run as an instance would run it: with the simulator's metadata service and the
+credentials of its role, which may do what the template allows it and nothing else. openssl makes the key, the AWS CLI writes it, and the daemon enrols the
+node. Stood in for are the agents, and the server that signs for Puppet: the simulator's certificates are of nobody's key (tests/puppetserver has a real one)."""
 
 import hashlib
 import json
@@ -12,7 +13,7 @@ import pytest
 
 import processes
 from conftest import ACCOUNT, CREDENTIALS, REGION, Fleet, client
-from templates import group_stack, queue_stack
+from templates import ROOT, container, daemon_stack, environment, group_stack, queue_stack
 
 BINARY = os.environ["ENROLLD_BIN"]
 CONFIGURATION = """
@@ -34,7 +35,6 @@ name = "db"
 groups = ["db-*"]
 registrar = {{ kind = "opsworks-cm", server = "prod-puppet", engine = "puppet" }}
 key = {{ parameter = "/enrolld/{{instance_id}}/csr", owner_role = "arn:aws:iam::{account}:role/web-instances" }}
-certificate_parameter = "/enrolld/{{instance_id}}/certificate"
 key_poll = "200ms"
 status_poll_initial = "100ms"
 """
@@ -71,52 +71,82 @@ def world(tmp_path):
         yield Fleet(url)
 
 
+AGENTS = {"chef": "https://chef.example.com/organizations/prod", "puppet": "https://puppet.example.com:8140"}
+
+
+def user_data(engine, key="parameter", **parameters):
+    given = {"Key": key, "ServerUrl": AGENTS[engine]} | parameters
+    return group_stack(engine, **given).resource("LaunchTemplate")["LaunchTemplateData"]["UserData"]
+
+
+@pytest.mark.parametrize("key", ["parameter", "document"])
+@pytest.mark.parametrize("engine", AGENTS)
+def test_the_user_data_is_what_the_launch_kit_prints(engine, key, tmp_path):
+    """For the configuration that the daemon's template makes of the same parameters. What sets up the agent stands beside Terraform's example."""
+    stack = daemon_stack("puppet-ca" if engine == "puppet" else "chef-server", Key=key)
+    (tmp_path / "enrolld.toml").write_text(environment(container(stack, "configuration"))["CONFIGURATION"])
+    agent = (ROOT / f"deploy/terraform/examples/{engine}-fargate/agent.sh").read_text().rstrip("\n")
+    command = [BINARY, "launch-kit", "--config", str(tmp_path / "enrolld.toml"), "--route", "nodes", "--agent", agent]
+    printed = subprocess.run(command, env={}, capture_output=True, text=True, check=True).stdout
+    assert user_data(engine, key) == printed
+    other = "https://another.example.com"
+    assert user_data(engine, key, ServerUrl=other) == printed.replace(AGENTS[engine], other), "the server is the parameter's"
+
+
+def grants(engine, key):
+    """What the template's role allows, as the simulator holds an instance to it."""
+    found = []
+    for policy in group_stack(engine, Key=key).resource("InstanceRole")["Policies"]:
+        for statement in policy["PolicyDocument"]["Statement"]:
+            if statement["Effect"] == "Allow":
+                found += [{"action": action, "resource": one} for action in statement["Action"] for one in statement["Resource"]]
+    return found
+
+
 class Instance:
     """One that waits at its hook, with a root of its own in a folder."""
 
-    def __init__(self, fleet, folder, group):
-        self.fleet, self.folder = fleet, folder
-        agent = {"publish": {"how": "never"}}
+    def __init__(self, fleet, folder, group, engine, key="parameter"):
+        self.fleet, self.folder, self.engine, self.key = fleet, folder, engine, key
+        agent = {"publish": {"how": "never"}, "role": "web-instances", "allowed": grants(engine, key)}
         (self.name,) = fleet.order("launch", group=group, count=1, agent=agent)["instances"]
-        fleet.order("principals", access_key_id="instance", arn=f"arn:aws:sts::{ACCOUNT}:assumed-role/web-instances/{self.name}", account=ACCOUNT, denied=[])
         self.commands = folder / "bin"
         self.commands.mkdir()
         self.command("aws", f'exec {os.environ["ENROLLD_AWS_CLI"]} "$@"')
-        self.command("curl", f"case $* in *api/token*) echo session ;; *instance-id*) echo {self.name} ;; *) exit 22 ;; esac")
-        self.command("sleep", "exec /bin/sleep 0.2")
 
     def command(self, name, text):
         path = self.commands / name
         path.write_text(f"#!/bin/sh\n{textwrap.dedent(text)}\n")
         path.chmod(0o755)
 
-    def told(self, name):
-        """A command that notes what it is told, and succeeds once the instance is in service."""
-        seen = self.folder / "in-service"
-        self.command(name, f'echo "{name} $*" >> {self.folder}/told\ncase $* in *config*|*enable*) exit 0 ;; esac\n[ -e {seen} ]')
+    def told(self, name, code=0):
+        """A command that notes what it is told; of an agent the first run fails."""
+        first = self.folder / "first"
+        self.command(name, f'echo "{name} $*" >> {self.folder}/told\ncase $* in *--once*|*--onetime*) [ -e {first} ] || {{ : > {first}; exit 1; }}; exit {code} ;; esac')
 
-    def boot(self, engine, key="parameter", ready=None):
-        """Runs the user data to its end; the server takes the agent once the instance is in service, or when `ready` says so."""
-        ready = ready or (lambda: self.fleet.shows(self.name, "InService"))
-        script = group_stack(engine, Key=key).resource("LaunchTemplate")["LaunchTemplateData"]["UserData"].replace("/etc/", f"{self.folder}/etc/")
+    def boot(self, meanwhile=lambda: None, ends=True):
+        """Runs the user data, to its end unless it is not to end, and returns what it said."""
+        script = user_data(self.engine, self.key).replace("/etc/", f"{self.folder}/etc/")
         (self.folder / "user-data").write_text(script)
         surroundings = {
             "PATH": f"{self.commands}:{os.environ['PATH']}",
             "HOME": str(self.folder),
-            "AWS_ACCESS_KEY_ID": "instance",
-            "AWS_SECRET_ACCESS_KEY": "instance",
             "AWS_ENDPOINT_URL": self.fleet.url,
-            "AWS_MAX_ATTEMPTS": "1",
+            "AWS_EC2_METADATA_SERVICE_ENDPOINT": f"{self.fleet.url}/_imds/{self.name}",
+            "ENROLLD_FIRST_PAUSE": "1",
+            "ENROLLD_LONGEST_PAUSE": "2",
         }
         with (self.folder / "boot.log").open("wb") as log:
-            running = subprocess.Popen(["bash", str(self.folder / "user-data")], env=surroundings, stdout=log, stderr=log)
+            running = subprocess.Popen(["sh", str(self.folder / "user-data")], env=surroundings, stdout=log, stderr=log)
         try:
-            processes.eventually(ready, f"{self.name} is ready", 90)
-            (self.folder / "in-service").touch()
-            assert running.wait(60) == 0, (self.folder / "boot.log").read_text()
+            meanwhile()
+            if ends:
+                assert running.wait(120) == 0, (self.folder / "boot.log").read_text()
         finally:
             running.kill()
             running.wait()
+        refused = [operation for operation, outcomes in self.fleet.state()["outcomes"].items() if any(one.startswith("AccessDenied") for one in outcomes)]
+        assert refused == [], "the template's role allows all that it asks for"
 
 
 def printed_by_the_document(world, instance, engine):
@@ -133,45 +163,68 @@ def printed_by_the_document(world, instance, engine):
 
 
 def test_a_node_whose_key_is_printed_by_the_document_writes_none(world, tmp_path):
-    instance = Instance(world, tmp_path, "web-blue")
-    instance.told("chef-client")
-    instance.boot("chef", key="document", ready=lambda: (tmp_path / "etc/chef/client.rb").exists())
-    public = (tmp_path / "etc/enrolld/node.pub").read_text()
+    instance = Instance(world, tmp_path, "web-blue", "chef", key="document")
+    left = tmp_path / "etc/enrolld/node.pub"
+    instance.boot(lambda: processes.eventually(lambda: left.exists() and left.read_text(), "the key is made"), ends=False)
+    public = left.read_text()
     assert public.startswith("-----BEGIN PUBLIC KEY-----")
     assert printed_by_the_document(world, instance, "chef") == public
     assert "ssm:PutParameter" not in world.state()["calls"]
 
 
 def test_a_chef_node_boots_and_converges_once_it_is_in_service(world, tmp_path):
-    instance = Instance(world, tmp_path, "web-blue")
+    instance = Instance(world, tmp_path, "web-blue", "chef")
     instance.told("chef-client")
-    instance.boot("chef")
-    public = (tmp_path / "etc/enrolld/node.pub").read_text()
+    instance.boot()
+    assert world.shows(instance.name, "InService")
     made = subprocess.run(["openssl", "rsa", "-in", tmp_path / "etc/chef/client.pem", "-pubout"], check=True, capture_output=True, text=True).stdout
-    assert public == made, "the public half of the key that the instance keeps"
     assert (tmp_path / "etc/chef/client.pem").stat().st_mode & 0o077 == 0
     node = world.state()["servers"]["prod-chef"]["nodes"][instance.name]
-    assert node["fingerprint"] in {hashlib.md5(text.encode(), usedforsecurity=False).hexdigest() for text in (public, public.rstrip("\n"))}
+    fingerprints = {hashlib.md5(text.encode(), usedforsecurity=False).hexdigest() for text in (made, made.rstrip("\n"))}
+    assert node["fingerprint"] in fingerprints, "the public half of the key that the instance keeps"
     told = (tmp_path / "told").read_text().splitlines()
-    assert told[-2:] == ["chef-client --once --chef-license accept-silent", "chef-client --daemonize --interval 1800 --splay 300"]
+    run = "chef-client --once --chef-license accept-silent"
+    assert told == [run, run, "chef-client --daemonize --interval 1800 --splay 300"], "until its first run is well"
     settings = (tmp_path / "etc/chef/client.rb").read_text()
-    assert f"node_name '{instance.name}'" in settings and "chef_server_url 'https://chef.example.com/organizations/prod'" in settings
+    for line in (f'node_name "{instance.name}"', f'chef_server_url "{AGENTS["chef"]}"', f'client_key "{tmp_path}/etc/chef/client.pem"'):
+        assert line in settings.splitlines()
     assert world.state()["outcomes"]["ssm:PutParameter"]["ThrottlingException"] == 3, "it was throttled, and tried again"
 
 
 def test_a_puppet_node_boots_and_converges_with_the_certificate_that_it_was_given(world, tmp_path):
-    instance = Instance(world, tmp_path, "db-blue")
-    instance.told("puppet")
+    instance = Instance(world, tmp_path, "db-blue", "puppet")
+    instance.told("puppet", code=2)
     instance.told("systemctl")
-    instance.boot("puppet")
     ssl = tmp_path / "etc/puppetlabs/puppet/ssl"
-    subject = subprocess.run(["openssl", "req", "-in", tmp_path / "etc/enrolld/node.csr", "-noout", "-subject"], check=True, capture_output=True, text=True).stdout
+    request = ssl / f"certificate_requests/{instance.name}.pem"
+
+    def sign():
+        """As enrolld would have it signed, and hands it back."""
+        processes.eventually(lambda: world.shows(instance.name, "InService"), "it is enrolled", 90)
+
+        def openssl(*arguments):
+            subprocess.run(["openssl", *map(str, arguments)], cwd=tmp_path, check=True, capture_output=True)
+
+        openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=authority", "-keyout", "ca.key", "-out", "ca.pem", "-days", "2")
+        openssl("x509", "-req", "-in", request, "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-out", "signed.pem", "-days", "2")
+        name = f"/enrolld/{instance.name}/certificate"
+        client("ssm", world.url).put_parameter(Name=name, Type="String", Value=(tmp_path / "signed.pem").read_text())
+
+    instance.boot(sign)
+    subject = subprocess.run(["openssl", "req", "-in", request, "-noout", "-subject"], check=True, capture_output=True, text=True).stdout
     assert instance.name in subject
-    assert printed_by_the_document(world, instance, "puppet") == (tmp_path / "etc/enrolld/node.csr").read_text()
     assert (ssl / f"private_keys/{instance.name}.pem").stat().st_mode & 0o077 == 0
-    assert "BEGIN CERTIFICATE" in (ssl / f"certs/{instance.name}.pem").read_text()
+    assert (ssl / f"certs/{instance.name}.pem").read_text().strip() == (tmp_path / "signed.pem").read_text().strip()
     assert instance.name in world.state()["servers"]["prod-puppet"]["nodes"]
     told = (tmp_path / "told").read_text().splitlines()
-    assert "puppet agent --onetime --no-daemonize --detailed-exitcodes" in told and told[-1] == "systemctl enable --now puppet"
+    assert told.count("puppet agent --onetime --no-daemonize --detailed-exitcodes") == 2 and told[-1] == "systemctl enable --now puppet"
     assert f"puppet config set --section main certname {instance.name}" in told
-    assert "puppet config set --section main server chef.example.com" in told, "a name, out of the parameter's URL"
+    assert "puppet config set --section main server puppet.example.com" in told, "a name, out of the parameter's URL"
+
+
+def test_a_puppet_node_by_the_document_leaves_its_request_for_it(world, tmp_path):
+    instance = Instance(world, tmp_path, "db-blue", "puppet", key="document")
+    left = tmp_path / "etc/enrolld/node.csr"
+    instance.boot(lambda: processes.eventually(lambda: left.exists() and left.read_text(), "the request is made"), ends=False)
+    assert printed_by_the_document(world, instance, "puppet") == left.read_text()
+    assert left.read_text().startswith("-----BEGIN CERTIFICATE REQUEST-----")

@@ -22,7 +22,7 @@ resource "aws_iam_role" "instances" {
   })
 }
 
-# What `enrolld policy --instance` printed.
+# What `enrolld policy --instance --launch-kit` printed.
 resource "aws_iam_role_policy" "instances" {
   name   = "enrolld"
   role   = aws_iam_role.instances.id
@@ -50,6 +50,8 @@ resource "aws_launch_template" "instances" {
     http_endpoint               = "enabled"
     http_tokens                 = "required"
     http_put_response_hop_limit = 1
+    # The group's name is a tag, which a script that completes a hook of its own asks for.
+    instance_metadata_tags = "enabled"
   }
 
   block_device_mappings {

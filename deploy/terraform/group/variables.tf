@@ -9,12 +9,12 @@ variable "role_name" {
 }
 
 variable "policy" {
-  description = "What `enrolld policy --instance` prints for the route, as text."
+  description = "What `enrolld policy --instance --launch-kit` prints for the route, as text."
   type        = string
 }
 
 variable "user_data" {
-  description = "The script that makes the key pair and publishes its public half, such as one of user-data/ behind its variables."
+  description = "What `enrolld launch-kit` prints for the route, as text."
   type        = string
 }
 

@@ -1,7 +1,9 @@
-# The queue, the daemon on Fargate and an example group. enrolld.toml is yours; worker.json and instances.json are printed from it:
+# The queue, the daemon on Fargate and an example group. enrolld.toml is yours, and agent.sh, which sets the instances' agent up and runs it. The others are
+# printed from these:
 #
 #   enrolld policy --config enrolld.toml > worker.json
-#   enrolld policy --config enrolld.toml --instance > instances.json
+#   enrolld policy --config enrolld.toml --instance --launch-kit > instances.json
+#   enrolld launch-kit --config enrolld.toml --route db --agent "$(cat agent.sh)" > user-data.sh
 
 terraform {
   required_version = ">= 1.5"
@@ -72,12 +74,7 @@ module "group" {
   image_id           = var.image_id
   subnet_ids         = var.subnet_ids
   security_group_ids = var.security_group_ids
-
-  user_data = join("\n", [
-    "#!/bin/bash",
-    "region=eu-central-1 server=https://puppet.example.com:8140 timeout=3600 key=parameter",
-    file("${path.module}/../../group/user-data/puppet.sh"),
-  ])
+  user_data          = file("${path.module}/user-data.sh")
 
   notification_target_arn = module.enrolld.notification_target_arn
   notification_role_arn   = module.enrolld.notification_role_arn
