@@ -22,7 +22,7 @@ use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::plan::{ACCOUNT, BEGIN, Deed, GROUPS, Plan, QUEUE, SERVERS};
+use crate::plan::{ACCOUNT, BEGIN, Deed, GROUPS, Plan, QUEUE, SERVERS, agent};
 use crate::refused::Association;
 use crate::spoil::Poison;
 use crate::stage::{Calls, Stage, StageClock, Tracing};
@@ -295,7 +295,7 @@ impl<'a> Run<'a> {
     /// Launches of nodes that nothing is wrong with: those of a route that are held, since all before them failed, go on after one.
     async fn mend(&mut self, now: u64) {
         for group in 0..GROUPS.len() {
-            let launch = Deed::Launch { group, agent: plan::agent(group, 0, Material::Good), into_pool: false };
+            let launch = Deed::Launch { group, agent: agent(group, 0, Material::Good), into_pool: false };
             self.carry_out(now, &launch).await;
         }
     }
