@@ -25,7 +25,7 @@ const OF_THE_AUTHORITY: [&str; 9] = [
 ];
 /// subjectAltName.
 const ALTERNATIVE_NAMES: &str = "2.5.29.17";
-/// `UTF8String`, `PrintableString`, `IA5String`: an authority may write a text in another form than the request has it in.
+/// `UTF8String`, `PrintableString`, `IA5String`.
 const TEXTS: [u8; 3] = [0x0c, 0x13, 0x16];
 /// By how much Puppet's authorities date a certificate back (`cert-validity-dates` in Puppet Server 7.9.5), in seconds. Of one that does not,
 /// a certificate seems to be made a day later than it was.
@@ -108,12 +108,11 @@ impl Certificate {
         if !is_named(&certificate, node) || names.0.is_none() || names.0 != names.1 {
             return Some(Difference::Name);
         }
-        let has = |all: &[X509Extension<'_>], one: &X509Extension<'_>| {
-            all.iter().any(|other| other.oid == one.oid && text(other.value) == text(one.value))
-        };
+        let same = |made: &X509Extension<'_>, asked: &X509Extension<'_>| made.oid == asked.oid && says(made.value, asked.value);
         let own = |one: &&X509Extension<'_>| !is_the_authoritys(one);
-        let same = made.iter().filter(own).all(|one| has(&asked, one)) && asked.iter().filter(own).all(|one| has(made, one));
-        (!same || certificate.is_ca()).then_some(Difference::Extension)
+        let all = made.iter().filter(own).all(|made| asked.iter().any(|asked| same(made, asked)))
+            && asked.iter().filter(own).all(|asked| made.iter().any(|made| same(made, asked)));
+        (!all || certificate.is_ca()).then_some(Difference::Extension)
     }
 }
 
@@ -152,6 +151,12 @@ fn other_names(extensions: &[X509Extension<'_>], node: &NodeName) -> Option<Vec<
 fn is_the_authoritys(extension: &X509Extension<'_>) -> bool {
     let id = extension.oid.to_id_string();
     id == ALTERNATIVE_NAMES || OF_THE_AUTHORITY.contains(&id.as_str())
+}
+
+/// Whether what an extension has become is what was asked for: the same text, whatever form it has; or, as Puppet Server 7.9.5 writes what
+/// is no `UTF8String`, all of what was asked for as the content of one.
+fn says(made: &[u8], asked: &[u8]) -> bool {
+    text(made) == text(asked) || text(made) == asked
 }
 
 /// A value without its tag where it is one short text; all of it where it is not.

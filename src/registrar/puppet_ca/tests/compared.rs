@@ -46,6 +46,7 @@ async fn a_certificate_with_what_was_asked_for_is_the_nodes() {
     let own_name = |params: &mut CertificateParams| params.subject_alt_names.push(other(NODE));
     let asks = |params: &mut CertificateParams| params.custom_extensions.push(role(0x13, "web"));
     let as_utf8 = |params: &mut CertificateParams| params.custom_extensions.push(role(0x0c, "web"));
+    let as_content = |params: &mut CertificateParams| params.custom_extensions.push(role(0x0c, "\u{13}\u{3}web"));
     for node in [
         changed(nothing, nothing, 0),
         // The authority adds the name, asked or not.
@@ -54,6 +55,7 @@ async fn a_certificate_with_what_was_asked_for_is_the_nodes() {
         changed(asks, asks, 0),
         // It writes texts in a form of its own.
         changed(asks, as_utf8, 0),
+        changed(asks, as_content, 0),
     ] {
         let stub = Stub::serve(false, [state("signed"), text(200, &node.certificate)]).await;
         assert!(matches!(associate(&stub, &node).await, Ok(Registration::Signed(_))));
