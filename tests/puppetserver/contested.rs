@@ -60,7 +60,7 @@ async fn a_stranger_that_is_signed_in_the_nodes_place_is_revoked_whatever_fails_
             assert_eq!(failure.code, Failure::FOREIGN_CERTIFICATE, "{name}: {failure}");
             assert_eq!(crate::server::key_of(&server.certificate(&name).await), stranger.public_key(), "{name}: it still stands there");
             assert_eq!((server.issued(&name), server.revoked(&name).await), (1, 1), "{name}: and is revoked");
-            assert_eq!(ca.disassociate(&order).await, Ok(Registration::Done));
+            assert_eq!(server.registrar(false).disassociate(&order).await, Ok(Registration::Done));
             assert_eq!(server.state(&name).await, None);
             if way.asked() <= at {
                 break;
