@@ -60,13 +60,24 @@ impl Server {
         }
     }
 
+    /// The path of one of its files.
+    pub fn file(&self, name: &str) -> String {
+        self.folder.join(name).display().to_string()
+    }
+
+    /// The files of a node's certificate and key.
+    pub fn files_of(&self, node: &Node, certificate: &str) -> (String, String) {
+        self.identified(&node.name, certificate, &node.private_key());
+        (self.file(&format!("{}.pem", node.name)), self.file(&format!("{}.key", node.name)))
+    }
+
     fn admin(&self, path: &str) -> HttpSettings {
         self.http(path, &self.folder.join("admin.pem"), &self.folder.join("admin.key"))
     }
 
     /// The server as a route's `registrar` names it.
     pub fn as_configured(&self) -> String {
-        let file = |name: &str| self.folder.join(name).display().to_string();
+        let file = |name: &str| self.file(name);
         format!(
             r#"{{ kind = "puppet-ca", url = "https://localhost:{}", certificate = "{}", private_key = "{}", ca_file = "{}" }}"#,
             self.port,
