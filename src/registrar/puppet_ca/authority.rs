@@ -159,8 +159,8 @@ impl Authority {
         let answer = self.send(Method::DELETE, &format!("{CA}/certificate_request/{node}"), "text/plain", "").await?;
         match answer.status {
             200..=299 => Ok(()),
-            403 | 404 | 405 if self.state(node.as_str()).await? != State::Requested => Ok(()),
-            403 | 404 | 405 => self.delete(node).await,
+            403..=405 if self.state(node.as_str()).await? != State::Requested => Ok(()),
+            403..=405 => self.delete(node).await,
             _ => Err(self.refusal(&answer).await),
         }
     }
