@@ -248,9 +248,9 @@ impl Core {
             return;
         }
         if let LaneKey::Server(server) = key {
-            // What is final for the node may be so because it is there already, from a run that nobody here knows of; unless the
-            // registrar says that what it found there is another's.
-            let may_be_there = failure.class == Class::Final && !failure.is_security() && !failure.leaves_anothers();
+            // What is final for the node may be so because it is there already, from a run that nobody here knows of, or since what
+            // our order made there is not the node's; unless the registrar says that what it found is another's, and left alone.
+            let may_be_there = failure.class == Class::Final && !failure.leaves_anothers();
             if failure.class != Class::Transient && !may_be_there {
                 self.take_back_association(&ticket);
             }

@@ -102,7 +102,7 @@ impl ChefServer {
         let (root, organization) = split(&settings.http.url);
         let http = HttpClient::new(&HttpSettings { url: root, ..settings.http })?;
         Ok(Self {
-            api: Api { http, signer, organization, clock: Timestamp::now },
+            api: Api { http, signer, organization, clock: Timestamp::now, list_timeout: settings.call_timeout },
             work: settings.work,
             replace_existing: settings.replace_existing,
             call_timeout: settings.call_timeout,

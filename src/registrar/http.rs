@@ -172,6 +172,12 @@ impl HttpClient {
         Self { max_answer, ..self.clone() }
     }
 
+    /// The same client, over the same connections, for requests that take their time.
+    #[must_use]
+    pub fn with_attempt_timeout(&self, attempt_timeout: Duration) -> Self {
+        Self { attempt_timeout, ..self.clone() }
+    }
+
     /// Where the server answers.
     #[must_use]
     pub fn url(&self) -> &ServerUrl {

@@ -10,6 +10,7 @@
 pub mod finding;
 mod judge;
 pub mod names;
+mod parameters;
 pub mod waiting;
 
 use std::collections::{BTreeSet, HashSet};
@@ -73,6 +74,8 @@ pub struct Found {
     unready: AtomicBool,
     /// Orders in a row that met a fault of the route: a single one may be about one node's rights alone.
     faults: AtomicU32,
+    /// We may not delete parameters.
+    denied: AtomicBool,
 }
 
 impl Sweep {
@@ -156,22 +159,28 @@ impl Sweep {
 
     /// Takes off those that are proven gone, a few at once, and tells of all.
     async fn act(self: &Arc<Self>, judged: Vec<(Candidate, Verdict)>, tell: &mut impl FnMut(&Finding)) {
-        let turns = Arc::new(Semaphore::new(AT_ONCE));
-        let mut tasks = JoinSet::new();
+        let (mut gone, mut orders) = (Vec::new(), Vec::new());
         for (candidate, verdict) in judged {
             let finding = Finding { node: Said::new(candidate.node.as_str()), instance: Some(candidate.origin.instance.clone()), verdict };
-            let Verdict::Gone(group) = &finding.verdict else {
-                tell(&finding);
-                continue;
-            };
-            if !self.apply {
-                tell(&finding);
-                continue;
+            match &finding.verdict {
+                Verdict::Gone(group) if self.apply => {
+                    orders.push(self.order(&candidate, group));
+                    gone.push(finding);
+                }
+                _ => tell(&finding),
             }
-            let (sweep, turns, order) = (Arc::clone(self), Arc::clone(&turns), self.order(&candidate, group));
+        }
+        let left = self.clean(&orders).await;
+        let turns = Arc::new(Semaphore::new(AT_ONCE));
+        let mut tasks = JoinSet::new();
+        for ((finding, order), left) in gone.into_iter().zip(orders).zip(left) {
+            let (sweep, turns) = (Arc::clone(self), Arc::clone(&turns));
             tasks.spawn(async move {
                 let _turn = turns.acquire().await;
-                let verdict = sweep.disassociate(&order).await;
+                let verdict = match (sweep.disassociate(&order).await, left) {
+                    (Verdict::Disassociated, Some(left)) => Verdict::failed(format!("it was taken off its server; {left}")),
+                    (verdict, _) => verdict,
+                };
                 Finding { verdict, ..finding }
             });
         }
@@ -220,7 +229,7 @@ impl Sweep {
             group: group.clone(),
             hook: HookName::new("enrolld-sweep").expect("it keeps the rule of hook names"),
             token: LifecycleActionToken::new("00000000-0000-0000-0000-000000000000").expect("it keeps the rule of tokens"),
-            account: origin.account.clone().unwrap_or_else(|| self.facts.account.clone()),
+            account: origin.account.as_ref().or(self.route().account.as_ref()).unwrap_or(&self.facts.account).clone(),
             region: origin.region.clone(),
             time_ms: None,
             origin: None,

@@ -188,6 +188,49 @@ async fn a_member_of_the_group_of_administrators_is_neither_replaced_nor_taken_o
 }
 
 #[tokio::test]
+async fn a_member_of_a_group_in_the_group_of_administrators_is_one_too_at_whatever_depth() {
+    let group = |clients: &[&str], groups: &[&str]| {
+        let texts = |all: &[&str]| all.iter().map(ToString::to_string).collect::<Vec<_>>();
+        (texts(clients), texts(groups))
+    };
+    let node = order(1);
+    let name = node.node.as_str();
+    let chain: Vec<(String, String)> = (0..60).map(|at| (format!("{at:02}"), format!("{:02}", at + 1))).collect();
+    let long = chain.iter().map(|(outer, inner)| (outer.as_str(), group(&[], &[inner]))).collect();
+    for (groups, guarded) in [
+        (vec![("a", group(&[name], &[]))], true),
+        (vec![("a", group(&["somebody"], &["b"])), ("b", group(&[], &["c"])), ("c", group(&[name], &[]))], true),
+        // One in the other in the one, one that is gone, and one that is no administrators' at all.
+        (
+            vec![
+                ("a", group(&["somebody"], &["b", "gone", "::server-admins"])),
+                ("b", group(&[], &["a", "admins"])),
+                ("z", group(&[name], &[])),
+            ],
+            false,
+        ),
+        // What cannot be followed can have anybody in it.
+        (vec![("a", group(&[], &["../clients"]))], true),
+        (long, true),
+    ] {
+        let stub = Stub::start().await;
+        registrar(&stub).associate(&node, &NodeKey::new().material()).await.unwrap();
+        stub.state().groups = groups.iter().map(|(name, members)| ((*name).to_owned(), members.clone())).collect();
+        let ended = registrar(&stub).disassociate(&node).await;
+        match guarded {
+            true => assert_eq!(ended.unwrap_err().code, "guarded_client", "{groups:?}"),
+            false => assert_eq!(ended, Ok(Registration::Done), "{groups:?}"),
+        }
+    }
+    // One of them that is not to be seen shows nobody.
+    let stub = Stub::start().await;
+    registrar(&stub).associate(&node, &NodeKey::new().material()).await.unwrap();
+    stub.state().groups.insert("a".to_owned(), group(&[name], &[]));
+    stub.state().forbidden.push("groups/a".to_owned());
+    assert_eq!(registrar(&stub).disassociate(&node).await, Ok(Registration::Done));
+}
+
+#[tokio::test]
 async fn a_node_whose_name_is_that_of_a_user_too_gets_its_rights() {
     let stub = Stub::start().await;
     let (node, key) = (order(1), NodeKey::new());

@@ -41,6 +41,8 @@ pub struct State {
     pub forbidden: Vec<String>,
     /// The clients that are in `admins`, beside ours.
     pub admins: Vec<String>,
+    /// Further groups, each with its clients and its groups; the first of them is in `admins`.
+    pub groups: BTreeMap<String, (Vec<String>, Vec<String>)>,
     /// The server makes key pairs of its own, whatever it is given.
     pub makes_keys: bool,
     /// The node that its client, which still has the old key, saves just before its key is replaced.
@@ -178,9 +180,14 @@ fn answer(asked: &Asked<'_>, body: &[u8], state: &mut State) -> (u16, Value) {
         ("GET", ["clients"]) => (200, list(state.clients.keys())),
         ("GET", ["groups", "admins"]) => {
             let clients: Vec<&str> = state.admins.iter().map(String::as_str).chain([ADMIN]).collect();
-            let group = json!({ "name": "admins", "groupname": "admins", "clients": clients, "users": ["pivotal"], "groups": [] });
+            let inside: Vec<&String> = state.groups.keys().take(1).collect();
+            let group = json!({ "name": "admins", "groupname": "admins", "clients": clients, "users": ["pivotal"], "groups": inside });
             (200, group)
         }
+        ("GET", ["groups", name]) => match state.groups.get(*name) {
+            Some((clients, groups)) => (200, json!({ "name": name, "groupname": name, "clients": clients, "users": [], "groups": groups })),
+            None => (404, error("no such group")),
+        },
         ("POST", ["clients"]) => create_client(&json, state),
         (method, ["clients", name]) => client(method, name, &json, state),
         (method, ["clients", name, "keys", rest @ ..]) => keys(method, name, rest, json, state),

@@ -33,7 +33,9 @@ impl Fleet {
         if silent {
             fixture.groups[0].options.agent = AgentOptions { publish: Publish::Never, ..AgentOptions::default() };
         }
-        let simulator = Simulator::start(Options { fixture, ..Options::default() }).await.expect("the simulator starts");
+        // Servers beside it outlive one test, and know its instances by their ids.
+        let seed = name.bytes().fold(0, |seed: u64, byte| seed.wrapping_mul(257).wrapping_add(byte.into()));
+        let simulator = Simulator::start(Options { fixture, seed, ..Options::default() }).await.expect("the simulator starts");
         let file = |ending: &str| Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("fleet-{name}-{}.{ending}", std::process::id()));
         let (config, log) = (file("toml"), file("log"));
         std::fs::write(&config, format!("{}{more}\n", configuration(&simulator.endpoint(), registrar)))

@@ -74,13 +74,14 @@ async fn a_server_that_is_stopped_while_launches_come_is_waited_for_and_its_node
 
     server.stop();
     let begins_again = async {
-        fleet.until_said("unreachable").await;
-        tokio::task::spawn_blocking(move || {
+        fleet.until_said(r#""event":"server_held""#).await;
+        let started = tokio::task::spawn_blocking(move || {
             server.start_again();
             server
-        })
-        .await
-        .expect("it starts")
+        });
+        let server = started.await.expect("it starts");
+        fleet.until_said(r#""event":"server_ready""#).await;
+        server
     };
     let (more, server) = tokio::join!(fleet.launch(10, |_| None), begins_again);
     launched.extend(more);

@@ -1,75 +1,28 @@
 //! Two workers at one name, step by step: between two requests of one, another does all of its work.
 
-use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
-use bytes::Bytes;
-use enrolld::names::ServerUrl;
-use enrolld::registrar::http::{HttpClient, HttpSettings};
-use enrolld::registrar::{PuppetCa, PuppetCaSettings};
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
-use tokio::net::TcpListener;
+use enrolld::facts::Registration;
+use enrolld::registrar::{PuppetCa, Registrar};
+use enrolld::retry::Class;
 
 use crate::server::{self, Node, Server, shared};
+use crate::way::{Then, Way, on_the_way};
 use crate::{enrolled, in_the_end};
 
-/// A way to the server on which, before the request of this number, another worker enrols the same node.
-struct Way {
-    client: HttpClient,
-    asked: AtomicUsize,
-    at: usize,
-    other: PuppetCa,
-    node: Arc<Node>,
-}
-
-impl Way {
-    async fn forward(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        if self.asked.fetch_add(1, Ordering::SeqCst) == self.at {
-            in_the_end(&self.other, &self.node).await;
-        }
-        let (head, body) = request.into_parts();
-        let body = body.collect().await.unwrap().to_bytes();
-        let headers = head.headers.iter().filter(|(name, _)| ["accept", "content-type"].contains(&name.as_str()));
-        let headers: Vec<(&str, &str)> = headers.map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();
-        let answer = self.client.send(head.method, head.uri.path(), &headers, body).await.unwrap();
-        Response::builder().status(answer.status).header("content-type", answer.media_type).body(Full::new(answer.body)).unwrap()
-    }
-}
-
-/// A registrar on such a way.
+/// A registrar on a way on which, before the request of this number, another worker enrols the same node.
 async fn interrupted(server: &Server, node: &Arc<Node>, replace_existing: bool, at: usize) -> (PuppetCa, Arc<Way>) {
-    let other = server.registrar(replace_existing);
-    let way = Arc::new(Way { client: server.client(), asked: AtomicUsize::new(0), at, other, node: Arc::clone(node) });
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = ServerUrl::new(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
-    let serves = Arc::clone(&way);
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let way = Arc::clone(&serves);
-            let service = service_fn(move |request| {
-                let way = Arc::clone(&way);
-                async move { Ok::<_, Infallible>(way.forward(request).await) }
-            });
-            tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service));
-        }
-    });
-    let http = HttpSettings {
-        url,
-        authorities: None,
-        identity: None,
-        connect_timeout: Duration::from_secs(3),
-        attempt_timeout: Duration::from_secs(60),
-        allow_plain_http: false,
-        max_answer: HttpSettings::MAX_ANSWER,
+    let (other, node) = (Arc::new(server.registrar(replace_existing)), Arc::clone(node));
+    let before = move |asked: usize, _| {
+        let (other, node) = (Arc::clone(&other), Arc::clone(&node));
+        Box::pin(async move {
+            if asked == at {
+                in_the_end(&other, &node).await;
+            }
+            Then::Forward
+        }) as std::pin::Pin<Box<dyn Future<Output = Then> + Send>>
     };
-    let settings = PuppetCaSettings { http, call_timeout: Duration::from_secs(120), replace_existing };
-    (PuppetCa::new(&settings).unwrap(), way)
+    on_the_way(server.client(), replace_existing, Box::new(before)).await
 }
 
 #[tokio::test]
@@ -85,10 +38,15 @@ async fn another_worker_between_any_two_requests_leaves_one_certificate() {
             let (ca, way) = interrupted(&server, &node, replace_existing, at).await;
             let certificate = in_the_end(&ca, &node).await;
             assert!(server.verifies(&certificate), "{}", node.name());
-            assert_eq!(certificate, enrolled(&server, &way.other, &node).await, "both have the same: {}", node.name());
+            assert_eq!(
+                certificate,
+                enrolled(&server, &server.registrar(replace_existing), &node).await,
+                "both have the same: {}",
+                node.name()
+            );
             assert!(!server.revokes(&certificate).await, "{}", node.name());
             assert_eq!(server.issued(node.name()), 1, "no other was ever made: {}", node.name());
-            if way.asked.load(Ordering::SeqCst) <= at {
+            if way.asked() <= at {
                 break;
             }
         }
@@ -113,7 +71,39 @@ async fn another_worker_between_any_two_requests_of_a_replacement_leaves_a_good_
             let last = enrolled(&server, &server.registrar(false), &node).await;
             assert_eq!(server::key_of(&last), node.public_key(), "{name}");
             assert!(!server.revokes(&last).await, "{name}");
-            if way.asked.load(Ordering::SeqCst) <= at {
+            if way.asked() <= at {
+                break;
+            }
+        }
+    }
+}
+
+/// What is deleted can never be revoked again.
+#[tokio::test]
+async fn another_worker_between_any_two_requests_of_a_removal_leaves_no_certificate_that_cannot_be_revoked() {
+    let server = shared().await;
+    // What a removal finds, and the orders that bring it about once the request is there.
+    for (before, orders) in [("requested", &[][..]), ("signed", &["signed"]), ("revoked", &["signed", "revoked"])] {
+        for at in 0.. {
+            let name = format!("removed-{at}-{before}");
+            let node = Arc::new(Node::named(&name));
+            server.submit(&node).await;
+            for order in orders {
+                server.desire(&name, order).await;
+            }
+            let (ca, way) = interrupted(&server, &node, true, at).await;
+            loop {
+                match ca.disassociate(&node.order()).await {
+                    Ok(ended) => break assert_eq!(ended, Registration::Done),
+                    Err(failure) => assert_eq!(failure.class, Class::Transient, "{failure}"),
+                }
+            }
+            // Of all that were ever made, each is revoked, or stands there to be revoked by whoever ends what made it.
+            let standing = usize::from(server.state(&name).await.as_deref() == Some("signed"));
+            assert_eq!(server.issued(&name), server.revoked(&name).await + standing, "{name}");
+            assert_eq!(server.registrar(false).disassociate(&node.order()).await, Ok(Registration::Done));
+            assert_eq!(server.issued(&name), server.revoked(&name).await, "{name}");
+            if way.asked() <= at {
                 break;
             }
         }

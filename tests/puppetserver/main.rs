@@ -1,6 +1,7 @@
 //! enrolld's Puppet registrar against a real Puppet Server. Run by `tests/puppetserver/run`, which makes and starts the server.
 
 mod between;
+mod contested;
 mod end_to_end;
 #[path = "../common/fleet.rs"]
 mod fleet;
@@ -8,6 +9,7 @@ mod fleet;
 mod kit;
 mod launch_kit;
 mod server;
+mod way;
 
 use std::time::Duration;
 
@@ -166,6 +168,28 @@ async fn a_node_that_leaves_is_revoked_and_cleaned() {
     assert_eq!(server.state("leaves-2").await, None);
     // And the name is free again.
     enrolled(&server, &ca, &Node::named("leaves-1")).await;
+}
+
+/// By the rules as they are shipped a request alone may not be deleted.
+#[tokio::test]
+async fn a_request_is_taken_back_also_without_the_right_to_delete_requests() {
+    let server = shared().await;
+    let node = Node::named("plain-1");
+    let path = "/puppet-ca/v1/certificate_request/plain-1";
+    for (ca, status) in [(server.plain(), 403), (server.registrar(false), 204)] {
+        server.submit(&node).await;
+        assert_eq!(server.delete(path, status == 403).await, status);
+        if status == 204 {
+            server.submit(&node).await;
+        }
+        assert_eq!(ca.disassociate(&node.order()).await, Ok(Registration::Done));
+        assert_eq!(server.state("plain-1").await, None);
+    }
+    // The rest takes no more.
+    let certificate = enrolled(&server, &server.plain(), &node).await;
+    assert_eq!(server.plain().disassociate(&node.order()).await, Ok(Registration::Done));
+    assert!(server.revokes(&certificate).await);
+    assert_eq!(server.state("plain-1").await, None);
 }
 
 #[tokio::test]

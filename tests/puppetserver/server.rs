@@ -14,7 +14,7 @@ use enrolld::names::{AccountId, GroupName, HookName, InstanceId, LifecycleAction
 use enrolld::registrar::http::{Answer, HttpClient, HttpSettings, Identity, read_certificates};
 use enrolld::registrar::{PuppetCa, PuppetCaSettings};
 use hyper::Method;
-use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, PKCS_RSA_SHA256, PublicKeyData, RsaKeySize};
+use rcgen::{CertificateParams, CustomExtension, DistinguishedName, DnType, KeyPair, PKCS_RSA_SHA256, PublicKeyData, RsaKeySize};
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
 
@@ -60,13 +60,24 @@ impl Server {
         }
     }
 
+    /// The path of one of its files.
+    pub fn file(&self, name: &str) -> String {
+        self.folder.join(name).display().to_string()
+    }
+
+    /// The files of a node's certificate and key.
+    pub fn files_of(&self, node: &Node, certificate: &str) -> (String, String) {
+        self.identified(&node.name, certificate, &node.private_key());
+        (self.file(&format!("{}.pem", node.name)), self.file(&format!("{}.key", node.name)))
+    }
+
     fn admin(&self, path: &str) -> HttpSettings {
         self.http(path, &self.folder.join("admin.pem"), &self.folder.join("admin.key"))
     }
 
     /// The server as a route's `registrar` names it.
     pub fn as_configured(&self) -> String {
-        let file = |name: &str| self.folder.join(name).display().to_string();
+        let file = |name: &str| self.file(name);
         format!(
             r#"{{ kind = "puppet-ca", url = "https://localhost:{}", certificate = "{}", private_key = "{}", ca_file = "{}" }}"#,
             self.port,
@@ -90,6 +101,17 @@ impl Server {
 
     pub fn registrar_as(&self, certificate: &str, key: &str) -> PuppetCa {
         made(self.identified("as", certificate, key), false)
+    }
+
+    /// Who may sign, by the rules as they are shipped.
+    pub fn plain(&self) -> PuppetCa {
+        made(self.http("", &self.folder.join("plain.pem"), &self.folder.join("plain.key")), false)
+    }
+
+    /// What a deletion is answered with, of the administrator or of who has no more than the rules as they are shipped give.
+    pub async fn delete(&self, path: &str, plainly: bool) -> u16 {
+        let settings = if plainly { self.http("", &self.folder.join("plain.pem"), &self.folder.join("plain.key")) } else { self.admin("") };
+        HttpClient::new(&settings).unwrap().send(Method::DELETE, path, &[("accept", "*/*")], Bytes::new()).await.unwrap().status
     }
 
     fn identified(&self, name: &str, certificate: &str, key: &str) -> HttpSettings {
@@ -139,6 +161,37 @@ impl Server {
     pub fn issued(&self, name: &str) -> usize {
         let inventory = std::fs::read_to_string(self.folder.join("ca/inventory.txt")).unwrap();
         inventory.lines().filter(|line| line.ends_with(&format!("/CN={name}"))).count()
+    }
+
+    /// How many certificates of a name are on the authority's list.
+    pub async fn revoked(&self, name: &str) -> usize {
+        let answer = self.ask(Method::GET, "/puppet-ca/v1/certificate_revocation_list/ca", "").await;
+        let lists = pem::parse_many(&answer.body).unwrap();
+        let serials: Vec<u64> = lists
+            .iter()
+            .flat_map(|list| {
+                let (_, list) = CertificateRevocationList::from_der(list.contents()).unwrap();
+                list.iter_revoked_certificates()
+                    .map(|one| one.raw_serial().iter().fold(0, |all, byte| all << 8 | u64::from(*byte)))
+                    .collect::<Vec<_>>()
+            })
+            .collect();
+        let inventory = std::fs::read_to_string(self.folder.join("ca/inventory.txt")).unwrap();
+        let of = inventory.lines().filter(|line| line.ends_with(&format!("/CN={name}")));
+        let of = of.map(|line| u64::from_str_radix(line.split(' ').next().unwrap().trim_start_matches("0x"), 16).unwrap());
+        of.filter(|serial| serials.contains(serial)).count()
+    }
+
+    /// Where the authority keeps the request that is pending under a name.
+    pub fn pending_file(&self, name: &str) -> PathBuf {
+        self.folder.join(format!("ca/requests/{name}.pem"))
+    }
+
+    /// The certificate that stands under a name.
+    pub async fn certificate(&self, name: &str) -> String {
+        let answer = self.ask(Method::GET, &format!("/puppet-ca/v1/certificate/{name}"), "").await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.text().into_owned()
     }
 
     /// Whether a certificate comes from the authority, by OpenSSL's judgement.
@@ -218,6 +271,13 @@ impl Node {
         Self::new(name, KeyPair::generate().unwrap().into(), Vec::new())
     }
 
+    /// The same node and key, with a request that has this extension as well: an object identifier, and a text in a form of ASN.1's.
+    pub fn with_extension(&self, oid: &[u64], form: u8, text: &str) -> Self {
+        let value = [&[form, text.len().try_into().unwrap()], text.as_bytes()].concat();
+        let extension = CustomExtension::from_oid_content(oid, value);
+        Self::requesting(&self.name, Arc::clone(&self.key), |params| params.custom_extensions.push(extension))
+    }
+
     pub fn rsa(name: &str) -> Self {
         Self::new(name, KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).unwrap().into(), Vec::new())
     }
@@ -232,9 +292,15 @@ impl Node {
     }
 
     fn new(name: &str, key: Arc<KeyPair>, alternative_names: Vec<String>) -> Self {
-        let mut params = CertificateParams::new(alternative_names).unwrap();
+        let names = CertificateParams::new(alternative_names).unwrap().subject_alt_names;
+        Self::requesting(name, key, |params| params.subject_alt_names = names)
+    }
+
+    fn requesting(name: &str, key: Arc<KeyPair>, change: impl FnOnce(&mut CertificateParams)) -> Self {
+        let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, name);
+        change(&mut params);
         let request = params.serialize_request(&*key).unwrap().pem().unwrap();
         Self { name: name.to_owned(), key, request }
     }
@@ -276,5 +342,13 @@ impl Node {
             envelope: Envelope::Direct,
         };
         NodeOrder { node: NodeName::new(&self.name).unwrap(), action: Arc::new(action) }
+    }
+
+    /// The order of a launch that began now.
+    pub fn launch(&self) -> NodeOrder {
+        let mut order = self.order();
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        Arc::get_mut(&mut order.action).unwrap().time_ms = Some(now.as_millis().try_into().unwrap());
+        order
     }
 }

@@ -10,7 +10,8 @@ use std::process::{Command, Stdio};
 use enrolld::simulator::model::agent::{Material, material};
 use enrolld::simulator::model::autoscaling::{NewGroup, Place};
 use enrolld::simulator::model::faults::{Effect, Fault};
-use enrolld::simulator::model::fixture::Fixture;
+use enrolld::simulator::model::fixture::{Fixture, NewParameter};
+use enrolld::simulator::model::opsworks_cm::Engine;
 use enrolld::simulator::model::opsworks_cm::wire::{AssociateNode, EngineAttribute, ServerStatus};
 use enrolld::simulator::{Options, Simulator};
 use serde_json::Value;
@@ -273,6 +274,51 @@ async fn an_instance_that_waits_for_its_termination_is_the_workers_business() {
     let ran = bench.sweep(&[&id], &["--apply", "--output", "json"]).await;
     assert_eq!(ran.must_exit(0).word(&id), "terminating");
     assert_eq!(bench.nodes(), [id]);
+}
+
+#[tokio::test]
+async fn what_a_node_left_in_the_parameter_store_goes_with_it() {
+    let puppet = |fixture: &mut Fixture| {
+        fixture.groups[0].hooks.clear();
+        fixture.servers[0].engine = Engine::Puppet;
+    };
+    let bench = Bench::with("parameters", "{instance_id}", "web-*", puppet).await;
+    let text = std::fs::read_to_string(&bench.config).unwrap().replace("engine = \"chef\"", "engine = \"puppet\"");
+    let certificates = "certificate_parameter = \"/enrolld/{instance_id}/certificate\"";
+    std::fs::write(&bench.config, text.replace("name = \"web\"", &format!("name = \"web\"\n{certificates}"))).unwrap();
+    let gone: Vec<String> = (0..7).map(|_| bench.launched(GROUP)).collect();
+    gone.iter().for_each(|id| bench.terminate(id));
+    let serves = bench.launched(GROUP);
+    let both = |id: &str| ["public-key", "certificate"].map(|leaf| format!("/enrolld/{id}/{leaf}"));
+    for name in gone.iter().chain([&serves]).flat_map(|id| both(id)) {
+        let parameter = NewParameter { name, value: "x".into(), kind: "String".into(), overwrite: true, by: None, by_instance: None };
+        bench.simulator.with(|world, now| world.put_fixture_parameter(now, parameter)).unwrap();
+    }
+    let names: Vec<&str> = gone.iter().chain([&serves]).map(String::as_str).collect();
+    let kept = |id: &str| both(id).map(|name| bench.simulator.state(true).details.unwrap().parameters.contains_key(&name));
+
+    bench.sweep(&names, &[]).await.must_exit(0);
+    assert!(gone.iter().all(|id| kept(id) == [true; 2]), "it only looked");
+
+    // Denied once, it is not asked for again, and whoever reads it can delete them.
+    bench.fault("ssm:DeleteParameters", error(400, "AccessDeniedException"), None);
+    let ran = bench.sweep(&names[..6], &["--apply", "--output", "json"]).await;
+    let report = ran.must_exit(1).json();
+    assert_eq!(report["counts"]["failed"], 6, "{report:#}");
+    for id in &gone[..6] {
+        assert!(both(id).iter().all(|name| report.to_string().contains(name)), "{report:#}");
+    }
+    assert_eq!(report.to_string().matches("it was taken off its server; left behind").count(), 6, "all the same: {report:#}");
+    let asked = bench.simulator.state(true).calls["ssm:DeleteParameters"];
+    assert_eq!(asked, 1);
+
+    // By their names they can be swept again.
+    bench.simulator.with(|world, _| world.clear_faults(None));
+    bench.fault("ssm:DeleteParameters", error(400, "ThrottlingException"), Some(2));
+    bench.sweep(&names, &["--apply"]).await.must_exit(0);
+    assert!(gone.iter().all(|id| kept(id) == [false; 2]));
+    assert_eq!(bench.simulator.state(true).calls["ssm:DeleteParameters"] - asked, 2 + 2, "ten names a call");
+    assert_eq!(kept(&serves), [true; 2]);
 }
 
 #[tokio::test]

@@ -152,4 +152,6 @@ fn a_name_that_was_contested_wakes_somebody_once() {
     assert_eq!(security.len(), 1);
     assert_eq!(security[0].code, "foreign_certificate");
     assert_eq!(bench.outcomes(), [Outcome::Abandoned]);
+    // What the registrar has revoked stands there until then, so that a worker after a crash finds it too.
+    assert_eq!((bench.count("Associate"), bench.count("Disassociate")), (1, 1));
 }

@@ -1,5 +1,7 @@
 //! Signed requests to a Chef server, and what its answers mean.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use hyper::Method;
 use jiff::Timestamp;
@@ -26,6 +28,8 @@ pub(super) struct Api {
     /// `/organizations/ORG`, or nothing.
     pub(super) organization: String,
     pub(super) clock: fn() -> Timestamp,
+    /// How long a list may take.
+    pub(super) list_timeout: Duration,
 }
 
 /// An answer that its asker has to decide about; all others are failures already.
@@ -59,7 +63,7 @@ impl Api {
 
     /// Asks the organization for a list, which can be long.
     pub(super) async fn list(&self, path: &str) -> Result<Said, Failure> {
-        let http = self.http.with_max_answer(LONGEST_LIST);
+        let http = self.http.with_max_answer(LONGEST_LIST).with_attempt_timeout(self.list_timeout);
         self.send(&http, Method::GET, &format!("{}{path}", self.organization), None).await
     }
 

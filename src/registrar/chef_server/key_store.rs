@@ -39,6 +39,9 @@ pub(super) enum Place {
     Nowhere,
 }
 
+/// So many groups are looked at for one client; an organization with more of them among its administrators is none that we know of.
+const MOST_GROUPS: usize = 50;
+
 /// What a client is that may do more than a node.
 pub(super) const ADMINISTRATOR: &str = "an administrator";
 
@@ -59,23 +62,48 @@ pub(super) fn guard(client: &Said) -> Option<&'static str> {
     if is("validator") { Some("a validator") } else { is("admin").then_some(ADMINISTRATOR) }
 }
 
-/// Whether a client is a member of its organization's `admins`. Where we may not see the group, nothing shows that it is.
+/// Whether a client is a member of its organization's `admins`, or of a group in it, at whatever depth. Where we may not see a group,
+/// nothing shows who is in it.
 pub(super) async fn is_in_admins(api: &Api, name: &str) -> Result<bool, Failure> {
     if api.organization.is_empty() {
         return Ok(false);
     }
-    let group = match api.ask(Method::GET, "/groups/admins", None).await {
-        Err(failure) if failure.code == errors::FORBIDDEN.code => return Ok(false),
-        group => group?,
-    };
-    let has = |list: &str| group.json.get(list).and_then(Value::as_array).is_some_and(|all| all.iter().any(|one| one == name));
-    match group.status {
-        // A user of the same name is in `actors` too.
-        200 if group.json.get("clients").is_some_and(Value::is_array) => Ok(has("clients")),
-        200 => Ok(has("actors")),
-        404 => Ok(false),
-        _ => Err(group.failure(errors::NOT_CHEF, "reading the group of administrators")),
+    let mut groups = vec!["admins".to_owned()];
+    let mut at = 0;
+    while let Some(group) = groups.get(at) {
+        at += 1;
+        let said = match api.ask(Method::GET, &format!("/groups/{group}"), None).await {
+            Err(failure) if failure.code == errors::FORBIDDEN.code => continue,
+            said => said?,
+        };
+        match said.status {
+            // A user of the same name is in `actors` too.
+            200 if said.json.get("clients").is_some_and(Value::is_array) => {
+                if has(&said, "clients", name) {
+                    return Ok(true);
+                }
+            }
+            200 if has(&said, "actors", name) => return Ok(true),
+            200 | 404 => {}
+            _ => return Err(said.failure(errors::NOT_CHEF, "reading the group of administrators")),
+        }
+        let inside = said.json.get("groups").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+        // `::NAME` is a group of the whole server, where there are users alone.
+        for inner in inside.filter(|inner| !inner.starts_with("::")) {
+            // A group can be in itself, by way of another. One whose name is none, or one too many, can have anybody in it.
+            if !is_name(inner) || groups.len() == MOST_GROUPS {
+                return Ok(true);
+            }
+            if !groups.iter().any(|known| known == inner) {
+                groups.push(inner.to_owned());
+            }
+        }
     }
+    Ok(false)
+}
+
+fn has(group: &Said, list: &str, name: &str) -> bool {
+    group.json.get(list).and_then(Value::as_array).is_some_and(|all| all.iter().any(|one| one == name))
 }
 
 /// Reads a client's key.
@@ -136,8 +164,7 @@ async fn delete_others(api: &Api, name: &str) -> Result<(), Failure> {
         return Err(said.failure(errors::NOT_CHEF, "listing the client's keys"));
     };
     for other in keys.iter().filter_map(|key| key.get("name")?.as_str()).filter(|other| *other != "default") {
-        // Chef's rule for their names; anything else would be another path.
-        if other.is_empty() || !other.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b)) || matches!(other, "." | "..") {
+        if !is_name(other) {
             return Err(errors::NOT_CHEF.failure("a key of the client has a name that no key has"));
         }
         let said = api.ask(Method::DELETE, &format!("/clients/{name}/keys/{other}"), None).await?;
@@ -146,6 +173,11 @@ async fn delete_others(api: &Api, name: &str) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// Chef's rule for the names of keys and groups; anything else would be another path.
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b)) && !matches!(name, "." | "..")
 }
 
 fn text<'a>(said: &'a Said, key: &str) -> Option<&'a str> {

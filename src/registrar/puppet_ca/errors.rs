@@ -16,8 +16,8 @@ meanings! {
     REFUSED: Final, "http_4NN", "any other refusal: this node's request is at fault";
     NOT_SIGNED: Final, "not_signed", "409: the server's own rules refuse the request, with its words";
     FOREIGN_REQUEST: Final, Failure::FOREIGN_REQUEST, "a request that is not the node's is pending under its name; a security event";
-    OTHER_KEY: Final, Failure::OTHER_KEY, "a certificate for another key, or a revoked one, stands under the node's name";
-    FOREIGN_CERTIFICATE: Final, Failure::FOREIGN_CERTIFICATE, "what was signed was not the node's request, and was revoked again; a security event";
+    OTHER_KEY: Final, Failure::OTHER_KEY, "a certificate for another key from before the launch, or a revoked one, stands under the node's name";
+    FOREIGN_CERTIFICATE: Final, Failure::FOREIGN_CERTIFICATE, "what was signed since the launch began was not the node's request, and is revoked; or a certificate for the node's key has other names or extensions than its request; a security event";
     NOT_A_REQUEST: Final, "not_a_request", "the key material is no certificate request";
     BAD_NAME: Final, "bad_node_name", "a name that no Puppet certificate can have";
 }

@@ -1,5 +1,9 @@
 //! What a real server does not show on demand: answers in an order of the test's own. The rest is tried against a real server.
 
+mod compared;
+mod crashes;
+mod leaving;
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 
@@ -11,6 +15,7 @@ use super::*;
 use crate::core::samples;
 use crate::event::Transition;
 use crate::names::ServerUrl;
+use crate::retry::Class;
 
 const NODE: &str = "i-0a1b2c3d";
 
@@ -24,6 +29,11 @@ type Reply = (u16, &'static str, String);
 
 impl Stub {
     async fn serve(replace_existing: bool, replies: impl IntoIterator<Item = Reply>) -> Self {
+        Self::slow(replace_existing, Duration::ZERO, Duration::from_secs(5), replies).await
+    }
+
+    /// One that takes its time for each answer, asked by who does not wait longer than this for one.
+    async fn slow(replace_existing: bool, takes: Duration, patience: Duration, replies: impl IntoIterator<Item = Reply>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = ServerUrl::new(&format!("http://{}", listener.local_addr().unwrap())).unwrap();
         let (asked, replies) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(replies.into_iter().collect::<VecDeque<_>>())));
@@ -31,20 +41,10 @@ impl Stub {
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let (log, replies) = (Arc::clone(&log), Arc::clone(&replies));
-                tokio::spawn(async move { answer(stream, &log, &replies).await });
+                tokio::spawn(async move { answer(stream, &log, &replies, takes).await });
             }
         });
-        let http = HttpSettings {
-            url,
-            authorities: None,
-            identity: None,
-            connect_timeout: Duration::from_secs(3),
-            attempt_timeout: Duration::from_secs(5),
-            allow_plain_http: false,
-            max_answer: HttpSettings::MAX_ANSWER,
-        };
-        let ca = PuppetCa::new(&PuppetCaSettings { http, call_timeout: Duration::from_secs(10), replace_existing }).unwrap();
-        Self { ca, asked }
+        Self { ca: at(url, patience, replace_existing), asked }
     }
 
     fn asked(&self) -> Vec<String> {
@@ -52,27 +52,51 @@ impl Stub {
     }
 }
 
-async fn answer(mut stream: TcpStream, log: &Mutex<Vec<String>>, replies: &Mutex<VecDeque<Reply>>) {
-    loop {
-        let (mut head, mut byte) = (Vec::new(), [0]);
-        while !head.ends_with(b"\r\n\r\n") {
-            if stream.read(&mut byte).await.unwrap_or(0) == 0 {
-                return;
-            }
-            head.push(byte[0]);
+/// An authority at an address.
+fn at(url: ServerUrl, patience: Duration, replace_existing: bool) -> PuppetCa {
+    let http = HttpSettings {
+        url,
+        authorities: None,
+        identity: None,
+        connect_timeout: Duration::from_secs(3),
+        attempt_timeout: patience,
+        allow_plain_http: false,
+        max_answer: HttpSettings::MAX_ANSWER,
+    };
+    PuppetCa::new(&PuppetCaSettings { http, call_timeout: Duration::from_secs(10), replace_existing }).unwrap()
+}
+
+/// Method and path of the next request, without where the interface begins, and its body.
+async fn next_request(stream: &mut TcpStream) -> Option<(String, String)> {
+    let (mut head, mut byte) = (Vec::new(), [0]);
+    while !head.ends_with(b"\r\n\r\n") {
+        if stream.read(&mut byte).await.unwrap_or(0) == 0 {
+            return None;
         }
-        let head = String::from_utf8(head).unwrap().to_lowercase();
-        let length = head.lines().find_map(|line| line.strip_prefix("content-length:")).map_or(0, |n| n.trim().parse().unwrap());
-        let mut body = vec![0; length];
-        stream.read_exact(&mut body).await.unwrap();
-        let mut words = head.split(' ');
-        let asked = format!("{} {}", words.next().unwrap().to_uppercase(), words.next().unwrap().replace("/puppet-ca/v1/", ""));
-        let body = String::from_utf8(body).unwrap();
+        head.push(byte[0]);
+    }
+    let head = String::from_utf8(head).unwrap().to_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length:")).map_or(0, |n| n.trim().parse().unwrap());
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).await.unwrap();
+    let mut words = head.split(' ');
+    let asked = format!("{} {}", words.next().unwrap().to_uppercase(), words.next().unwrap().replace("/puppet-ca/v1/", ""));
+    Some((asked, String::from_utf8(body).unwrap()))
+}
+
+async fn send(stream: &mut TcpStream, (status, media_type, body): Reply) {
+    let text = format!("HTTP/1.1 {status} X\r\nContent-Type: {media_type}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    // Who asked may have lost its patience.
+    let _ = stream.write_all(text.as_bytes()).await;
+}
+
+async fn answer(mut stream: TcpStream, log: &Mutex<Vec<String>>, replies: &Mutex<VecDeque<Reply>>, takes: Duration) {
+    while let Some((asked, body)) = next_request(&mut stream).await {
         let short = if body.starts_with('{') { format!("{asked} {body}") } else { asked };
         log.lock().unwrap().push(short);
-        let (status, media_type, body) = replies.lock().unwrap().pop_front().expect("the server is asked no more than it has answers for");
-        let text = format!("HTTP/1.1 {status} X\r\nContent-Type: {media_type}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
-        stream.write_all(text.as_bytes()).await.unwrap();
+        let reply = replies.lock().unwrap().pop_front().expect("the server is asked no more than it has answers for");
+        tokio::time::sleep(takes).await;
+        send(&mut stream, reply).await;
     }
 }
 
@@ -93,24 +117,54 @@ fn page(status: u16) -> Reply {
 }
 
 /// A key, and a request and a certificate for it.
+#[derive(Clone)]
 struct Node {
     request: String,
     certificate: String,
 }
 
 impl Node {
+    /// One whose certificate was made long ago.
     fn new() -> Self {
-        let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::default();
-        params.distinguished_name = DistinguishedName::new();
-        params.distinguished_name.push(DnType::CommonName, NODE);
-        let request = params.serialize_request(&key).unwrap().pem().unwrap();
-        Self { request, certificate: params.self_signed(&key).unwrap().pem() }
+        let params = named(NODE);
+        Self::with(&KeyPair::generate().unwrap(), &params, &params)
     }
+
+    /// One whose certificate was signed so many seconds ago, by an authority that dates it back as Puppet's do.
+    fn signed(seconds_ago: i64) -> Self {
+        let params = named(NODE);
+        Self::with(&KeyPair::generate().unwrap(), &params, &dated(params.clone(), seconds_ago))
+    }
+
+    fn with(key: &KeyPair, requested: &CertificateParams, signed: &CertificateParams) -> Self {
+        let request = requested.serialize_request(key).unwrap().pem().unwrap();
+        Self { request, certificate: signed.self_signed(key).unwrap().pem() }
+    }
+}
+
+fn named(name: &str) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params
+}
+
+/// A certificate says of itself that it began a day before it was signed.
+fn dated(mut params: CertificateParams, seconds_ago: i64) -> CertificateParams {
+    let began = Timestamp::now().as_second() - seconds_ago - 24 * 3600;
+    params.not_before = rcgen::date_time_ymd(1970, 1, 1) + Duration::from_secs(began.try_into().unwrap());
+    params
 }
 
 fn order() -> NodeOrder {
     NodeOrder { node: NodeName::new(NODE).unwrap(), action: Arc::new(samples::claim(Transition::Launching, 1)) }
+}
+
+/// The same of a launch that began so many seconds ago.
+fn begun(seconds_ago: i64) -> NodeOrder {
+    let mut order = order();
+    Arc::get_mut(&mut order.action).unwrap().time_ms = Some((Timestamp::now().as_millisecond() - seconds_ago * 1000).try_into().unwrap());
+    order
 }
 
 async fn associate(stub: &Stub, node: &Node) -> Result<Registration, Failure> {
@@ -128,20 +182,42 @@ async fn a_request_that_was_changed_between_the_look_and_the_signature_is_revoke
             text(204, ""),
             state("signed"),
             text(200, &strangers.certificate),
-            state("signed"),
             text(204, ""),
-            state("revoked"),
-            text(204, ""),
-            absent(),
         ],
     )
     .await;
     let failure = associate(&stub, &own).await.unwrap_err();
     assert_eq!((failure.class, failure.code.as_str()), (Class::Final, Failure::FOREIGN_CERTIFICATE));
     assert!(failure.is_security() && !failure.leaves_anothers());
-    let asked = stub.asked();
-    assert_eq!(asked[6], format!(r#"PUT certificate_status/{NODE} {{"desired_state":"revoked"}}"#));
-    assert_eq!(asked[8], format!("DELETE certificate_status/{NODE}"));
+    // It stands there still, so that whoever comes after a crash finds it.
+    assert_eq!(stub.asked()[5], format!(r#"PUT certificate_status/{NODE} {{"desired_state":"revoked"}}"#));
+}
+
+/// It is no stranger's doing.
+#[tokio::test]
+async fn a_pending_request_that_cannot_be_read_is_the_servers_fault() {
+    for replace_existing in [false, true] {
+        for odd in ["", "-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n", "a page of some proxy's"] {
+            let stub = Stub::serve(replace_existing, [state("requested"), text(200, odd)]).await;
+            let failure = associate(&stub, &Node::new()).await.unwrap_err();
+            assert_eq!((failure.class, failure.code.as_str()), (Class::RouteFault, "not_a_ca"), "{odd}");
+            assert_eq!(stub.asked().len(), 2, "and nothing was taken away for it");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_list_may_be_long_and_take_long() {
+    let entry = |at: usize| format!(r#"{{"name":"i-{at:017x}","state":"signed","fingerprint":"{}"}}"#, "AB:".repeat(270));
+    let list = (200, "application/json", format!("[{}]", (0..6000).map(entry).collect::<Vec<_>>().join(",")));
+    assert!(list.2.len() > HttpSettings::MAX_ANSWER);
+    // What may not take so long is one request of an order.
+    let (takes, patience) = (Duration::from_millis(300), Duration::from_millis(100));
+    let stub = Stub::slow(false, takes, patience, [list]).await;
+    let Ok(NodeList::Page { names, next: None }) = stub.ca.list(None).await else { panic!("a list") };
+    assert_eq!(names.len(), 6000);
+    let stub = Stub::slow(false, takes, patience, [absent()]).await;
+    assert_eq!(associate(&stub, &Node::new()).await.unwrap_err().code, "timeout");
 }
 
 /// Deleting what stands under a name takes away a certificate too, and does not revoke it.
