@@ -91,7 +91,7 @@ pub(super) fn is_loopback(host: &str) -> bool {
 }
 
 /// Where EC2, ECS and EKS answer for the instance's or the task's credentials.
-fn is_metadata(host: &str) -> bool {
+pub(super) fn is_metadata(host: &str) -> bool {
     match address(host) {
         Some(IpAddr::V4(address)) => address.is_link_local(),
         Some(IpAddr::V6(address)) => address.segments()[..2] == [0xfd00, 0x0ec2],

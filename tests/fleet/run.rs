@@ -479,7 +479,7 @@ impl Fleet {
             }
             if let Some(subject) = &record.subject {
                 if let (Outcome::Abandoned, Some(reason)) = (record.outcome, &record.reason) {
-                    self.failures.entry(subject.action.token.to_string()).or_default().push(reason.code.clone());
+                    self.failures.entry(subject.action.token.as_str().to_owned()).or_default().push(reason.code.clone());
                 }
                 if matches!(record.outcome, Outcome::Released | Outcome::LeaseLost) {
                     let run = calls::orderer(number, self.workers[number].run);
