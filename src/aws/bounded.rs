@@ -1,11 +1,15 @@
 //! How much of an answer is read: an endpoint that answers without end must not fill the memory. Time-outs bound how long an answer
 //! may take, and the SDK reads it whole.
 
+use std::sync::Arc;
+
 use aws_smithy_runtime_api::client::http::{HttpConnector, HttpConnectorFuture, SharedHttpConnector};
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
 use http_body_util::Limited;
+
+use super::allowance::Allowance;
 
 /// The longest answer to most calls, in bytes: far more than any has (50 versions of a parameter come to 0.5 MiB).
 const MOST: usize = 4 * 1024 * 1024;
@@ -13,22 +17,44 @@ const MOST: usize = 4 * 1024 * 1024;
 const MOST_MESSAGES: usize = 24 * 1024 * 1024;
 /// The longest answer to DescribeAutoScalingGroups, which lists every instance of up to a hundred groups.
 const MOST_GROUPS: usize = 64 * 1024 * 1024;
+/// The most that all answers may come to that are being read at once: one of the longest, and half of another. Messages aside: a receive that is cut
+/// off costs each of them one of its receives, and the core asks for no more of them than it has room for.
+const MOST_TOGETHER: usize = 96 * 1024 * 1024;
 
-/// A connector whose answers end with an error where they are too long.
+/// A connector whose answers end with an error where they are too long, or too many long ones come at once.
 #[derive(Debug)]
-pub(super) struct Bounded(pub(super) SharedHttpConnector);
+pub(super) struct Bounded {
+    inner: SharedHttpConnector,
+    together: Arc<Allowance>,
+}
+
+impl Bounded {
+    /// Bounds what `inner` answers, each alone and all that share `together`.
+    pub(super) fn new(inner: SharedHttpConnector, together: &Arc<Allowance>) -> Self {
+        Self { inner, together: Arc::clone(together) }
+    }
+
+    /// What all connectors of one client share.
+    pub(super) fn together() -> Arc<Allowance> {
+        Allowance::of(MOST_TOGETHER)
+    }
+}
 
 impl HttpConnector for Bounded {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         let most = most(&request);
-        let answer = self.0.call(request);
+        let answer = self.inner.call(request);
+        let together = (most != MOST_MESSAGES).then(|| Arc::clone(&self.together));
         HttpConnectorFuture::new(async move {
             let answer = answer.await?;
             let announced = answer.headers().get("content-length").and_then(|length| length.parse::<u64>().ok());
             if announced.is_some_and(|length| length > most as u64) {
                 return Err(ConnectorError::other(format!("the answer is longer than {most} bytes").into(), None));
             }
-            Ok(answer.map(|body| SdkBody::from_body_1_x(Limited::new(body, most))))
+            Ok(answer.map(|body| match &together {
+                Some(together) => SdkBody::from_body_1_x(together.counted(Limited::new(body, most))),
+                None => SdkBody::from_body_1_x(Limited::new(body, most)),
+            }))
         })
     }
 }

@@ -112,7 +112,9 @@ mod tests {
                 let config = SdkConfig::builder().service_config(Names(variable, endpoint)).build();
                 check_all(&config, allow)
             };
-            for good in ["http://169.254.169.254", "http://[fd00:ec2::254]", "http://127.0.0.1:1338", "http://[::1]", "https://metadata.example"] {
+            for good in
+                ["http://169.254.169.254", "http://[fd00:ec2::254]", "http://127.0.0.1:1338", "http://[::1]", "https://metadata.example"]
+            {
                 assert_eq!(check(good, false), Ok(()), "{good}");
             }
             for bad in ["http://10.0.0.7", "http://metadata.example", "http://169.254.169.254.example.com", "http://[fd00:ec3::254]"] {
