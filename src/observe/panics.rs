@@ -8,6 +8,9 @@ use std::thread;
 
 use super::text::printable;
 
+/// So many lines of the way to a panic are told: all of ours, and the runtime's own beneath them.
+const LONGEST_WAY: usize = 250;
+
 /// Has each panic of this process told in one line, without what could forge another: in the log where there is one that takes errors, else on
 /// standard error. Where `RUST_BACKTRACE` asks for it, the way there follows, a line for each step.
 ///
@@ -19,7 +22,7 @@ pub fn tell_in_the_log() {
         tell(&said(panic.payload()), &place, thread.name().unwrap_or("unnamed"));
         let way = Backtrace::capture();
         if way.status() == BacktraceStatus::Captured {
-            for step in way.to_string().lines() {
+            for step in way.to_string().lines().take(LONGEST_WAY) {
                 tell_step(step.trim());
             }
         }
