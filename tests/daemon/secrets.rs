@@ -1,4 +1,5 @@
-//! Whatever a person asks to be logged, key material is not: neither in the log, nor in the audit trail, nor in a dead letter's reason.
+//! Whatever a person asks to be logged, secrets are not: key material, our own keys, credentials and tokens are neither in the log, nor on a page,
+//! nor in the audit trail, nor in a dead letter's reason.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -78,8 +79,8 @@ fn own_keys() -> OwnKeys {
     let routes = [
         route("chef", &chef_server, ""),
         route("puppet", &puppet_ca, ""),
-        route("command", &command, ""),
-        route("held", gone, "timeout = \"3s\"\nmax_abandons = 0"),
+        route("command", &command, "status_poll_initial = \"50ms\""),
+        route("held", gone, "timeout = \"3s\"\nkey_poll = \"200ms\"\nmax_abandons = 0"),
     ];
     OwnKeys { routes: routes.concat(), keys: vec![chef, puppet], told }
 }
@@ -156,7 +157,7 @@ async fn listed_letters(bench: &Bench, config: &Path) -> String {
 }
 
 #[tokio::test]
-async fn no_key_material_is_in_any_output_even_where_everything_is_logged() {
+async fn no_secret_is_in_any_output_even_where_everything_is_logged() {
     let bench = Bench::start(|fixture| {
         fixture.groups.extend([group("believing", Form::Sns), group("commanded", Form::EventBridge)]);
         fixture.groups.extend(["chef", "puppet", "command", "held"].map(|name| group(name, Form::Direct)));

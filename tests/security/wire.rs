@@ -72,8 +72,10 @@ fn an_endpoint_of_any_service_without_tls_is_refused_by_run_and_by_check() {
 
 #[test]
 fn an_endpoint_for_credentials_without_tls_is_refused_in_a_profile_too() {
-    let text = "[default]\nservices = ours\n[services ours]\nsso_oidc =\n  endpoint_url = http://203.0.113.1\n";
-    for (name, text) in [("services", text.to_owned()), ("metadata", format!("[default]\nec2_metadata_service_endpoint = {NOWHERE}\n"))] {
+    // The SDK reads the service's id with a hyphen, where AWS documents an underscore.
+    let endpoint = |id: &str| format!("{id} =\n  endpoint_url = {NOWHERE}\n");
+    let text = format!("[default]\nservices = ours\n[services ours]\n{}{}", endpoint("sso_oidc"), endpoint("sso-oidc"));
+    for (name, text) in [("services", text), ("metadata", format!("[default]\nec2_metadata_service_endpoint = {NOWHERE}\n"))] {
         let profile = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("wire-{name}.profile"));
         std::fs::write(&profile, text).expect("the folder is there to be written to");
         let config = file(&format!("profile-{name}"), &configuration(QUEUE, ""));
