@@ -37,6 +37,14 @@ struct OwnKeys {
     told: Arc<Mutex<Vec<String>>>,
 }
 
+impl OwnKeys {
+    /// Whether a server was told of a node's key.
+    fn was_told(&self, key: &str) -> bool {
+        let told = self.told.lock().expect("nobody panics with it");
+        lines(key).all(|line| told.iter().any(|request| request.contains(&line)))
+    }
+}
+
 fn own_keys() -> OwnKeys {
     let folder = crate::process::folder("secrets-keys");
     let write = |name: &str, text: &str| -> PathBuf {
@@ -95,9 +103,11 @@ fn repeats_what_it_is_told() -> (String, Arc<Mutex<Vec<String>>>) {
         for mut stream in listener.incoming().flatten() {
             let request = request(&mut stream);
             let status = if request.starts_with("GET ") { "404 Not Found" } else { "400 Bad Request" };
+            let (head, body) = request.split_once("\r\n\r\n").unwrap_or((&request, ""));
+            let answer = format!("{body}\n{head}");
             let head =
-                format!("HTTP/1.1 {status}\r\ncontent-type: text/plain\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", request.len());
-            let _ = stream.write_all((head + &request).as_bytes());
+                format!("HTTP/1.1 {status}\r\ncontent-type: text/plain\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", answer.len());
+            let _ = stream.write_all((head + &answer).as_bytes());
             heard.lock().expect("nobody panics with it").push(request);
         }
     });
@@ -213,7 +223,9 @@ async fn no_secret_is_in_any_output_even_where_everything_is_logged() {
     bench.launch_with(never_publishes());
 
     bench.until("three are enrolled", |bench| bench.summary().servers[SERVER].node_count == 3).await;
-    bench.until("the others have their letters", |bench| bench.summary().queues[LETTERS].visible == 9).await;
+    bench.until("the others have their letters", |bench| bench.summary().queues[LETTERS].visible == 8).await;
+    // A server that takes nothing is a matter for a person: the chef server's launch waits.
+    bench.until("the chef server was told of the key", |_| own.was_told(&planted[&by_group["chef"]])).await;
     bench.until_in_service(std::slice::from_ref(&by_group["command"])).await;
     process.until_logged("launch_held").await;
     let mut outputs = vec![("the arguments".to_owned(), process.arguments())];
@@ -226,9 +238,7 @@ async fn no_secret_is_in_any_output_even_where_everything_is_logged() {
     // The keys and tokens were at work, or their absence shows nothing.
     let told = own.told.lock().expect("nobody panics with it").join("\n");
     assert!(told.to_lowercase().contains("x-ops-authorization-1") && told.contains("/puppet-ca/v1/"), "{told}");
-    for group in ["chef", "puppet"] {
-        assert!(lines(&planted[&by_group[group]]).any(|line| told.contains(&line)), "the {group} server was told of the key");
-    }
+    assert!(own.was_told(&planted[&by_group["puppet"]]));
     assert!(outputs.iter().any(|(name, text)| name == "/metrics" && text.contains("private_key")), "the metrics tell of what was planted");
     process.signal("TERM");
     assert_eq!(process.ended().await, Some(0));
