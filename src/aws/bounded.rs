@@ -69,3 +69,44 @@ fn most(request: &HttpRequest) -> usize {
         MOST
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+    use aws_smithy_runtime_api::http::StatusCode;
+    use http_body_util::BodyExt;
+
+    /// Answers everything with the same number of blanks.
+    #[derive(Debug)]
+    struct Blanks(usize);
+
+    impl HttpConnector for Blanks {
+        fn call(&self, _: HttpRequest) -> HttpConnectorFuture {
+            let body = SdkBody::from(vec![b' '; self.0]);
+            HttpConnectorFuture::ready(Ok(HttpResponse::new(StatusCode::try_from(200).unwrap(), body)))
+        }
+    }
+
+    async fn answer(connector: &Bounded, target: &'static str) -> HttpResponse {
+        let mut request = HttpRequest::new(SdkBody::empty());
+        request.headers_mut().insert("x-amz-target", target);
+        connector.call(request).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn connectors_share_what_long_answers_may_come_to_and_messages_are_never_cut_off_for_others() {
+        const MIB: usize = 1024 * 1024;
+        let together = Allowance::of(3 * MIB);
+        let connectors = [(); 2].map(|()| Bounded::new(SharedHttpConnector::new(Blanks(2 * MIB)), &together));
+        let mut first = answer(&connectors[0], "AmazonSSM.GetParameters").await;
+        assert!(first.body_mut().frame().await.unwrap().is_ok());
+        let mut second = answer(&connectors[1], "AmazonSSM.GetParameters").await;
+        assert!(second.body_mut().frame().await.unwrap().is_err(), "there is no room beside the first");
+        let mut messages = answer(&connectors[1], "AmazonSQS.ReceiveMessage").await;
+        assert!(messages.body_mut().frame().await.unwrap().is_ok());
+        drop(first);
+        let mut again = answer(&connectors[1], "AmazonSSM.GetParameters").await;
+        assert!(again.body_mut().frame().await.unwrap().is_ok());
+    }
+}
