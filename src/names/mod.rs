@@ -300,8 +300,10 @@ mod tests {
         impl<T: fmt::Display> Asked<T> {
             const PRINTED: bool = true;
         }
-        assert!(!<Asked<LifecycleActionToken>>::PRINTED && !<Asked<ReceiptHandle>>::PRINTED);
-        assert!(<Asked<InstanceId>>::PRINTED);
+        const {
+            assert!(!<Asked<LifecycleActionToken>>::PRINTED && !<Asked<ReceiptHandle>>::PRINTED);
+            assert!(<Asked<InstanceId>>::PRINTED);
+        }
     }
 
     #[test]
