@@ -174,7 +174,16 @@ impl Core {
         if tickets.is_empty() {
             return false;
         }
-        let Some(call) = self.build(key, &tickets) else {
+        // Where one of several cannot be made a call of, each is tried alone.
+        let built = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.build(key, &tickets)));
+        if built.is_err() && tickets.len() > 1 {
+            for mut ticket in tickets.into_iter().rev() {
+                ticket.limit = 1;
+                self.lane_mut(key).push_front(now, ticket);
+            }
+            return true;
+        }
+        let Some(call) = built.unwrap_or_default() else {
             for ticket in tickets {
                 self.for_action(&ticket, |core, id| core.internal_error(id, "a call lacks what it is made of"));
             }
@@ -277,8 +286,13 @@ impl Core {
     }
 
     fn group_of(&self, ticket: &Ticket) -> Option<&GroupName> {
-        let Who::Action(id, _) = ticket.who else { return None };
-        Some(&self.actions.get(&id)?.claim.as_ref()?.group)
+        Some(&self.claimed_by(ticket)?.group)
+    }
+
+    /// What the action claims that an entry is of.
+    fn claimed_by(&self, ticket: &Ticket) -> Option<&crate::event::LifecycleAction> {
+        let (Who::Action(id, _) | Who::Beat(id)) = ticket.who else { return None };
+        self.actions.get(&id)?.claim.as_deref()
     }
 
     /// Whether a ticket can be sent now.
@@ -341,6 +355,8 @@ impl Core {
 
     /// The call for a batch.
     fn build(&self, key: LaneKey, tickets: &[Ticket]) -> Option<Call> {
+        #[cfg(test)]
+        self.trips.building(tickets.iter().filter_map(|ticket| self.claimed_by(ticket)));
         let actions = || {
             tickets
                 .iter()

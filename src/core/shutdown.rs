@@ -68,7 +68,7 @@ impl Core {
         open.sort_unstable();
         for id in open {
             if giving_back || self.only_waits(id) {
-                self.release(id, Duration::ZERO);
+                self.guard(id, |core| core.release(id, Duration::ZERO));
             }
         }
         if let Some(shutdown) = &mut self.shutdown {
