@@ -482,7 +482,7 @@ impl Fleet {
                 }
                 if matches!(record.outcome, Outcome::Released | Outcome::LeaseLost) {
                     let run = orderer(number, self.workers[number].run);
-                    let (instance, token) = (subject.action.instance.to_string(), subject.action.token.to_string());
+                    let (instance, token) = (subject.action.instance.to_string(), subject.action.token.as_str().to_owned());
                     self.let_go.push(LetGo { at: self.now, run, instance: Some(instance), token: Some(token) });
                 }
             }
