@@ -10,8 +10,8 @@ use zeroize::Zeroizing;
 use crate::names::{AccountId, GroupName, HookName, InstanceId, MessageId, NodeName, ReceiptHandle, Region};
 use crate::retry::Failure;
 
-/// A message as one receive brought it.
-#[derive(Debug, Clone)]
+/// A message as one receive brought it. Its body, which holds a token, is not shown.
+#[derive(Clone)]
 pub struct ReceivedMessage {
     /// The message's id: the same at each delivery.
     pub id: MessageId,
@@ -25,6 +25,12 @@ pub struct ReceivedMessage {
     pub receive_count: u32,
     /// A run before may have associated its node, though this message is new: a letter that owed it was sent back ([`EARLIER_RUN`]).
     pub earlier_run: bool,
+}
+
+impl fmt::Debug for ReceivedMessage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReceivedMessage").field("id", &self.id).field("bytes", &self.body.len()).finish_non_exhaustive()
+    }
 }
 
 /// The attribute of a message whose letter owed a disassociation and was sent back, since its launch still waits.

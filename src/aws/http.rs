@@ -42,11 +42,12 @@ pub(super) fn direct_client() -> SharedHttpClient {
 fn client(make: fn(&HttpConnectorSettings, &RuntimeComponents) -> SharedHttpConnector) -> SharedHttpClient {
     type TimeOuts = (Option<Duration>, Option<Duration>);
     let connectors: Mutex<HashMap<TimeOuts, SharedHttpConnector>> = Mutex::default();
+    let together = Bounded::together();
     http_client_fn(move |settings, components| {
         let key = (settings.connect_timeout(), settings.read_timeout());
         // Nothing can panic half-way through a change of the map, so a poisoned lock guards a whole one.
         let mut connectors = connectors.lock().unwrap_or_else(PoisonError::into_inner);
-        connectors.entry(key).or_insert_with(|| SharedHttpConnector::new(Bounded(make(settings, components)))).clone()
+        connectors.entry(key).or_insert_with(|| SharedHttpConnector::new(Bounded::new(make(settings, components), &together))).clone()
     })
 }
 
@@ -91,7 +92,7 @@ pub(super) fn is_loopback(host: &str) -> bool {
 }
 
 /// Where EC2, ECS and EKS answer for the instance's or the task's credentials.
-fn is_metadata(host: &str) -> bool {
+pub(super) fn is_metadata(host: &str) -> bool {
     match address(host) {
         Some(IpAddr::V4(address)) => address.is_link_local(),
         Some(IpAddr::V6(address)) => address.segments()[..2] == [0xfd00, 0x0ec2],

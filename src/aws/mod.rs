@@ -3,6 +3,7 @@
 //! Only the SDK's standard environment (`AWS_ENDPOINT_URL`, `AWS_ENDPOINT_URL_SQS`, profiles, roles) tells real AWS from
 //! anything that stands in for it.
 
+mod allowance;
 mod bounded;
 mod endpoints;
 mod failure;
@@ -10,6 +11,7 @@ mod fixed;
 mod further;
 mod http;
 
+pub(crate) use allowance::Allowance;
 pub use endpoints::{EndpointError, check_endpoint};
 pub use failure::{Classify, detail, from_sdk, from_service, shared_class};
 pub use further::{FurtherCall, counting, further};

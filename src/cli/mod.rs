@@ -23,6 +23,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::config::{self, Config, Problems};
+use crate::observe::panics;
 
 /// Enrols instances with a Chef or Puppet server before their Auto Scaling group puts them in service
 ///
@@ -74,6 +75,7 @@ impl Cli {
     /// configuration or arguments that cannot be used.
     #[must_use]
     pub fn run(self) -> ExitCode {
+        panics::tell_in_the_log();
         let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
             Ok(runtime) => runtime,
             Err(error) => return report(&CommandError::failed(error)),

@@ -15,7 +15,7 @@ use crate::aws::{FurtherCall, counting};
 use crate::core::call::{Answer, Call, CallId};
 use crate::core::settings::Settings;
 use crate::core::{Core, Outbox};
-use crate::observe::{Health, Observer};
+use crate::observe::{Health, Observer, panics};
 use clock::{Clock, RealClock};
 use patience::Patience;
 use services::Services;
@@ -197,7 +197,7 @@ impl Worker {
                 }
                 return;
             }
-            Err(error) => (error.id(), Answer::Panicked(panic_text(error)), Vec::new()),
+            Err(error) => (error.id(), Answer::Panicked(panics::said(error.into_panic().as_ref())), Vec::new()),
         };
         let Some(underway) = self.underway.remove(&task) else { return };
         self.aborts.remove(&underway.call);
@@ -211,10 +211,4 @@ impl Worker {
         self.observer.call_done(underway.operation, answer.outcome(), self.clock.elapsed().saturating_sub(underway.began));
         self.core.answer(self.clock.moment(), underway.call, answer);
     }
-}
-
-fn panic_text(error: JoinError) -> String {
-    let payload = error.into_panic();
-    let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without a text".to_owned())
 }

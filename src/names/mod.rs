@@ -9,8 +9,12 @@ mod template;
 pub use server_url::ServerUrl;
 pub use template::{Origin, ReadBack, Template, TemplateError, TemplateValues};
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
+
+use zeroize::Zeroizing;
 
 /// Why a text is not the name it was taken for. Shows the text itself only in escaped and shortened form, so that a hostile
 /// name can neither forge a log line nor flood one.
@@ -78,6 +82,61 @@ macro_rules! checked_name {
     };
 }
 
+macro_rules! secret_name {
+    ($(#[$doc:meta])* $name:ident, $what:literal, $rule:literal, $check:expr) => {
+        $(#[$doc])*
+        ///
+        /// Whoever reads it can use it: it is never printed, not even where it is not valid, and is wiped with its last copy.
+        #[derive(Clone, PartialEq, Eq)]
+        pub struct $name(Arc<Zeroizing<Box<str>>>);
+
+        impl $name {
+            /// Checks `text` and takes it.
+            ///
+            /// # Errors
+            /// Says which rule the text breaks, and not the text.
+            pub fn new(text: &str) -> Result<Self, NameError> {
+                let check: fn(&str) -> bool = $check;
+                if check(text) {
+                    Ok(Self(Arc::new(Zeroizing::new(Box::from(text)))))
+                } else {
+                    Err(NameError { what: $what, shown: "(not shown)".to_owned(), rule: $rule })
+                }
+            }
+
+            /// The secret as text, to be sent to the service that gave it and nowhere else.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl PartialOrd for $name {
+            fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+                Some(self.cmp(other))
+            }
+        }
+
+        impl Ord for $name {
+            fn cmp(&self, other: &Self) -> Ordering {
+                self.as_str().cmp(other.as_str())
+            }
+        }
+
+        impl Hash for $name {
+            fn hash<H: Hasher>(&self, state: &mut H) {
+                self.as_str().hash(state);
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(concat!(stringify!($name), "(redacted)"))
+            }
+        }
+    };
+}
+
 fn is_hex(text: &str) -> bool {
     text.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
 }
@@ -107,7 +166,7 @@ checked_name!(
     |t| (1..=255).contains(&t.len()) && t.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_/".contains(&b))
 );
 
-checked_name!(
+secret_name!(
     /// The token of one lifecycle action: a 36-character UUID. Trusted for nothing but completing that action.
     LifecycleActionToken,
     "lifecycle action token",
@@ -169,7 +228,7 @@ checked_name!(
     |t| (1..=100).contains(&t.len()) && t.bytes().all(|b| b.is_ascii_graphic())
 );
 
-checked_name!(
+secret_name!(
     /// The handle of one receive of one message; a later receive gets another.
     ReceiptHandle,
     "receipt handle",
@@ -214,5 +273,46 @@ mod tests {
         for bad in ["", "a:b", "a\u{7}b", "a\nb"] {
             assert!(GroupName::new(bad).is_err(), "{bad:?}");
         }
+    }
+
+    const TOKEN: &str = "0f1e2d3c-4b5a-4697-8879-6a5b4c3d2e1f";
+
+    #[test]
+    fn a_token_and_a_receipt_handle_are_never_printed() {
+        let token = LifecycleActionToken::new(TOKEN).unwrap();
+        let handle = ReceiptHandle::new("AQEB-planted-handle").unwrap();
+        assert_eq!((token.as_str(), handle.as_str()), (TOKEN, "AQEB-planted-handle"));
+        assert_eq!(format!("{token:?} {handle:#?}"), "LifecycleActionToken(redacted) ReceiptHandle(redacted)");
+        // One that is almost right is as secret.
+        for error in [LifecycleActionToken::new(&format!("{TOKEN} ")).err(), ReceiptHandle::new(&format!("{TOKEN}\n")).err()] {
+            let error = error.unwrap().to_string();
+            assert!(!error.contains("0f1e") && error.contains("not shown"), "{error}");
+        }
+    }
+
+    #[test]
+    fn secrets_have_no_text_of_their_own() {
+        trait MayBePrinted {
+            const PRINTED: bool = false;
+        }
+        impl<T> MayBePrinted for T {}
+        struct Asked<T>(std::marker::PhantomData<T>);
+        impl<T: fmt::Display> Asked<T> {
+            const PRINTED: bool = true;
+        }
+        const {
+            assert!(!<Asked<LifecycleActionToken>>::PRINTED && !<Asked<ReceiptHandle>>::PRINTED);
+            assert!(<Asked<InstanceId>>::PRINTED);
+        }
+    }
+
+    #[test]
+    fn secrets_are_wiped_with_their_last_copy() {
+        fn is_wiped<T: zeroize::ZeroizeOnDrop>(_: &T) {}
+        let token = LifecycleActionToken::new(TOKEN).unwrap();
+        is_wiped(&*token.0);
+        is_wiped(&*ReceiptHandle::new("h").unwrap().0);
+        let copy = token.clone();
+        assert!(Arc::ptr_eq(&token.0, &copy.0), "a copy of the handle is none of the text");
     }
 }

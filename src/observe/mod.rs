@@ -11,6 +11,7 @@ pub mod listener;
 pub mod logs;
 mod metrics;
 mod observer;
+pub mod panics;
 pub mod service_manager;
 mod sink;
 pub(crate) mod text;

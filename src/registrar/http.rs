@@ -27,6 +27,7 @@ pub use errors::{ERRORS, UNREACHABLE};
 pub use files::{FileError, PrivateKey, read_certificates};
 
 use super::kind::Limits;
+use crate::aws::Allowance;
 use crate::names::ServerUrl;
 use crate::retry::{Class, Failure};
 
@@ -140,7 +141,12 @@ pub struct HttpClient {
     url: ServerUrl,
     attempt_timeout: Duration,
     max_answer: usize,
+    together: Arc<Allowance>,
 }
+
+/// So many of the longest answers of one server may be read at once, beside the first 64 KiB of each; what is beyond is cut off and asked for again.
+/// By server, so that none takes the room of another.
+const LONGEST_AT_ONCE: usize = 4;
 
 impl fmt::Debug for HttpClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -163,13 +169,14 @@ impl HttpClient {
         tcp.set_connect_timeout(Some(settings.connect_timeout));
         let https = HttpsConnectorBuilder::new().with_tls_config(tls(settings)?).https_or_http().enable_http1().wrap_connector(tcp);
         let client = Client::builder(TokioExecutor::new()).pool_idle_timeout(IDLE).pool_timer(TokioTimer::new()).build(https);
-        Ok(Self { client, url: settings.url.clone(), attempt_timeout: settings.attempt_timeout, max_answer: settings.max_answer })
+        let (max_answer, together) = (settings.max_answer, Allowance::of(settings.max_answer.saturating_mul(LONGEST_AT_ONCE)));
+        Ok(Self { client, url: settings.url.clone(), attempt_timeout: settings.attempt_timeout, max_answer, together })
     }
 
-    /// The same client, over the same connections, for answers of another length, such as long lists.
+    /// The same client, over the same connections, for answers of another length, such as long lists, one of which is read at a time.
     #[must_use]
     pub fn with_max_answer(&self, max_answer: usize) -> Self {
-        Self { max_answer, ..self.clone() }
+        Self { max_answer, together: Allowance::of(max_answer), ..self.clone() }
     }
 
     /// The same client, over the same connections, for requests that take their time.
@@ -200,7 +207,8 @@ impl HttpClient {
         let request = self.request(method, path, headers, body)?;
         let answer = self.client.request(request).await.map_err(|error| trouble(&error))?;
         let (head, body) = answer.into_parts();
-        let body = Limited::new(body, self.max_answer).collect().await.map_err(|error| self.broken(error.as_ref()))?;
+        let body = self.together.counted(Limited::new(body, self.max_answer));
+        let body = body.collect().await.map_err(|error| self.broken(error.as_ref()))?;
         Ok(Answer { status: head.status.as_u16(), media_type: media_type(&head.headers), body: body.to_bytes() })
     }
 

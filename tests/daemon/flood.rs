@@ -1,7 +1,7 @@
 //! Floods, against the real process: how much memory it takes is read from the kernel, and the good ones behind the flood are served.
 
-use std::io::Write;
-use std::net::TcpListener;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -66,6 +66,11 @@ async fn a_flood_of_claims_without_an_instance_does_not_fill_the_memory_and_the_
     assert!(peak < MOST_MIB, "{peak} MiB for {FLOOD} claims");
 }
 
+/// Waits for a request: an answer that comes before it is none.
+fn asked(stream: &mut TcpStream) {
+    let _ = stream.read(&mut [0; 65_536]);
+}
+
 /// A server that answers every request with gigabytes; it counts what was taken of them.
 fn gigabytes() -> (String, Arc<AtomicU64>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
@@ -78,6 +83,7 @@ fn gigabytes() -> (String, Arc<AtomicU64>) {
             std::thread::spawn(move || {
                 let mut stream = stream;
                 let piece = vec![b' '; 65_536];
+                asked(&mut stream);
                 let mut sent = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n");
                 while sent.is_ok() {
                     sent = stream.write_all(&piece);
@@ -89,14 +95,9 @@ fn gigabytes() -> (String, Arc<AtomicU64>) {
     (url, taken)
 }
 
-#[tokio::test]
-async fn a_server_that_answers_with_gigabytes_does_not_fill_the_memory_and_holds_up_no_other_server() {
-    let bench = Bench::start(|fixture| {
-        fixture.groups.push(group("endless", enrolld::simulator::model::autoscaling::Form::Direct));
-    })
-    .await;
-    let (url, taken) = gigabytes();
-    let key = folder("flood-key").join("client.pem");
+/// A route for the usual group, and one for another whose server answers without end.
+fn configuration_with_endless(bench: &Bench, name: &str, url: &str) -> String {
+    let key = folder(name).join("client.pem");
     let pair = aws_lc_rs::rsa::KeyPair::generate(aws_lc_rs::rsa::KeySize::Rsa2048).expect("AWS-LC makes keys");
     let der: aws_lc_rs::encoding::Pkcs8V1Der<'_> = aws_lc_rs::encoding::AsDer::as_der(&pair).expect("it can be written");
     std::fs::write(&key, pem::encode(&pem::Pem::new("PRIVATE KEY", der.as_ref()))).expect("the folder is there");
@@ -110,7 +111,17 @@ async fn a_server_that_answers_with_gigabytes_does_not_fill_the_memory_and_holds
         key.display()
     );
     let text = configuration_of(&bench.simulator.endpoint(), "", &format!("{good}\n{endless}"));
-    let text = text.replace("groups = [\"*\"]", &format!("groups = [\"{GROUP}\"]"));
+    text.replace("groups = [\"*\"]", &format!("groups = [\"{GROUP}\"]"))
+}
+
+#[tokio::test]
+async fn a_server_that_answers_with_gigabytes_does_not_fill_the_memory_and_holds_up_no_other_server() {
+    let bench = Bench::start(|fixture| {
+        fixture.groups.push(group("endless", enrolld::simulator::model::autoscaling::Form::Direct));
+    })
+    .await;
+    let (url, taken) = gigabytes();
+    let text = configuration_with_endless(&bench, "flood-key", &url);
     let text = text.replace("not_ready_max = \"300ms\"", "not_ready_max = \"100ms\"");
     let mut process = Process::start(&bench, "flood-gigabytes", &text, &[]);
     for _ in 0..20 {
@@ -125,6 +136,63 @@ async fn a_server_that_answers_with_gigabytes_does_not_fill_the_memory_and_holds
     bench.until("it was asked again and again", |_| taken.load(Ordering::Relaxed) > 200 * MIB as u64).await;
     let peak = process.peak_mib();
     bench.until("the others wait still, and no more", |bench| bench.summary().queues[QUEUE].in_flight == 40).await;
+    process.signal("TERM");
+    assert_eq!(process.ended().await, Some(0));
+    assert!(peak < MOST_MIB, "{peak} MiB");
+}
+
+/// A server that answers every request with all but the end of an answer that is almost too long, and then holds it back; it counts the
+/// connections that there were, and those that it holds.
+fn held_back() -> (String, Arc<AtomicU64>, Arc<AtomicU64>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+    let url = format!("http://{}", listener.local_addr().expect("it is bound"));
+    let (begun, held) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let counts = (Arc::clone(&begun), Arc::clone(&held));
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let (begun, held) = counts.clone();
+            std::thread::spawn(move || {
+                held.fetch_add(1, Ordering::Relaxed);
+                begun.fetch_add(1, Ordering::Relaxed);
+                let piece = vec![b' '; 65_536];
+                asked(&mut stream);
+                let mut going = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\r\n");
+                for _ in 0..63 {
+                    going = going.and_then(|()| stream.write_all(&piece));
+                }
+                // A blank now and then, until nobody takes it.
+                while going.is_ok() {
+                    std::thread::sleep(std::time::Duration::from_millis(50));
+                    going = stream.write_all(b" ");
+                }
+                held.fetch_sub(1, Ordering::Relaxed);
+            });
+        }
+    });
+    (url, begun, held)
+}
+
+#[tokio::test]
+async fn a_server_that_holds_back_many_long_answers_at_once_does_not_fill_the_memory_and_holds_up_no_other_server() {
+    const MANY: usize = 100;
+    let bench = Bench::start(|fixture| {
+        fixture.groups.push(group("endless", enrolld::simulator::model::autoscaling::Form::Direct));
+    })
+    .await;
+    let (url, begun, held) = held_back();
+    let text = configuration_with_endless(&bench, "flood-held-key", &url);
+    let text = text.replace("poll_wait = \"1s\"", "poll_wait = \"1s\"\nmax_calls = 400\nattempt_timeout = \"5s\"");
+    let mut process = Process::start(&bench, "flood-held", &text, &[]);
+    for _ in 0..MANY {
+        bench.launch_in("endless", Place::AutoScalingGroup, Some(&publishes_after(0)));
+    }
+    bench.until("the server was asked", |_| begun.load(Ordering::Relaxed) > 0).await;
+    let good = bench.launch(5);
+    bench.until_in_service(&good).await;
+    bench.until("it was asked often", |_| begun.load(Ordering::Relaxed) >= 20).await;
+    // A probe, and one more that has just been given up. Where all are held, they are so for as long as an attempt may take.
+    bench.until("it holds no more than probes", |_| held.load(Ordering::Relaxed) <= 2).await;
+    let peak = process.peak_mib();
     process.signal("TERM");
     assert_eq!(process.ended().await, Some(0));
     assert!(peak < MOST_MIB, "{peak} MiB");

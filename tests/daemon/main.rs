@@ -11,6 +11,7 @@ mod held;
 mod keys;
 mod odd;
 mod outages;
+mod panics;
 mod peers;
 mod process;
 mod secrets;

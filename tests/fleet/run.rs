@@ -478,11 +478,11 @@ impl Fleet {
             }
             if let Some(subject) = &record.subject {
                 if let (Outcome::Abandoned, Some(reason)) = (record.outcome, &record.reason) {
-                    self.failures.entry(subject.action.token.to_string()).or_default().push(reason.code.clone());
+                    self.failures.entry(subject.action.token.as_str().to_owned()).or_default().push(reason.code.clone());
                 }
                 if matches!(record.outcome, Outcome::Released | Outcome::LeaseLost) {
                     let run = orderer(number, self.workers[number].run);
-                    let (instance, token) = (subject.action.instance.to_string(), subject.action.token.to_string());
+                    let (instance, token) = (subject.action.instance.to_string(), subject.action.token.as_str().to_owned());
                     self.let_go.push(LetGo { at: self.now, run, instance: Some(instance), token: Some(token) });
                 }
             }

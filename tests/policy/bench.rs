@@ -91,7 +91,7 @@ impl Bench {
         Self { simulator, config }
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_enrolld"));
         command.args(arguments).arg("--config").arg(&self.config).env_clear().stdin(Stdio::null());
         let endpoint = self.simulator.endpoint();

@@ -57,11 +57,33 @@ fn an_endpoint_of_any_service_without_tls_is_refused_by_run_and_by_check() {
         "AWS_ENDPOINT_URL_OPSWORKSCM",
         "AWS_ENDPOINT_URL_STS",
         "AWS_ENDPOINT_URL_IAM",
+        "AWS_ENDPOINT_URL_SSO",
+        "AWS_ENDPOINT_URL_SSO_OIDC",
+        "AWS_EC2_METADATA_SERVICE_ENDPOINT",
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI",
     ] {
         for command in ["run", "check"] {
             let output = enrolld(command, &config, &[(variable, NOWHERE)]);
             assert_eq!(output.status.code(), Some(1), "{command} {variable}: {}", said(&output));
             assert!(said(&output).contains("plain http and not on this machine"), "{command} {variable}: {}", said(&output));
+        }
+    }
+}
+
+#[test]
+fn an_endpoint_for_credentials_without_tls_is_refused_in_a_profile_too() {
+    // The SDK reads the service's id with a hyphen, where AWS documents an underscore.
+    let endpoint = |id: &str| format!("{id} =\n  endpoint_url = {NOWHERE}\n");
+    let text = format!("[default]\nservices = ours\n[services ours]\n{}{}", endpoint("sso_oidc"), endpoint("sso-oidc"));
+    for (name, text) in [("services", text), ("metadata", format!("[default]\nec2_metadata_service_endpoint = {NOWHERE}\n"))] {
+        let profile = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("wire-{name}.profile"));
+        std::fs::write(&profile, text).expect("the folder is there to be written to");
+        let config = file(&format!("profile-{name}"), &configuration(QUEUE, ""));
+        let variables = [("AWS_CONFIG_FILE", profile.to_str().expect("it is text"))];
+        for command in ["run", "check"] {
+            let output = enrolld(command, &config, &variables);
+            assert_eq!(output.status.code(), Some(1), "{command} {name}: {}", said(&output));
+            assert!(said(&output).contains("plain http and not on this machine"), "{command} {name}: {}", said(&output));
         }
     }
 }

@@ -111,7 +111,7 @@ impl Decided {
         Some(Self {
             run: run.to_owned(),
             route: usize::from(subject.route?.0),
-            token: subject.action.token.to_string(),
+            token: subject.action.token.as_str().to_owned(),
             at: ends.map(|step| step.began_ms).min()?,
             abandoned: record.outcome == Ending::Abandoned,
             own: record.reason.as_ref().is_some_and(|reason| ["private_key", "internal_error"].contains(&reason.code.as_str())),
@@ -392,10 +392,10 @@ impl<'a> Run<'a> {
             let mut said = said.lock().expect("a panic ends the run");
             match observation {
                 Observation::StepBegan { subject, step: Step::Verify } => {
-                    said.taken.entry(subject.action.token.to_string()).or_insert_with(|| heard.now());
+                    said.taken.entry(subject.action.token.as_str().to_owned()).or_insert_with(|| heard.now());
                 }
                 Observation::LaunchHeld { subject, .. } => {
-                    said.held.insert((teller.clone(), subject.action.token.to_string()));
+                    said.held.insert((teller.clone(), subject.action.token.as_str().to_owned()));
                 }
                 Observation::Received { messages } => said.received.push((worker, heard.now(), *messages)),
                 Observation::ServiceTrouble { operation, failure, .. } => said.troubles.push((operation, failure.code.clone())),

@@ -30,7 +30,7 @@ const KEYS: &[Key] = &[
     required(
         "client_key",
         "path",
-        "Its private RSA key in PEM, of 2048 bits or more. Others than the file's owner must not be able to read it.",
+        "Its private RSA key in PEM, of 2048 bits or more. The file belongs to the user that enrolld runs as, or to root, and nobody else may read it.",
     ),
     optional(
         "ca_file",

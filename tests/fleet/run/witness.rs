@@ -128,7 +128,7 @@ impl Fleet {
         if let (Call::Complete { order, result: ActionResult::Abandon, .. }, Answer::Action(Ok(enrolld::facts::ActionReply::Accepted))) =
             (call, answer)
         {
-            self.witness.abandoned_by.insert(order.token.to_string(), (key.worker, key.run));
+            self.witness.abandoned_by.insert(order.token.as_str().to_owned(), (key.worker, key.run));
         }
         let failed =
             matches!(answer, Answer::Instances(Err(_)) | Answer::Hooks(Err(_)) | Answer::Whereabouts(Err(_)) | Answer::Action(Err(_)));
@@ -147,7 +147,7 @@ impl Fleet {
             (Call::Receive { .. }, Answer::Received(Ok(messages))) => {
                 for message in messages {
                     let token = self.witness.tokens.entry(message.id.to_string()).or_insert_with(|| match event::decode(&message.body) {
-                        Ok(Notification::Action(claim)) => Some(claim.token.to_string()),
+                        Ok(Notification::Action(claim)) => Some(claim.token.as_str().to_owned()),
                         _ => None,
                     });
                     if let Some(token) = token {
