@@ -328,6 +328,11 @@ async fn a_role_that_ec2_alone_can_assume_vouches_for_keys_and_any_other_is_warn
         checked.must_have("WARN", "passes for any instance");
         assert!(!checked.has("ok", "EC2 alone"), "{:#}", checked.report);
     }
+    // Another role of that name does not vouch for this one.
+    let checked = check("trust-path", |fixture| fixture.roles = vec![NewRole { path: "/fleet/".into(), ..trusting(&ec2) }]).await;
+    assert_eq!(checked.code, Some(1), "{:#}", checked.report);
+    checked.must_have("FAIL", "arn:aws:iam::123456789012:role/fleet/web-instances");
+    assert!(!checked.has("ok", "EC2 alone"), "{:#}", checked.report);
     let checked = check("trust-none", |fixture| fixture.roles.clear()).await;
     assert_eq!(checked.code, Some(1), "{:#}", checked.report);
     checked.must_have("FAIL", "there is no role");

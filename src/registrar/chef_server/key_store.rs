@@ -96,7 +96,9 @@ pub(super) async fn read(api: &Api, name: &str) -> Result<Stored, Failure> {
     }
     let found = api.ask(Method::GET, &format!("/clients/{name}/keys/default"), None).await?;
     match (found.status, text(&found, "public_key")) {
-        (200, Some(key)) if found.is_named("default") => Ok(Stored::Key { key: PublicKey::from_pem(key), usable: !has_expired(&found, api), place: Place::Endpoint }),
+        (200, Some(key)) if found.is_named("default") => {
+            Ok(Stored::Key { key: PublicKey::from_pem(key), usable: !has_expired(&found, api), place: Place::Endpoint })
+        }
         (404, _) => Ok(Stored::Key { key: None, usable: false, place: Place::Nowhere }),
         _ => Err(found.failure(errors::NOT_CHEF, "reading the client's key")),
     }
