@@ -1,9 +1,13 @@
 //! `enrolld check` against a simulated AWS: what it finds in set-ups that are right, and in those that are not; and that it
 //! changes nothing.
 
+#[path = "common/permissions.rs"]
+mod permissions;
+
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
+use enrolld::config::Environment;
 use enrolld::simulator::model::autoscaling::{Delivery, Form};
 use enrolld::simulator::model::caller::Principal;
 use enrolld::simulator::model::fixture::{Fixture, NewParameter};
@@ -78,7 +82,12 @@ async fn check_changed(name: &str, change: impl FnOnce(String) -> String) -> Che
 async fn check_both(name: &str, fixture: Fixture, more: &[&str], text: impl FnOnce(&str) -> String) -> Checked {
     let simulator = Simulator::start(Options { fixture, ..Options::default() }).await.expect("the simulator starts");
     let endpoint = simulator.endpoint();
-    let output = run(&endpoint, name, &text(&endpoint), more).await;
+    let text = text(&endpoint);
+    if let Ok(config) = enrolld::config::parse(&text, name, &Environment::new()) {
+        simulator.with(|world, _| permissions::confine(world, KEY, &config, permissions::of_command("check")));
+    }
+    let output = run(&endpoint, name, &text, more).await;
+    simulator.with(|world, _| permissions::nothing_was_beyond(world));
     let report = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("{error}: {}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)));
     let state = serde_json::to_value(simulator.state(true)).expect("the state is JSON");
