@@ -110,6 +110,17 @@ def faults(operations):
     return [fault for operation in operations for fault in about(operation)]
 
 
+def confine(simulator, binary, config):
+    """The workers may do what is printed for their configuration, and nothing else."""
+    letters = f"arn:aws:sqs:eu-central-1:{ACCOUNT}:{DEAD_LETTERS}"
+    command = [binary, "policy", "--config", config, "--output", "json", "--account", ACCOUNT, "--dead-letter-queue", letters]
+    printed = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+    statements = [statement for policy in printed["policies"] for statement in policy["document"]["Statement"]]
+    allowed = [{"action": action, "resource": on} for one in statements for action in one["Action"] for on in one["Resource"]]
+    arn = f"arn:aws:sts::{ACCOUNT}:assumed-role/enrolld/worker"
+    simulator.ask("principals", {"access_key_id": "simulated", "arn": arn, "allowed": allowed})
+
+
 def left_in(queue):
     return queue["visible"] + queue["in_flight"] + queue["delayed"]
 
@@ -126,6 +137,8 @@ def check(state, terminated, letters, left, moved):
     wrong["messages left in the queue"] = left
     wrong["messages that SQS moved"] = moved
     wrong["dead letters"] = len(letters)
+    refused = [count for outcomes in state["outcomes"].values() for code, count in outcomes.items() if code.startswith("AccessDenied")]
+    wrong["calls beyond the printed policy"] = sum(refused)
 
     associated = collections.defaultdict(list)
     fingerprints = collections.defaultdict(set)
@@ -203,6 +216,8 @@ def main():
             simulator.ask("faults", faults(["*"]))
         config = folder / "enrolld.toml"
         config.write_text(CONFIG.format(queue_url=queue_url, owner=owner, server=SERVER, visibility=VISIBILITY_S))
+
+        confine(simulator, binary, config)
 
         def left():
             return elsewhere.left() if elsewhere else left_in(simulator.ask("state?summary=1")["queues"][QUEUE])
