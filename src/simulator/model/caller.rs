@@ -63,7 +63,14 @@ pub struct Grant {
 impl Grant {
     /// Whether it allows an operation on this resource; one that knows no resources is about `*` alone.
     fn allows(&self, operation: Operation, resource: &str) -> bool {
-        operation.matches(&self.action) && wildmatch::WildMatch::new(&self.resource).matches(resource)
+        if !operation.matches(&self.action) {
+            return false;
+        }
+        // `${*}`, `${?}` and `${$}` are these characters themselves (IAM user guide, policy variables): they are matched as
+        // others, which no name has.
+        let (star, mark) = ("\u{e000}", "\u{e001}");
+        let pattern = self.resource.replace("${*}", star).replace("${?}", mark).replace("${$}", "$");
+        wildmatch::WildMatch::new(&pattern).matches(&resource.replace('*', star).replace('?', mark))
     }
 }
 
@@ -201,5 +208,52 @@ pub fn denial(caller: &Caller, operation: Operation, resource: Option<&str>) -> 
         },
         Service::Ssm | Service::OpsworksCm => ApiError::client("AccessDeniedException", message),
         Service::AutoScaling | Service::Sts | Service::Iam => ApiError::new(403, "AccessDenied", Some(message)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn confined(grants: &[(&str, &str)]) -> Principals {
+        let mut principals = Principals::new("123456789012");
+        let grant = |(action, resource): &(&str, &str)| Grant { action: (*action).to_owned(), resource: (*resource).to_owned() };
+        principals.confine("AKIA", grants.iter().map(grant).collect());
+        principals
+    }
+
+    fn may(principals: &mut Principals, operation: Operation, resources: &[&str]) -> bool {
+        let resources: Vec<String> = resources.iter().map(|resource| (*resource).to_owned()).collect();
+        principals.authorise("AKIA", operation, &resources).is_ok()
+    }
+
+    #[test]
+    fn each_resource_of_a_call_must_be_allowed_and_what_was_not_is_kept() {
+        let mut principals = confined(&[("ssm:GetParameters", "arn:a/i-*"), ("ssm:SendCommand", "arn:d"), ("ssm:DescribeParameters", "*")]);
+        assert!(may(&mut principals, Operation::GetParameters, &["arn:a/i-1", "arn:a/i-2"]));
+        assert!(may(&mut principals, Operation::DescribeParameters, &[]));
+        assert!(may(&mut principals, Operation::GetCallerIdentity, &[]), "everybody may");
+        assert_eq!(principals.beyond(), []);
+        assert!(!may(&mut principals, Operation::GetParameters, &["arn:a/i-1", "arn:b/i-2"]));
+        assert!(!may(&mut principals, Operation::GetParameters, &[]), "one that knows no resources is about all");
+        assert!(!may(&mut principals, Operation::GetParameter, &["arn:a/i-1"]));
+        let beyond: Vec<Operation> = principals.beyond().iter().map(|call| call.operation).collect();
+        assert_eq!(beyond, [Operation::GetParameters, Operation::GetParameters, Operation::GetParameter]);
+        assert!(principals.authorise("AKIAOTHER", Operation::PutParameter, &[]).is_ok(), "whoever is not confined");
+    }
+
+    #[test]
+    fn a_batch_takes_the_permission_of_its_entries() {
+        let mut principals = confined(&[("sqs:DeleteMessage", "arn:q")]);
+        assert!(may(&mut principals, Operation::DeleteMessageBatch, &["arn:q"]));
+        assert!(!may(&mut principals, Operation::SendMessageBatch, &["arn:q"]));
+    }
+
+    #[test]
+    fn a_character_that_a_policy_takes_for_itself_stands_for_nothing_else() {
+        let mut principals = confined(&[("autoscaling:CompleteLifecycleAction", "arn:g/a${*}b${$}c*")]);
+        assert!(may(&mut principals, Operation::CompleteLifecycleAction, &["arn:g/a*b$c"]));
+        assert!(may(&mut principals, Operation::CompleteLifecycleAction, &["arn:g/a*b$c?d"]));
+        assert!(!may(&mut principals, Operation::CompleteLifecycleAction, &["arn:g/axb$c"]));
     }
 }
