@@ -13,7 +13,7 @@ use super::time::ms;
 use super::{ActionId, Core, Flight, MessageKey, Timer};
 use crate::event::{self, LifecycleAction, Notification, Place};
 use crate::facts::{QueueFacts, ReceivedMessage};
-use crate::names::{NodeName, ParameterName, TemplateValues};
+use crate::names::{MessageId, NodeName, ParameterName, TemplateValues};
 use crate::retry::Failure;
 
 /// How often the queue is asked again what it is, in milliseconds: a redrive policy may change, and rarely does.
@@ -159,7 +159,10 @@ impl Core {
                     self.observe(Observation::Received { messages: messages.len() });
                 }
                 for message in messages {
-                    self.admit(began, message);
+                    let id = message.id.clone();
+                    if guarded(|| self.admit(began, message)) {
+                        self.admission_broke(&id);
+                    }
                 }
             }
             Err(failure) => {
@@ -219,7 +222,7 @@ impl Core {
         let (claim, ending) = match decoded {
             Ok(Ok(Notification::Action(claim))) => match self.tokens.get(&claim.token) {
                 Some(&first) if self.claims_the_same(first, &claim) && !self.is_too_late_for(first, runs) => {
-                    return self.join(first, key, runs);
+                    return self.guard(first, |core| core.join(first, key, runs));
                 }
                 _ => (Some(Arc::new(claim)), None),
             },
@@ -242,12 +245,23 @@ impl Core {
             None => core.open(id),
         });
         if self.shutdown.is_some() {
-            self.release(id, Duration::ZERO);
+            self.guard(id, |core| core.release(id, Duration::ZERO));
+        }
+    }
+
+    /// A message could not be taken up: before it was anybody's, it is given back.
+    fn admission_broke(&mut self, id: &MessageId) {
+        let Some(&key) = self.message_ids.get(id) else { return };
+        match self.messages.get(&key).and_then(|message| message.owner).filter(|owner| self.actions.contains_key(owner)) {
+            Some(owner) => self.guard(owner, |core| core.internal_error(owner, "taking a message up panicked")),
+            None => self.send_back(key, super::ending::BROKEN_DELAY),
         }
     }
 
     /// Finds an action its route and names, or says how it ends without them.
     fn place(&self, action: &mut Action, sent_ms: Option<u64>) -> Option<Ending> {
+        #[cfg(test)]
+        self.trips.at("place");
         let claim = action.claim.clone()?;
         let facts = self.queue.facts.as_ref()?;
         if let Some(ending) = self.refuse_stranger(&claim, facts) {
@@ -331,6 +345,8 @@ impl Core {
 
     /// A message that repeats an action in hand waits for that one's result.
     fn join(&mut self, first: ActionId, key: MessageKey, runs: u32) {
+        #[cfg(test)]
+        self.trips.at("join");
         if let Some(message) = self.messages.get_mut(&key) {
             message.owner = Some(first);
         }
@@ -387,7 +403,7 @@ impl Core {
         self.keep_open_unseen(id);
         self.begin_verify(id);
         if let Some(ahead) = ahead {
-            self.nudge(ahead);
+            self.guard(ahead, |core| core.nudge(ahead));
         }
     }
 

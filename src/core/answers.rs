@@ -51,7 +51,10 @@ impl Core {
                 if let (LaneKey::Server(_), Some(Ticket { who: Who::Action(id, _), .. })) = (key, tickets.first())
                     && let Some(action) = self.actions.get_mut(id)
                 {
-                    action.ordering = false;
+                    let order = action.ordering.take();
+                    if matches!(&answer, Answer::Registration(Err(failure)) if failure.class == Class::Transient) {
+                        action.unheard = order.map(|order| (order, now));
+                    }
                 }
                 self.take_lane_answer(key, tickets, began, answer);
             }
@@ -87,7 +90,7 @@ impl Core {
             Answer::Panicked(detail) if tickets.len() == 1 => match tickets.remove(0) {
                 Ticket { who: Who::Action(id, epoch), .. } => {
                     if self.is_current(id, epoch) {
-                        self.internal_error(id, &format!("a call panicked: {detail}"));
+                        self.guard(id, |core| core.internal_error(id, &format!("a call panicked: {detail}")));
                     }
                     if let LaneKey::Server(server) = key
                         && let Some(gate) = self.gates.get_mut(&server)
@@ -386,7 +389,7 @@ impl Core {
                 self.forget_message(*message);
             }
             // A handle that is no longer valid belongs to a message that is gone, or that comes again and is stale then.
-            (LaneKey::Delete, Who::Message(message)) => self.deleted(*message),
+            (LaneKey::Delete, Who::Message(message)) => self.guard_message(*message, |core| core.deleted(*message)),
             (LaneKey::DeleteParameters(_), _) => self.for_action(ticket, |core, id| core.cleaned_up(id)),
             _ => {}
         }
@@ -406,8 +409,8 @@ impl Core {
     }
 
     pub(super) fn guard(&mut self, id: ActionId, work: impl FnOnce(&mut Self)) {
-        if guarded(|| work(self)) {
-            self.internal_error(id, "a step panicked");
+        if guarded(|| work(self)) && guarded(|| self.internal_error(id, "a step panicked")) {
+            self.drop_broken(id);
         }
     }
 

@@ -174,7 +174,16 @@ impl Core {
         if tickets.is_empty() {
             return false;
         }
-        let Some(call) = self.build(key, &tickets) else {
+        // Where one of several cannot be made a call of, each is tried alone.
+        let built = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.build(key, &tickets)));
+        if built.is_err() && tickets.len() > 1 {
+            for mut ticket in tickets.into_iter().rev() {
+                ticket.limit = 1;
+                self.lane_mut(key).push_front(now, ticket);
+            }
+            return true;
+        }
+        let Some(call) = built.unwrap_or_default() else {
             for ticket in tickets {
                 self.for_action(&ticket, |core, id| core.internal_error(id, "a call lacks what it is made of"));
             }
@@ -208,7 +217,7 @@ impl Core {
         if !matches!(key, LaneKey::Server(_)) {
             return;
         }
-        action.ordering = true;
+        action.ordering = Some(action.order());
         if action.stage == Stage::Associate {
             action.association_before = action.association;
             action.association = action.association.max(Association::Maybe);
@@ -277,8 +286,13 @@ impl Core {
     }
 
     fn group_of(&self, ticket: &Ticket) -> Option<&GroupName> {
-        let Who::Action(id, _) = ticket.who else { return None };
-        Some(&self.actions.get(&id)?.claim.as_ref()?.group)
+        Some(&self.claimed_by(ticket)?.group)
+    }
+
+    /// What the action claims that an entry is of.
+    fn claimed_by(&self, ticket: &Ticket) -> Option<&crate::event::LifecycleAction> {
+        let (Who::Action(id, _) | Who::Beat(id)) = ticket.who else { return None };
+        self.actions.get(&id)?.claim.as_deref()
     }
 
     /// Whether a ticket can be sent now.
@@ -304,8 +318,14 @@ impl Core {
                     return Fit::Later(now + DISPUTE_WAIT_MS);
                 }
                 // An order to take the node off must not overtake the one that puts it on.
-                if action.ordering && matches!(key, LaneKey::Server(_)) {
-                    return Fit::Later(now + ORDER_WAIT_MS);
+                if matches!(key, LaneKey::Server(_)) {
+                    if action.ordering.is_some() {
+                        return Fit::Later(now + ORDER_WAIT_MS);
+                    }
+                    let at = action.may_order_at(self.call_ms());
+                    if now < at {
+                        return Fit::Later(at);
+                    }
                 }
                 // Before a node is taken off for its second chance the look must have been just now.
                 let fresh_ms = if action.stage == Stage::Disassociate { SECOND_CHANCE_FRESH_MS } else { SIGHTING_FRESH_MS };
@@ -335,6 +355,8 @@ impl Core {
 
     /// The call for a batch.
     fn build(&self, key: LaneKey, tickets: &[Ticket]) -> Option<Call> {
+        #[cfg(test)]
+        self.trips.building(tickets.iter().filter_map(|ticket| self.claimed_by(ticket)));
         let actions = || {
             tickets
                 .iter()

@@ -29,6 +29,8 @@ use crate::retry::Failure;
 const CLEAN_UP_MS: u64 = 60_000;
 /// A message may be hidden for at most 12 h; one that nobody can handle and that has nowhere to go stays hidden for nearly that.
 const HIDE: Duration = Duration::from_secs(11 * 3600);
+/// What broke twice over comes again after this time.
+pub(super) const BROKEN_DELAY: Duration = Duration::from_secs(60);
 /// A letter that was refused, and cannot be given back, is tried again after this time, in milliseconds.
 const REFUSED_LETTER_MS: u64 = 600_000;
 
@@ -303,6 +305,8 @@ impl Core {
 
     /// A message was deleted. With its last one, the action is over.
     pub(super) fn deleted(&mut self, key: super::MessageKey) {
+        #[cfg(test)]
+        self.trips.at("deleted");
         let Some(id) = self.forget_message(key) else { return };
         let Some(action) = self.actions.get_mut(&id) else { return };
         action.messages.retain(|held| *held != key);
@@ -384,13 +388,41 @@ impl Core {
             && self.actions.get(&next).is_some_and(|action| action.stage == Stage::Turn)
         {
             // What it was shown while it waited is no longer so.
-            self.begin_verify(next);
+            self.guard(next, |core| core.begin_verify(next));
+        }
+    }
+
+    /// Works on a message; what goes wrong there ends the run of the action that it is of.
+    pub(super) fn guard_message(&mut self, key: super::MessageKey, work: impl FnOnce(&mut Self)) {
+        if let Some(id) = self.messages.get(&key).and_then(|message| message.owner) {
+            return self.guard(id, work);
+        }
+        if super::admission::guarded(|| work(self)) {
+            self.forget_message(key);
+        }
+    }
+
+    /// Even the way out of an internal error failed: the action is forgotten, and its messages come again.
+    pub(super) fn drop_broken(&mut self, id: ActionId) {
+        let Some(action) = self.actions.get_mut(&id) else { return };
+        let messages = std::mem::take(&mut action.messages);
+        if action.stage != Stage::Delete {
+            let reason = Reason::new("internal_error", "ending a run that had failed failed as well");
+            action.ending = Some(Box::new(Ending::because(Outcome::Released, reason)));
+        }
+        for key in messages {
+            self.send_back(key, BROKEN_DELAY);
+        }
+        if super::admission::guarded(|| self.finish(id)) {
+            self.actions.remove(&id);
         }
     }
 
     /// Our own mistake: a call or a step panicked. The message is given back with a growing delay; after too many such runs here, or on
     /// the last receive that the queue allows, the action ends with a recorded result.
     pub(super) fn internal_error(&mut self, id: ActionId, detail: &str) {
+        #[cfg(test)]
+        self.trips.at("internal_error");
         let Some(action) = self.actions.get(&id) else { return };
         let runs = self.broken_runs.add(&action.message);
         let last = runs >= self.settings.max_deliveries || self.is_last_receive(id);
@@ -401,7 +433,14 @@ impl Core {
         let delay = jittered((5_000_u64 << (runs - 1).min(7)).min(longest), &mut self.rng);
         match &mut action.ending {
             // Its result stands; its messages are deleted whatever else goes wrong.
-            _ if action.stage == Stage::Delete => {}
+            _ if action.stage == Stage::Delete && action.messages.is_empty() => self.finish(id),
+            _ if action.stage == Stage::Delete => {
+                let lane = self.lanes.entry(LaneKey::Delete).or_default();
+                for key in &action.messages {
+                    lane.push_at(self.now.mono_ms + delay, Ticket::new(Who::Message(*key)));
+                }
+                self.pass_turn(id);
+            }
             // All that is left of it is the letter, which another run would not know to write.
             _ if action.stage == Stage::DeadLetter => {
                 self.set_stage(id, Stage::DeadLetter);

@@ -57,11 +57,17 @@ impl Core {
     /// A message's lease wants to be looked at: to be extended, or lost.
     pub(super) fn lease_is_due(&mut self, key: MessageKey) {
         let now = self.now.mono_ms;
+        #[cfg(test)]
+        self.trips.at("lease");
         let Some(until) = self.leased_until(key) else { return };
         let give_back_ms = self.give_back_ms();
         let Some(message) = self.messages.get_mut(&key) else { return };
         message.lease_timer = None;
         let Some(owner) = message.owner else { return };
+        // Where something broke between an action and its message, nobody would ever end it.
+        if !self.actions.contains_key(&owner) {
+            return self.send_back(key, Duration::ZERO);
+        }
         if now >= until {
             // With everything done but the deletion there is nothing to leave to another worker: the handle is tried until SQS
             // takes it, and if the message is received again, by its newest.
@@ -138,14 +144,19 @@ impl Core {
             }
         }
         for key in messages {
-            let Some(message) = self.messages.get_mut(&key) else { continue };
-            message.owner = None;
-            message.release_delay = delay;
-            self.timers.set(Timer::Lease(key), &mut message.lease_timer, None);
-            // Received again, here or elsewhere, it is a new message.
-            self.message_ids.remove(&message.id);
-            self.lanes.entry(LaneKey::Release).or_default().push(self.now.mono_ms, Ticket::new(Who::Message(key)));
+            self.send_back(key, delay);
         }
         self.finish(id);
+    }
+
+    /// Has one message given back, whoever's it was.
+    pub(super) fn send_back(&mut self, key: MessageKey, delay: Duration) {
+        let Some(message) = self.messages.get_mut(&key) else { return };
+        message.owner = None;
+        message.release_delay = delay;
+        self.timers.set(Timer::Lease(key), &mut message.lease_timer, None);
+        // Received again, here or elsewhere, it is a new message.
+        self.message_ids.remove(&message.id);
+        self.lanes.entry(LaneKey::Release).or_default().push(self.now.mono_ms, Ticket::new(Who::Message(key)));
     }
 }

@@ -154,6 +154,8 @@ pub struct Core {
     gates: BTreeMap<ServerId, Gate>,
     /// How long associations of each server have lately taken, in milliseconds.
     typical_ms: HashMap<ServerId, f64>,
+    /// How long the slowest of them took, in milliseconds; it fades.
+    slowest_ms: HashMap<ServerId, f64>,
     /// How the launches of each route have failed lately.
     streaks: HashMap<RouteId, Streak>,
     flights: HashMap<CallId, Flight>,
@@ -167,6 +169,9 @@ pub struct Core {
     /// Launches held for a fault of their route.
     held: BTreeMap<RouteId, u32>,
     turn: usize,
+    /// Where a test wants a panic.
+    #[cfg(test)]
+    trips: tests::Trips,
 }
 
 impl Core {
@@ -191,6 +196,7 @@ impl Core {
             paces: HashMap::new(),
             gates,
             typical_ms: HashMap::new(),
+            slowest_ms: HashMap::new(),
             streaks: HashMap::new(),
             flights: HashMap::new(),
             broken_runs: BrokenRuns::default(),
@@ -201,6 +207,8 @@ impl Core {
             by_step: [0; Step::ALL.len()],
             held: BTreeMap::new(),
             turn: 0,
+            #[cfg(test)]
+            trips: tests::Trips::default(),
         };
         core.arm_queue(Some(now.mono_ms));
         core
@@ -268,7 +276,7 @@ impl Core {
             Timer::Stage(id) => self.guard(id, |core| core.stage_is_due(id)),
             Timer::Heartbeat(id) => self.guard(id, |core| core.heartbeat_is_due(id)),
             Timer::Deadline(id) => self.guard(id, |core| core.deadline_is_over(id)),
-            Timer::Lease(key) => self.lease_is_due(key),
+            Timer::Lease(key) => self.guard_message(key, |core| core.lease_is_due(key)),
             Timer::Gate(server) => self.probe_is_due(server),
             Timer::Parked(route) => self.parked_is_due(route),
             Timer::Queue => {
@@ -319,6 +327,8 @@ impl Core {
         if let Some(subject) = began {
             self.observe(Observation::StepBegan { subject, step });
         }
+        #[cfg(test)]
+        self.trips.entered(self.actions.get(&id).map(|action| &action.stage));
     }
 
     /// Puts an action's question into a lane, in its present epoch.

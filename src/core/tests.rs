@@ -9,10 +9,12 @@ mod forged;
 mod key_reads;
 mod outages;
 mod owed;
+mod panics;
 mod records;
 mod repeated;
 mod scopes;
 mod storms;
+mod trips;
 mod unseen;
 
 use std::time::Duration;
@@ -23,6 +25,7 @@ use crate::event::Transition::{Launching, Terminating};
 use crate::facts::{ActionResult, KeyAnswer, LifecycleState, RegistrationStatus, Whereabouts};
 use crate::retry::{Class, Failure};
 use bench::{Bench, settings};
+pub(super) use trips::Trips;
 
 fn not_ready() -> Failure {
     Failure::new(Class::NotReady, "InvalidStateException", "the server is UNDER_MAINTENANCE")

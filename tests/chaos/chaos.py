@@ -3,6 +3,7 @@ state: what Auto Scaling, the queue and the server saw, not what the workers bel
 
 import argparse
 import collections
+import hashlib
 import json
 import os
 import pathlib
@@ -13,14 +14,18 @@ import sys
 import tempfile
 import time
 import urllib.request
+import uuid
 
 from elsewhere import Elsewhere
 
 ACCOUNT = "123456789012"
-GROUP, QUEUE, DEAD_LETTERS, SERVER = "web-blue", "enrolld-lifecycle", "enrolld-dead-letters", "prod-chef"
+# The route wants both groups; the second had no hooks when it launched its instances, so that none of them ever waited.
+GROUP, SETTLED = "web-blue", "web-settled"
+QUEUE, DEAD_LETTERS, SERVER = "enrolld-lifecycle", "enrolld-dead-letters", "prod-chef"
 # No shorter time-out can be configured: what a killed worker held comes back after it.
 VISIBILITY_S = 30
-# A sighting may be so old when the node is associated.
+# A sighting may be so old when the node is associated. In a short run that is most of the time there is: those who never waited tell
+# whether anything is associated without one.
 SIGHTING_MS = 60_000
 WAITING = {"Pending:Wait", "Warmed:Pending:Wait"}
 
@@ -121,11 +126,25 @@ def confine(simulator, binary, config):
     simulator.ask("principals", {"access_key_id": "simulated", "arn": arn, "allowed": allowed})
 
 
+def forged(instance):
+    """A launch of an instance that waits for none."""
+    claim = {
+        "Service": "AWS Auto Scaling",
+        "AccountId": ACCOUNT,
+        "AutoScalingGroupName": SETTLED,
+        "EC2InstanceId": instance,
+        "LifecycleHookName": "enrol-on-launch",
+        "LifecycleActionToken": str(uuid.uuid4()),
+        "LifecycleTransition": "autoscaling:EC2_INSTANCE_LAUNCHING",
+    }
+    return {"queue": QUEUE, "body": json.dumps(claim)}
+
+
 def left_in(queue):
     return queue["visible"] + queue["in_flight"] + queue["delayed"]
 
 
-def check(state, terminated, letters, left, moved):
+def check(state, terminated, settled, letters, left, moved):
     """What must be true at the end, as a table of counts that must all be 0."""
     wrong = collections.Counter({"associated without cause": 0, "in service without association": 0})
     instances, actions, log = state["instances"], state["actions"], state["associations"]
@@ -140,11 +159,11 @@ def check(state, terminated, letters, left, moved):
     refused = [count for outcomes in state["outcomes"].values() for code, count in outcomes.items() if code.startswith("AccessDenied")]
     wrong["calls beyond the printed policy"] = sum(refused)
 
-    associated = collections.defaultdict(list)
+    done = collections.defaultdict(list)
     fingerprints = collections.defaultdict(set)
     for entry in log:
-        if entry["what"] == "associated":
-            associated[entry["node"]].append(entry["at_ms"])
+        if entry["what"] in ("associated", "disassociated"):
+            done[entry["node"]].append(entry)
         if entry["what"] == "associate_accepted":
             fingerprints[entry["node"]].add(entry["fingerprint"])
             history = instances.get(entry["node"], {}).get("history", [])
@@ -154,12 +173,16 @@ def check(state, terminated, letters, left, moved):
     wrong["associated under two keys"] = sum(1 for keys in fingerprints.values() if len(keys) > 1)
     for action in actions:
         if action["transition"] == "launching" and action.get("result") == "CONTINUE":
-            if not any(at <= action["closed_ms"] for at in associated[action["instance"]]):
+            before = [entry["what"] for entry in done[action["instance"]] if entry["at_ms"] <= action["closed_ms"]]
+            if before[-1:] != ["associated"]:
                 wrong["in service without association"] += 1
 
     nodes = state["servers"][SERVER].get("nodes", {})
     gone = {name for name, instance in instances.items() if instance["state"] == "Terminated"}
-    serving = {name for name, instance in instances.items() if instance["state"] == "InService"}
+    serving = {name for name, instance in instances.items() if instance["state"] == "InService"} - settled
+    published = {name: state["parameters"].get(f"/enrolld/{name}/public-key", {}).get("value", "") for name in serving}
+    own = {name: hashlib.md5(value.encode()).hexdigest() for name, value in published.items()}
+    wrong["in service under another key"] = sum(1 for name in serving & nodes.keys() if nodes[name]["fingerprint"] != own[name])
     wrong["left on the server that should not be"] = len((gone & nodes.keys()) - owed)
     wrong["in service and not on the server"] = len(serving - nodes.keys())
     wrong["terminations not carried out"] = len(terminated - gone)
@@ -179,6 +202,7 @@ def main():
     parser.add_argument("--seed", type=int, default=random.randrange(2**32))
     parser.add_argument("--sqs", help="the endpoint of an SQS that is not the simulator's")
     parser.add_argument("--ssm", help="the endpoint of an SSM that is not the simulator's; both or none")
+    parser.add_argument("--repeated", choices=["success", "failed", "validation"], default="success", help="what the server says to an order that is carried out already; where that is no success, a worker that dies at the wrong moment may have a launch abandoned (README, Honest limits)")
     parser.add_argument("--longest", type=float, default=300, help="seconds")
     args = parser.parse_args()
     if bool(args.sqs) != bool(args.ssm):
@@ -214,6 +238,12 @@ def main():
         else:
             simulator.ask("queue-options", {"queue": QUEUE, "options": {"duplicate": 0.1, "reorder": 10}})
             simulator.ask("faults", faults(["*"]))
+        simulator.ask("server-options", {"server": SERVER, "options": {"repeated": args.repeated, "absent": args.repeated}})
+        simulator.ask("groups", {"name": SETTLED, "max_size": 100, "hooks": []})
+        settled = set(simulator.ask("launch", {"group": SETTLED, "count": 10})["instances"])
+        hook = {"name": "enrol-on-launch", "transition": "autoscaling:EC2_INSTANCE_LAUNCHING", "heartbeat_timeout": 3600}
+        simulator.ask("hooks", {"group": SETTLED, "hook": hook})
+        forgeries = sorted(settled)
         config = folder / "enrolld.toml"
         config.write_text(CONFIG.format(queue_url=queue_url, owner=owner, server=SERVER, visibility=VISIBILITY_S))
 
@@ -232,6 +262,8 @@ def main():
                     count = min(args.launches - launched, max(5, args.launches // 20))
                     simulator.ask("launch", {"group": GROUP, "count": count})
                     launched += count
+                if forgeries and launched > args.launches // 4:
+                    simulator.ask("messages", forged(forgeries.pop()))
                 if maintenance and time.monotonic() > maintenance[0]:
                     maintenance.pop(0)
                     simulator.ask("server-status", {"server": SERVER, "status": "UNDER_MAINTENANCE", "for_ms": 4000})
@@ -247,7 +279,7 @@ def main():
                     kills += 1
                 time.sleep(args.kill_every)
                 summary = simulator.ask("state?summary=1")
-                done = launched == args.launches and len(terminated) == args.terminations and not maintenance
+                done = launched == args.launches and len(terminated) == args.terminations and not maintenance and not forgeries
                 if done and summary["counts"]["open_actions"] == 0:
                     break
                 if time.monotonic() - began > args.longest:
@@ -278,7 +310,7 @@ def main():
                 worker.process.kill()
             simulator.stop()
 
-        wrong, serving, gone = check(state, terminated, letters, remaining, moved)
+        wrong, serving, gone = check(state, terminated, settled, letters, remaining, moved)
         wrong["workers that did not end in order"] = out_of_order
         calls = sum(state["calls"].values())
         ended = collections.Counter()

@@ -1,12 +1,15 @@
 //! What must hold after every run, held against what the model of the services recorded, never against what a core says of itself.
 
+mod abandoned;
+mod timed_out;
+
 use std::collections::{HashMap, HashSet};
 
 use enrolld::core::settings::OnFailure;
 use enrolld::event::{self, Notification};
 use enrolld::simulator::model::agent::{Material, Publish, material};
 use enrolld::simulator::model::autoscaling::{ActionState, Closing, Kind, LifecycleState};
-use enrolld::simulator::model::opsworks_cm::{Happened, LogEntry, Repeated};
+use enrolld::simulator::model::opsworks_cm::{Happened, LogEntry};
 use enrolld::simulator::model::sqs::MessageState;
 use enrolld::simulator::model::state::Details;
 use md5::{Digest as _, Md5};
@@ -14,6 +17,7 @@ use md5::{Digest as _, Md5};
 use crate::plan::{GROUPS, SERVERS};
 use crate::run::Fleet;
 use crate::services::{DEAD_LETTERS, QUEUE};
+use abandoned::Cause;
 
 /// A sighting of an instance counts for so long.
 const SEEN_MS: u64 = 60_000;
@@ -25,6 +29,7 @@ pub struct Judge<'a> {
     letters: Vec<MessageState>,
     broken: Vec<String>,
     excused: u64,
+    most_abandoned: u64,
 }
 
 /// What the judgement of one run came to.
@@ -35,8 +40,11 @@ pub struct Verdict {
     pub actions: u64,
     pub timed_out: u64,
     pub letters: u64,
-    /// Nodes that one worker took off for a second chance while another put their instance in service, and died before it could say so.
+    /// Nodes that one worker took off for a second chance while another put their instance in service, and died before it could say so;
+    /// and launches that were abandoned since another's order had got in before the second chance's, and nobody completed them.
     pub excused: u64,
+    /// The most launches of a route that one run abandoned within its window, with none enrolled between them.
+    pub most_abandoned: u64,
 }
 
 /// Says what does not hold.
@@ -48,6 +56,7 @@ pub fn judge(fleet: &Fleet) -> Verdict {
         letters: state.queues.get_mut(DEAD_LETTERS).map(|queue| std::mem::take(&mut queue.messages)).unwrap_or_default(),
         broken: fleet.faults.clone(),
         excused: 0,
+        most_abandoned: 0,
     };
     if !judge.broken.is_empty() {
         return Verdict { broken: judge.broken, ..Verdict::default() };
@@ -62,12 +71,14 @@ pub fn judge(fleet: &Fleet) -> Verdict {
     judge.orders();
     judge.nodes(&state.servers);
     judge.gates();
+    judge.storms();
     let timed_out = |action: &&ActionState| matches!(action.closed_by, Some(Closing::HeartbeatTimeout | Closing::GlobalTimeout));
     Verdict {
         actions: judge.details.actions.len() as u64,
         timed_out: judge.details.actions.iter().filter(timed_out).count() as u64,
         letters: judge.letters.len() as u64,
         excused: judge.excused,
+        most_abandoned: judge.most_abandoned,
         broken: judge.broken,
     }
 }
@@ -81,7 +92,7 @@ impl Judge<'_> {
     fn actions(&mut self) {
         let on_failure = |action: &ActionState| self.fleet.plan.settings.routes[route_of(&action.group)].on_failure;
         let log = by_node(&self.details.associations);
-        let mut broken = Vec::new();
+        let (mut broken, mut contended) = (Vec::new(), 0);
         for action in &self.details.actions {
             let what = if action.transition == Kind::Launching { "launch" } else { "termination" };
             let named = format!("the {what} of {} ({})", action.instance, action.token);
@@ -89,16 +100,10 @@ impl Judge<'_> {
                 broken.push(format!("{named} is still open"));
                 continue;
             };
-            let timed_out = matches!(by, Closing::HeartbeatTimeout | Closing::GlobalTimeout);
-            // What was given up on its last receive stands among the dead letters.
-            let exhausted = || {
-                self.letters.iter().any(|letter| {
-                    letter.attributes.get("EnrolldReason").is_some_and(|reason| reason == "deliveries_exhausted")
-                        && letter.body.contains(&action.token)
-                })
-            };
-            if timed_out && !(self.fleet.plan.short_hooks && self.fleet.plan.is_disturbed()) && !exhausted() {
-                broken.push(format!("{named} ran into its time-out"));
+            if matches!(by, Closing::HeartbeatTimeout | Closing::GlobalTimeout)
+                && let Some(why) = self.was_neglected(action, by, closed)
+            {
+                broken.push(format!("{named} ran into its time-out: {why}"));
             }
             let continued = action.result.as_deref() == Some("CONTINUE");
             if by != Closing::Completed {
@@ -106,11 +111,11 @@ impl Judge<'_> {
             }
             match (action.transition, continued) {
                 (Kind::Terminating, false) => broken.push(format!("{named} was abandoned")),
-                (Kind::Launching, false) => {
-                    if let Some(why) = self.was_sound(action, closed) {
-                        broken.push(format!("{named} was abandoned without cause: {why}"));
-                    }
-                }
+                (Kind::Launching, false) => match self.cause(action, closed) {
+                    Ok(Cause::Own) => {}
+                    Ok(Cause::Contended) => contended += 1,
+                    Err(why) => broken.push(format!("{named} was abandoned without cause: {why}")),
+                },
                 (Kind::Launching, true) if on_failure(action) == OnFailure::Abandon => {
                     let own = self.own_key(&action.instance);
                     if !was_associated(
@@ -125,6 +130,7 @@ impl Judge<'_> {
             }
         }
         self.broken.append(&mut broken);
+        self.excused += contended;
     }
 
     /// Every dead letter says why it is there.
@@ -263,46 +269,6 @@ impl Judge<'_> {
         })
     }
 
-    /// Why a launch should not have been abandoned; none where there was cause.
-    fn was_sound(&self, action: &ActionState, closed: u64) -> Option<String> {
-        let plan = &self.fleet.plan;
-        let route = route_of(&action.group);
-        let server = &plan.fixture.servers[route].options;
-        let good = self.own_key(&action.instance).is_some() && !self.fleet.rewritten.contains(&action.instance);
-        // A server that fails at random, or that does not know its tokens for long, fails twice sometimes.
-        if !good || server.failures > 0.0 || server.token_known_ms < SEEN_MS {
-            return None;
-        }
-        let timeout = u64::try_from(plan.settings.routes[route].timeout.as_millis()).unwrap();
-        let in_time = closed < action.began_ms + timeout;
-        let codes = self.fleet.failures.get(&action.token).map_or(&[][..], Vec::as_slice);
-        // Who died with the answer to its ABANDON said nothing.
-        let refused = codes.iter().any(|code| ["registrar_failed", "unknown_status_token"].contains(&code.as_str()));
-        let deadline = !in_time && (!refused || codes.iter().any(|code| code == "deadline"));
-        // Of an internal error's last run, the reason may be that of what came after.
-        let internal = self.fleet.panicked.contains(&action.instance);
-        (!deadline && !internal && !self.was_contended(&action.instance, closed))
-            .then(|| format!("{codes:?}, {} s after it began", (closed - action.began_ms) / 1000))
-    }
-
-    /// Whether this and nothing else made a launch fail twice: after a run had taken the node off for its second chance, another run,
-    /// with the same message, got its own order in first, so that the server refused the one after it; and that other run came to its
-    /// end, or had to let go of the message, before it could complete, or its calls failed for so long. Who is refused cannot know
-    /// whose order it was.
-    fn was_contended(&self, node: &str, closed: u64) -> bool {
-        let refuses = self.details.instances.get(node).is_some_and(|one| self.may_deny_success(SERVERS[route_of(&one.group)]));
-        let log: Vec<&LogEntry> = self.details.associations.iter().filter(|entry| entry.node == node && entry.at_ms <= closed).collect();
-        let got_in = |off: &LogEntry, entry: &LogEntry| {
-            let anothers = entry.what == Happened::AssociateAccepted && entry.caller != off.caller;
-            anothers && (self.fleet.hindered.contains(node) || self.let_go(&entry.caller, node, entry.at_ms, closed))
-        };
-        refuses
-            && log.iter().enumerate().any(|(at, off)| {
-                let second_chance = off.what == Happened::DisassociateAccepted && self.waits_for_launch(node, off.at_ms);
-                second_chance && log[at..].iter().any(|entry| got_in(off, entry))
-            })
-    }
-
     /// While a server is down, it is asked once in each interval by each worker, however many wait.
     fn gates(&mut self) {
         let call_ms = u64::try_from(self.fleet.plan.settings.call_timeout.as_millis()).unwrap();
@@ -356,13 +322,6 @@ impl Judge<'_> {
         let Some(instance) = self.details.instances.get(instance) else { return false };
         let state = instance.history.iter().rev().find(|(since, _)| *since <= at).map(|(_, state)| *state);
         state.is_some_and(|state| state.name().contains("Terminat"))
-    }
-
-    /// Whether a server may say of an association that stands that it failed, or that it knows nothing of it.
-    fn may_deny_success(&self, server: &str) -> bool {
-        let of_name = self.fleet.plan.fixture.servers.iter().find(|known| known.name == server);
-        let forgets = !self.fleet.plan.outages.missing_server.is_empty();
-        of_name.is_some_and(|server| server.options.repeated != Repeated::Success || server.options.token_known_ms < SEEN_MS || forgets)
     }
 }
 

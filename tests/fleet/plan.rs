@@ -141,35 +141,11 @@ impl Plan {
         self.max_receive_count < 20
     }
 
-    /// Whether any worker or message can be held up long enough for a short hook to run out.
-    pub fn is_disturbed(&self) -> bool {
-        let odds = &self.odds;
-        let calls = odds.throttled + odds.server_error + odds.dropped + odds.answer_lost + odds.hangs + odds.panics + odds.slow > 0.0;
-        let settings = &self.settings;
-        let narrow = settings.max_open < 100 || settings.max_calls < 8 || settings.routes.iter().any(|route| route.max_rate.is_some());
-        calls || narrow || self.has_crashes() || !self.outages_is_empty()
-    }
-
     /// Until when a launch of the script may be held: its hook's own limit, the smaller of 48 hours and a hundred times its time-out.
     pub fn holds_until(&self) -> u64 {
         let hooks = self.fixture.groups.iter().flat_map(|group| &group.hooks);
         let longest = hooks.map(|hook| (hook.heartbeat_timeout * 100 * SECOND).min(48 * 60 * MINUTE)).max().unwrap_or(0);
         self.script.last().map_or(BEGIN, |(at, _)| *at) + longest
-    }
-
-    /// Whether workers die, stand still or are replaced.
-    pub fn has_crashes(&self) -> bool {
-        self.script.iter().any(|(_, deed)| matches!(deed, Deed::Crash { .. } | Deed::Pause { .. } | Deed::ShutDown { .. }))
-    }
-
-    pub fn outages_is_empty(&self) -> bool {
-        let outages = &self.outages;
-        outages.missing_server.is_empty()
-            && outages.denied.is_empty()
-            && outages.no_credentials.is_empty()
-            && outages.no_queue.is_empty()
-            && outages.documented.is_empty()
-            && !self.script.iter().any(|(_, deed)| matches!(deed, Deed::Maintenance { .. }))
     }
 
     /// A plan in which nothing goes wrong: one worker, one launch and, a minute later, its termination.

@@ -1,6 +1,6 @@
 //! Runs a fleet under virtual time: the workers' cores, their calls, the model of the services, and what the plan does to them.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 
 use enrolld::core::call::{Answer, Call, CallId};
 use enrolld::core::observation::{Gauges, Observation, Outcome};
@@ -51,8 +51,9 @@ pub struct LetGo {
     pub at: u64,
     /// As whom it spoke to the registrars.
     pub run: Caller,
-    /// None where the whole run ended.
+    /// The instance, and the token; none where the whole run ended.
     pub instance: Option<String>,
+    pub token: Option<String>,
 }
 
 /// What becomes of a call.
@@ -137,13 +138,8 @@ pub struct Fleet {
     pub agents: HashMap<String, AgentOptions>,
     /// The instances that the plan launched.
     pub launched: Vec<String>,
-    /// Those that rewrote their key.
-    pub rewritten: HashSet<String>,
     pub let_go: Vec<LetGo>,
-    /// Those whose calls have panicked.
-    pub panicked: HashSet<String>,
-    /// Those who were asked about, or completed, by a call that did not go through as it should.
-    pub hindered: HashSet<String>,
+    pub witness: Witness,
     /// Why launches were abandoned, by their tokens, as the workers say.
     pub failures: HashMap<String, Vec<String>>,
     pub fates: BTreeMap<Fate, u64>,
@@ -188,6 +184,10 @@ macro_rules! trace {
 
 mod calls;
 mod deeds;
+pub mod witness;
+
+use calls::orderer;
+use witness::{Befell, Witness};
 
 impl Fleet {
     pub fn new(plan: Plan, trace: bool) -> Self {
@@ -213,10 +213,8 @@ impl Fleet {
             now: BEGIN,
             agents: HashMap::new(),
             launched: Vec::new(),
-            rewritten: HashSet::new(),
             let_go: Vec::new(),
-            panicked: HashSet::new(),
-            hindered: HashSet::new(),
+            witness: Witness::default(),
             failures: HashMap::new(),
             fates: BTreeMap::new(),
             outcomes: BTreeMap::new(),
@@ -323,7 +321,8 @@ impl Fleet {
                 if there && self.services.rewrite_key(self.now, &id, another) {
                     trace!(self, "  {id} rewrites its key");
                     *self.deeds.entry("rewriting").or_default() += 1;
-                    self.rewritten.insert(id);
+                    let at = self.now;
+                    self.witness.rewritten.entry(id).or_insert(at);
                 }
             }
             Event::Look => self.look(),
@@ -353,7 +352,7 @@ impl Fleet {
         let worker = &mut self.workers[number];
         worker.core = None;
         let run = worker.run;
-        self.let_go.push(LetGo { at: self.now, run: calls::orderer(number, run), instance: None });
+        self.let_go.push(LetGo { at: self.now, run: orderer(number, run), instance: None, token: None });
         let mut keys: Vec<Key> = self.underway.keys().filter(|key| key.worker == number && key.run == run).copied().collect();
         keys.sort_unstable();
         for key in keys {
@@ -482,10 +481,15 @@ impl Fleet {
                     self.failures.entry(subject.action.token.to_string()).or_default().push(reason.code.clone());
                 }
                 if matches!(record.outcome, Outcome::Released | Outcome::LeaseLost) {
-                    let run = calls::orderer(number, self.workers[number].run);
-                    self.let_go.push(LetGo { at: self.now, run, instance: Some(subject.action.instance.to_string()) });
+                    let run = orderer(number, self.workers[number].run);
+                    let (instance, token) = (subject.action.instance.to_string(), subject.action.token.to_string());
+                    self.let_go.push(LetGo { at: self.now, run, instance: Some(instance), token: Some(token) });
                 }
             }
+        }
+        if let Observation::LaunchHeld { subject, .. } = &observation {
+            let (at, run) = (self.now, (number, self.workers[number].run));
+            self.witness.held.push(Befell { at, run, instance: Some(subject.action.instance.to_string()) });
         }
         if self.trace {
             self.tell(number, &observation);

@@ -17,6 +17,7 @@ pub struct Tally {
     pub timed_out: u64,
     pub letters: u64,
     pub excused: u64,
+    pub most_abandoned: u64,
     pub fates: BTreeMap<Fate, u64>,
     pub outcomes: BTreeMap<&'static str, u64>,
     pub reasons: BTreeMap<String, u64>,
@@ -36,6 +37,7 @@ impl Tally {
         self.timed_out += verdict.timed_out;
         self.letters += verdict.letters;
         self.excused += verdict.excused;
+        self.most_abandoned = self.most_abandoned.max(verdict.most_abandoned);
         self.calls += fleet.calls;
         self.crashes += fleet.crashes;
         add(&mut self.fates, &fleet.fates);
@@ -58,6 +60,7 @@ impl Tally {
         self.timed_out += other.timed_out;
         self.letters += other.letters;
         self.excused += other.excused;
+        self.most_abandoned = self.most_abandoned.max(other.most_abandoned);
         add(&mut self.fates, &other.fates);
         add(&mut self.outcomes, &other.outcomes);
         add(&mut self.reasons, &other.reasons);
@@ -117,8 +120,8 @@ impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "{} seeds, {} lifecycle actions ({} timed out), {} calls, {} workers killed, {} dead letters, {} excused",
-            self.seeds, self.actions, self.timed_out, self.calls, self.crashes, self.letters, self.excused
+            "{} seeds, {} lifecycle actions ({} timed out), {} calls, {} workers killed, {} dead letters, {} excused, {} abandoned in a row at most",
+            self.seeds, self.actions, self.timed_out, self.calls, self.crashes, self.letters, self.excused, self.most_abandoned
         )?;
         writeln!(f, "calls ended: {:?}", self.fates)?;
         writeln!(f, "carried out: {:?}", self.operations)?;

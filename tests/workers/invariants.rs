@@ -1,5 +1,7 @@
 //! What must hold after every run, held against what the services recorded and answered, never against what a worker says of itself.
 
+mod abandoned;
+
 use std::collections::{BTreeSet, HashMap};
 
 use enrolld::simulator::model::agent::{Material, material};
@@ -31,6 +33,7 @@ pub fn broken(plan: &Plan, outcome: &Outcome) -> (Vec<String>, usize) {
     details.associations.iter().for_each(|entry| judge.order(entry));
     details.instances.iter().for_each(|(id, instance)| judge.instance(id, instance));
     judge.servers(&outcome.state);
+    judge.storms();
     (judge.broken, judge.excused.len())
 }
 
@@ -93,7 +96,7 @@ impl Judge<'_> {
             }
             (Closing::Completed, Kind::Launching, false) => {
                 let sound = !self.outcome.unsound.contains_key(&action.instance);
-                if sound && !self.plan.may_abandon && !self.was_contended(&action.instance, closed) {
+                if sound && !self.had_cause(action, closed) && !self.was_contended(&action.instance, closed) {
                     let reason = self.outcome.reasons.get(&action.token).map_or("nobody says why", String::as_str);
                     self.complain(format!("{named} was abandoned without cause: {reason}"));
                 }

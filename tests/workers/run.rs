@@ -1,13 +1,14 @@
 //! One fleet's run: the script is carried out, workers come and go, and at the end everything must have come to rest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock, Mutex};
 
 use enrolld::aws::Aws;
 use enrolld::cli::rooms;
 use enrolld::config::{self, Config, Environment};
-use enrolld::core::observation::{Observation, Outcome as Ending};
+use enrolld::core::observation::{Observation, Outcome as Ending, Record, Step};
 use enrolld::driver::{Ended, Worker};
+use enrolld::event::Transition;
 use enrolld::observe::audit::AuditTarget;
 use enrolld::observe::{Health, Observer, ObserverSettings};
 use enrolld::simulator::model::World;
@@ -47,6 +48,8 @@ pub struct Outcome {
     pub requests: BTreeMap<String, String>,
     /// How messages ended, in order, as the workers say.
     pub ends: Vec<End>,
+    /// Which worker received how many messages, and when.
+    pub received: Vec<(usize, u64, usize)>,
     /// The operations that serve many and failed, with the codes, as the workers say.
     pub troubles: Vec<(&'static str, String)>,
     /// How many calls were tried while no name could be resolved.
@@ -61,6 +64,11 @@ pub struct Outcome {
     pub shutdowns: usize,
     /// Why launches were abandoned, by their tokens, as the workers say.
     pub reasons: BTreeMap<String, String>,
+    /// When each token was first taken up by any run, as the workers say.
+    pub taken: BTreeMap<String, u64>,
+    /// How launches were decided, and those that were held before, by their runs and tokens, as the workers say.
+    pub decided: Vec<Decided>,
+    pub held: BTreeSet<(String, String)>,
     pub let_go: Vec<LetGo>,
     /// The associations that were refused, and whose run heard it.
     pub refused: Vec<Association>,
@@ -82,6 +90,33 @@ pub struct LetGo {
     pub instance: Option<String>,
 }
 
+/// That a run decided to abandon a launch, or to let it go on, and when by its own clock.
+#[derive(Debug)]
+pub struct Decided {
+    pub run: String,
+    pub route: usize,
+    pub token: String,
+    pub at: u64,
+    pub abandoned: bool,
+    /// For what is never taken for its route's fault.
+    pub own: bool,
+}
+
+impl Decided {
+    fn by(run: &str, record: &Record) -> Option<Self> {
+        let subject = record.subject.as_ref().filter(|subject| subject.action.transition == Transition::Launching)?;
+        let ends = record.steps.iter().filter(|step| matches!(step.step, Step::DeadLetter | Step::Complete));
+        Some(Self {
+            run: run.to_owned(),
+            route: usize::from(subject.route?.0),
+            token: subject.action.token.to_string(),
+            at: ends.map(|step| step.began_ms).min()?,
+            abandoned: record.outcome == Ending::Abandoned,
+            own: record.reason.as_ref().is_some_and(|reason| ["private_key", "internal_error"].contains(&reason.code.as_str())),
+        })
+    }
+}
+
 /// How a message ended for a worker.
 #[derive(Debug, Clone)]
 pub struct End {
@@ -95,7 +130,11 @@ pub struct End {
 #[derive(Debug, Default)]
 struct Said {
     reasons: BTreeMap<String, String>,
+    taken: BTreeMap<String, u64>,
+    decided: Vec<Decided>,
+    held: BTreeSet<(String, String)>,
     ends: Vec<End>,
+    received: Vec<(usize, u64, usize)>,
     troubles: Vec<(&'static str, String)>,
     let_go: Vec<LetGo>,
 }
@@ -173,6 +212,7 @@ impl<'a> Run<'a> {
             unsound: BTreeMap::new(),
             requests: BTreeMap::new(),
             ends: Vec::new(),
+            received: Vec::new(),
             troubles: Vec::new(),
             unresolved: 0,
             spoiled: (0, 0),
@@ -182,6 +222,9 @@ impl<'a> Run<'a> {
             crashes: 0,
             shutdowns: 0,
             reasons: BTreeMap::new(),
+            taken: BTreeMap::new(),
+            decided: Vec::new(),
+            held: BTreeSet::new(),
             let_go: Vec::new(),
             refused: Vec::new(),
             wrong: Vec::new(),
@@ -265,8 +308,24 @@ impl<'a> Run<'a> {
         let said = std::mem::take(&mut *self.said.lock().expect("a panic ends the run"));
         let (trace, took_ms) = (self.stage.trace(), self.stage.now() - BEGIN);
         let (unresolved, spoiled, refused) = (self.stage.unresolved(), self.stage.spoiled(), self.stage.refused());
-        let Said { reasons, ends, troubles, let_go } = said;
-        Outcome { state, reasons, ends, troubles, let_go, refused, unresolved, spoiled, trace, took_ms, ..self.outcome }
+        let Said { reasons, taken, decided, held, ends, received, troubles, let_go } = said;
+        Outcome {
+            state,
+            reasons,
+            taken,
+            decided,
+            held,
+            ends,
+            received,
+            troubles,
+            let_go,
+            refused,
+            unresolved,
+            spoiled,
+            trace,
+            took_ms,
+            ..self.outcome
+        }
     }
 
     fn complain(&mut self, what: String) {
@@ -322,8 +381,16 @@ impl<'a> Run<'a> {
             heard.note(|| format!("worker {worker} says {observation:?}"));
             let mut said = said.lock().expect("a panic ends the run");
             match observation {
+                Observation::StepBegan { subject, step: Step::Verify } => {
+                    said.taken.entry(subject.action.token.to_string()).or_insert_with(|| heard.now());
+                }
+                Observation::LaunchHeld { subject, .. } => {
+                    said.held.insert((teller.clone(), subject.action.token.to_string()));
+                }
+                Observation::Received { messages } => said.received.push((worker, heard.now(), *messages)),
                 Observation::ServiceTrouble { operation, failure, .. } => said.troubles.push((operation, failure.code.clone())),
                 Observation::Ended(record) => {
+                    said.decided.extend(Decided::by(&teller, record));
                     if matches!(record.outcome, Ending::Released | Ending::LeaseLost)
                         && let Some(subject) = &record.subject
                     {

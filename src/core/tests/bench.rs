@@ -391,6 +391,26 @@ impl Bench {
         self.closed.insert(format!("{n}:{state:?}"));
     }
 
+    /// The worker panics at some point, once it was there `skip` times, and so often.
+    pub fn break_at(&mut self, point: &'static str, skip: u32, times: u32) {
+        self.core.trips.set(point, skip, times);
+    }
+
+    /// How often it panicked so.
+    pub fn broke(&self) -> u32 {
+        self.core.trips.sprung()
+    }
+
+    /// The worker panics where it makes a call about an instance.
+    pub fn break_calls_of(&mut self, n: Option<u32>) {
+        self.core.trips.unbuildable = n.map(|n| samples::claim(Transition::Launching, n).instance);
+    }
+
+    /// How many messages are in hand.
+    pub fn in_hand(&self) -> usize {
+        self.core.messages.len()
+    }
+
     pub fn shut_down(&mut self) {
         let now = self.moment();
         self.core.shut_down(now);

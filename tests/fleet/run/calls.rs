@@ -42,12 +42,7 @@ impl Fleet {
                 roll -= odd;
             }
         }
-        if fate == Fate::Panicked {
-            self.panicked.extend(instances(&call));
-        }
-        if fate != Fate::Answered && matches!(call, Call::AssociationStatus { .. } | Call::Complete { .. }) {
-            self.hindered.extend(instances(&call));
-        }
+        self.witness_call(key, &call, fate);
         *self.fates.entry(fate).or_default() += 1;
         self.knock(key, &call, fate);
         let leg = |dice: &mut Dice, most: u64| dice.between(1, most.max(1));
@@ -102,7 +97,10 @@ impl Fleet {
         if matches!(underway.call, Call::Associate { .. } | Call::Disassociate { .. }) {
             self.services.orderer = orderer(key.worker, key.run);
         }
-        let mut answer = self.services.perform(self.now, &underway.call);
+        let call = underway.call.clone();
+        let mut answer = self.services.perform(self.now, &call);
+        self.witness_outcome(key, &call, &answer);
+        let Some(underway) = self.underway.get_mut(&key) else { return };
         match underway.fate {
             Fate::AnswerLost => answer = services::cut_off(&underway.call, "connection"),
             Fate::Panicked => answer = Answer::Panicked("out of luck".into()),
@@ -119,9 +117,14 @@ impl Fleet {
     pub(super) fn deliver(&mut self, key: Key) {
         let Some(underway) = self.underway.remove(&key) else { return };
         let now = self.moment(key.worker);
-        let worker = &mut self.workers[key.worker];
-        let Some(core) = worker.core.as_mut().filter(|_| worker.run == key.run && !underway.dropped) else { return };
+        let worker = &self.workers[key.worker];
+        if worker.core.is_none() || worker.run != key.run || underway.dropped {
+            return;
+        }
         let answer = underway.answer.unwrap_or_else(|| services::cut_off(&underway.call, "connection"));
+        self.witness_answer(key, &underway.call, &answer, underway.fate);
+        let worker = &mut self.workers[key.worker];
+        let Some(core) = worker.core.as_mut() else { return };
         if worker.paused {
             worker.waiting.push((key.call, answer));
             return;
@@ -148,7 +151,7 @@ pub fn orderer(worker: usize, run: u32) -> Caller {
 }
 
 /// The instances that a call is about.
-fn instances(call: &Call) -> Vec<String> {
+pub(super) fn instances(call: &Call) -> Vec<String> {
     let names = |instances: &[InstanceId]| instances.iter().map(ToString::to_string).collect();
     match call {
         Call::DescribeInstances { instances, .. } | Call::SendCommand { instances, .. } | Call::FindWhereabouts { instances, .. } => {

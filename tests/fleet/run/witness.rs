@@ -1,0 +1,173 @@
+//! What was seen of each run of a worker from outside: what it was given and refused, what it began to do, when it was held up. What
+//! became of an action is judged by this, and not by what a core says of itself.
+
+use std::collections::HashMap;
+
+use enrolld::core::call::{Answer, Call};
+use enrolld::event::{self, Notification, Transition};
+use enrolld::facts::{ActionResult, RegistrationStatus, StatusToken};
+use enrolld::retry::Class;
+use enrolld::simulator::model::operation::Service;
+
+use super::calls::instances;
+use super::{Fate, Fleet, Key, orderer};
+use crate::plan::{GROUPS, LAUNCH_HOOK};
+use crate::services;
+
+/// One run of one worker.
+pub type Run = (usize, u32);
+
+/// Something that befell a run at a time, with an instance or with all that it had in hand.
+#[derive(Debug)]
+pub struct Befell {
+    pub at: u64,
+    pub run: Run,
+    pub instance: Option<String>,
+}
+
+/// A run was told that its order to associate a node will not succeed.
+#[derive(Debug)]
+pub struct Refusal {
+    pub at: u64,
+    pub run: Run,
+    pub node: String,
+    pub why: Refused,
+}
+
+#[derive(Debug)]
+pub enum Refused {
+    /// The call itself was refused for good.
+    AtOnce,
+    /// The server says of the order with this token that it failed.
+    Failed(StatusToken),
+    /// The server knows nothing of the order.
+    Forgotten,
+}
+
+/// How a run decided on a launch, as its first call of the ending shows.
+#[derive(Debug)]
+pub struct Decision {
+    pub at: u64,
+    pub run: Run,
+    pub route: usize,
+    pub instance: String,
+    pub token: String,
+    pub abandons: bool,
+}
+
+/// What was seen.
+#[derive(Debug, Default)]
+pub struct Witness {
+    /// When each token's messages were given to which runs.
+    pub given: HashMap<String, Vec<(u64, Run)>>,
+    pub refusals: Vec<Refusal>,
+    pub decisions: Vec<Decision>,
+    /// Whose ABANDON closed which action.
+    pub abandoned_by: HashMap<String, Run>,
+    /// Calls that panicked.
+    pub panicked: Vec<Befell>,
+    /// Orders to associate, questions about them, and completions, that did not go through as they should: when that was known.
+    pub hindered: Vec<Befell>,
+    /// Calls of Auto Scaling that did not go through as they should, or took long.
+    pub slowed: Vec<Befell>,
+    /// Launches that were held, as the workers say.
+    pub held: Vec<Befell>,
+    /// A worker stood still from `at` on.
+    pub paused: Vec<Befell>,
+    /// When each instance rewrote its key.
+    pub rewritten: HashMap<String, u64>,
+    /// The tokens of the messages, by their ids.
+    tokens: HashMap<String, Option<String>>,
+}
+
+impl Fleet {
+    /// A call begins, and will end as `fate` says.
+    pub(super) fn witness_call(&mut self, key: Key, call: &Call, fate: Fate) {
+        let (at, run) = (self.now, (key.worker, key.run));
+        let befell = |instance: Option<String>| Befell { at, run, instance };
+        let witness = &mut self.witness;
+        if fate == Fate::Panicked {
+            witness.panicked.extend(instances(call).into_iter().map(|instance| befell(Some(instance))));
+        }
+        if fate != Fate::Answered {
+            if services::service(call) == Service::AutoScaling {
+                witness.slowed.push(befell(None));
+            }
+        }
+        let decided = match call {
+            Call::Complete { order, result, .. } => {
+                // Who completes a termination decides nothing about its route.
+                let launch = order.hook.as_str() == LAUNCH_HOOK;
+                launch.then(|| (order.group.as_str(), order.instance.as_str(), order.token.as_str(), *result == ActionResult::Abandon))
+            }
+            _ => None,
+        };
+        if let Some((group, instance, token, abandons)) = decided {
+            self.decided(run, group, instance, token, abandons);
+        }
+        if let Call::DeadLetter { letter, .. } = call
+            && letter.attributes.iter().any(|(name, value)| *name == "EnrolldOutcome" && value == "abandoned")
+            && let Ok(Notification::Action(claim)) = event::decode(&letter.body)
+            && claim.transition == Transition::Launching
+        {
+            self.decided(run, claim.group.as_str(), claim.instance.as_str(), claim.token.as_str(), true);
+        }
+    }
+
+    fn decided(&mut self, run: Run, group: &str, instance: &str, token: &str, abandons: bool) {
+        let Some(route) = GROUPS.iter().position(|name| *name == group) else { return };
+        let known = self.witness.decisions.iter().any(|one| one.run == run && one.token == token && one.abandons == abandons);
+        if !known {
+            let (instance, token) = (instance.to_owned(), token.to_owned());
+            self.witness.decisions.push(Decision { at: self.now, run, route, instance, token, abandons });
+        }
+    }
+
+    /// A call was carried out.
+    pub(super) fn witness_outcome(&mut self, key: Key, call: &Call, answer: &Answer) {
+        if let (Call::Complete { order, result: ActionResult::Abandon, .. }, Answer::Action(Ok(enrolld::facts::ActionReply::Accepted))) =
+            (call, answer)
+        {
+            self.witness.abandoned_by.insert(order.token.to_string(), (key.worker, key.run));
+        }
+        let failed =
+            matches!(answer, Answer::Instances(Err(_)) | Answer::Hooks(Err(_)) | Answer::Whereabouts(Err(_)) | Answer::Action(Err(_)));
+        if failed {
+            self.witness.slowed.push(Befell { at: self.now, run: (key.worker, key.run), instance: None });
+        }
+    }
+
+    /// An answer came back to a worker that lives.
+    pub(super) fn witness_answer(&mut self, key: Key, call: &Call, answer: &Answer, fate: Fate) {
+        let (at, run) = (self.now, (key.worker, key.run));
+        if fate != Fate::Answered && matches!(call, Call::Associate { .. } | Call::AssociationStatus { .. } | Call::Complete { .. }) {
+            self.witness.hindered.extend(instances(call).into_iter().map(|instance| Befell { at, run, instance: Some(instance) }));
+        }
+        let why = match (call, answer) {
+            (Call::Receive { .. }, Answer::Received(Ok(messages))) => {
+                for message in messages {
+                    let token = self.witness.tokens.entry(message.id.to_string()).or_insert_with(|| match event::decode(&message.body) {
+                        Ok(Notification::Action(claim)) => Some(claim.token.to_string()),
+                        _ => None,
+                    });
+                    if let Some(token) = token {
+                        self.witness.given.entry(token.clone()).or_default().push((at, run));
+                    }
+                }
+                return;
+            }
+            (Call::Associate { .. }, Answer::Registration(Err(failure))) if failure.class == Class::Final => Refused::AtOnce,
+            (Call::AssociationStatus { token, .. }, Answer::Status(Ok(RegistrationStatus::Failed(_)))) => Refused::Failed(token.clone()),
+            (Call::AssociationStatus { .. }, Answer::Status(Ok(RegistrationStatus::UnknownToken))) => Refused::Forgotten,
+            _ => return,
+        };
+        if let [node] = &instances(call)[..] {
+            self.witness.refusals.push(Refusal { at, run, node: node.clone(), why });
+        }
+    }
+}
+
+/// As whom a run speaks to the registrars, as their log names it.
+pub fn caller(run: Run) -> String {
+    orderer(run.0, run.1).arn.to_string()
+}
