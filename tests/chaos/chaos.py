@@ -19,6 +19,7 @@ import uuid
 from elsewhere import Elsewhere
 
 ACCOUNT = "123456789012"
+REGION = "eu-central-1"
 # The route wants both groups; the second had no hooks when it launched its instances, so that none of them ever waited.
 GROUP, SETTLED = "web-blue", "web-settled"
 QUEUE, DEAD_LETTERS, SERVER = "enrolld-lifecycle", "enrolld-dead-letters", "prod-chef"
@@ -117,8 +118,8 @@ def faults(operations):
 
 def confine(simulator, binary, config):
     """The workers may do what is printed for their configuration, and nothing else."""
-    letters = f"arn:aws:sqs:eu-central-1:{ACCOUNT}:{DEAD_LETTERS}"
-    command = [binary, "policy", "--config", config, "--output", "json", "--account", ACCOUNT, "--dead-letter-queue", letters]
+    letters = f"arn:aws:sqs:{REGION}:{ACCOUNT}:{DEAD_LETTERS}"
+    command = [binary, "policy", "--config", config, "--output", "json", "--region", REGION, "--account", ACCOUNT, "--dead-letter-queue", letters]
     printed = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
     statements = [statement for policy in printed["policies"] for statement in policy["document"]["Statement"]]
     allowed = [{"action": action, "resource": on} for one in statements for action in one["Action"] for on in one["Resource"]]
@@ -217,7 +218,7 @@ def main():
         environment = {key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "ENROLLD_"))}
         environment |= {
             "AWS_ENDPOINT_URL": simulator.base,
-            "AWS_REGION": "eu-central-1",
+            "AWS_REGION": REGION,
             "AWS_ACCESS_KEY_ID": "simulated",
             "AWS_SECRET_ACCESS_KEY": "simulated",
         }
