@@ -1,11 +1,15 @@
 //! `enrolld check` against a simulated AWS: what it finds in set-ups that are right, and in those that are not; and that it
 //! changes nothing.
 
+#[path = "common/permissions.rs"]
+mod permissions;
+
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
+use enrolld::config::Environment;
 use enrolld::simulator::model::autoscaling::{Delivery, Form};
-use enrolld::simulator::model::caller::Principal;
+use enrolld::simulator::model::caller::{Grant, Principal};
 use enrolld::simulator::model::fixture::{Fixture, NewParameter};
 use enrolld::simulator::model::iam::NewRole;
 use enrolld::simulator::model::opsworks_cm::wire::ServerStatus;
@@ -76,9 +80,16 @@ async fn check_changed(name: &str, change: impl FnOnce(String) -> String) -> Che
 }
 
 async fn check_both(name: &str, fixture: Fixture, more: &[&str], text: impl FnOnce(&str) -> String) -> Checked {
+    // Unless the test has it run by somebody else.
+    let confined = !fixture.principals.iter().any(|principal| principal.allowed.is_some());
     let simulator = Simulator::start(Options { fixture, ..Options::default() }).await.expect("the simulator starts");
     let endpoint = simulator.endpoint();
-    let output = run(&endpoint, name, &text(&endpoint), more).await;
+    let text = text(&endpoint);
+    if confined && let Ok(config) = enrolld::config::parse(&text, name, &Environment::new()) {
+        simulator.with(|world, _| permissions::confine(world, KEY, &config, permissions::of_command("check")));
+    }
+    let output = run(&endpoint, name, &text, more).await;
+    simulator.with(|world, _| permissions::nothing_was_beyond(world));
     let report = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("{error}: {}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)));
     let state = serde_json::to_value(simulator.state(true)).expect("the state is JSON");
@@ -328,6 +339,18 @@ async fn a_role_that_ec2_alone_can_assume_vouches_for_keys_and_any_other_is_warn
         checked.must_have("WARN", "passes for any instance");
         assert!(!checked.has("ok", "EC2 alone"), "{:#}", checked.report);
     }
+    // Another role of that name does not vouch for this one.
+    let checked = check("trust-path", |fixture| {
+        fixture.roles = vec![NewRole { path: "/fleet/".into(), ..trusting(&ec2) }];
+        // The printed policy names the role as it is configured, and so not this one.
+        let all = Grant { action: "*".into(), resource: "*".into() };
+        let arn = "arn:aws:iam::123456789012:user/administrator".into();
+        fixture.principals = vec![Principal { access_key_id: KEY.into(), arn, account: None, denied: vec![], allowed: Some(vec![all]) }];
+    })
+    .await;
+    assert_eq!(checked.code, Some(1), "{:#}", checked.report);
+    checked.must_have("FAIL", "arn:aws:iam::123456789012:role/fleet/web-instances");
+    assert!(!checked.has("ok", "EC2 alone"), "{:#}", checked.report);
     let checked = check("trust-none", |fixture| fixture.roles.clear()).await;
     assert_eq!(checked.code, Some(1), "{:#}", checked.report);
     checked.must_have("FAIL", "there is no role");

@@ -209,7 +209,7 @@ pub const ROUTE: &[Key] = &[
         TEMPLATE,
         "none",
         "For Puppet: the SSM parameter that a node's certificate is written under once it is signed, so that the node can go on without \
-         asking the server. It must name the instance, and goes when the node goes.",
+         asking the server. It must name the instance, be none that the instances' right to write keys covers, and goes when the node goes.",
     ),
     usual(
         "delete_key",
@@ -247,7 +247,7 @@ pub const KEY: &[Key] = &[
         "owner_role",
         TEXT,
         "must be written with `parameter`",
-        "The ARN of the instances' role: a parameter is believed only if a session of this role, named after the instance, wrote it.",
+        "The ARN of the instances' role, with its path: a parameter is believed only if a session of this role, named after the instance, wrote it.",
     ),
     usual(
         "require_owner",

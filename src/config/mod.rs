@@ -6,6 +6,7 @@
 //! `registrar` come with its kind, of which nothing else is known here.
 
 pub mod keys;
+mod overlap;
 mod overrides;
 mod problem;
 pub mod reader;

@@ -89,7 +89,8 @@ impl RoleArn {
         let parts: Vec<&str> = arn.splitn(6, ':').collect();
         let [scheme, partition, "iam", "", account, resource] = parts[..] else { return Err(refuse()) };
         let name = resource.strip_prefix("role/").and_then(|path| path.rsplit('/').next()).unwrap_or_default();
-        if scheme != "arn" || !partition.starts_with("aws") || arn.len() > 2048 || resource.contains(':') || !is_role_name(name) {
+        let known = partition == "aws" || partition.starts_with("aws-");
+        if scheme != "arn" || !known || arn.len() > 2048 || resource.contains(':') || !is_role_name(name) {
             return Err(refuse());
         }
         let account = AccountId::new(account).map_err(|_| refuse())?;

@@ -5,13 +5,15 @@ use std::time::Duration;
 use wildmatch::WildMatch;
 
 use super::Config;
+use super::overlap::{Filled, may_write};
 use super::problem::Refusal;
 use super::reader::Section;
 use super::route::{KeySource, Owner, Route};
 use super::route_tables::ReadRoute;
+use super::rules::RoleArn;
 use super::values::show;
 use crate::core::settings::{DeleteKey, Route as CoreRoute};
-use crate::names::shown;
+use crate::names::{AccountId, Region, Template, shown};
 
 /// Time-outs: each must leave room for the next longer one.
 pub(super) fn of_limits(top: &Section<'_, '_>, config: &Config) {
@@ -78,14 +80,9 @@ pub(super) fn of_route(section: &Section<'_, '_>, route: &Route) {
         let wrong = "only Puppet's certificate requests have extensions";
         section.refuse("allow_extensions", Refusal::new(wrong, "leave it out, or name a server that takes them"));
     }
-    if let Some(certificate) = &route.certificate_parameter {
-        let refuse = |wrong: &str, right: &str| section.refuse("certificate_parameter", Refusal::new(wrong, right));
-        if !route.registrar.gives_certificates() {
-            refuse("only a Puppet server gives certificates back", "leave it out, or name a server that does");
-        }
-        if matches!(&route.key, KeySource::Parameter { name, .. } if name.source() == certificate.source()) {
-            refuse("it is the parameter of the request", "write another name, such as /enrolld/{instance_id}/certificate");
-        }
+    if route.certificate_parameter.is_some() && !route.registrar.gives_certificates() {
+        let wrong = "only a Puppet server gives certificates back";
+        section.refuse("certificate_parameter", Refusal::new(wrong, "leave it out, or name a server that does"));
     }
     if let Some(timeout) = route.registrar.order_timeout().filter(|timeout| *timeout >= route.timeout) {
         let wrong = format!("its timeout ({}) is not shorter than the route's ({})", show(timeout), show(route.timeout));
@@ -137,7 +134,7 @@ fn covers(first: &str, later: &str) -> bool {
 pub(super) fn of_places(top: &Section<'_, '_>, config: &Config, routes: &[ReadRoute<'_, '_>]) {
     for ReadRoute { section, route, .. } in routes {
         let Some(Route { scope, .. }) = route else { continue };
-        if let Some(account) = scope.role.as_ref().map(super::RoleArn::account) {
+        if let Some(account) = scope.role.as_ref().map(RoleArn::account) {
             let taken = if config.accounts.is_empty() {
                 config.queue_url.account().is_none_or(|own| own == account)
             } else {
@@ -158,6 +155,27 @@ pub(super) fn of_places(top: &Section<'_, '_>, config: &Config, routes: &[ReadRo
                 let wrong = format!("events of {region} are not taken");
                 section.refuse("region", Refusal::new(wrong, format!("add \"{region}\" to regions at the top of the file")));
             }
+        }
+    }
+    for ReadRoute { section, route, .. } in routes {
+        let Some(Route { scope, key: KeySource::Parameter { owner: Owner::Role(owner), .. }, .. }) = route else { continue };
+        let own = config.queue_url.account();
+        let taken = if config.accounts.is_empty() {
+            own.is_none_or(|own| own == owner.account())
+        } else {
+            config.accounts.contains(owner.account())
+        };
+        // A route with a role of its own has been compared with that.
+        if scope.role.is_none() && !taken {
+            let wrong =
+                format!("owner_role is in account {}, whose events are not taken: no instance of this route has it", owner.account());
+            section.refuse(
+                "key",
+                Refusal::new(
+                    wrong,
+                    format!("name the role that the instances have in their own account, or add \"{}\" to accounts", owner.account()),
+                ),
+            );
         }
     }
     if let Some(own) = config.queue_url.account()
@@ -185,6 +203,41 @@ pub(super) fn of_places(top: &Section<'_, '_>, config: &Config, routes: &[ReadRo
         if let Some(other) = other {
             let wrong = format!("its engine is not what route {} says of the same server", other.name);
             later.section.refuse("registrar", Refusal::new(wrong, "write the engine that the server has in both"));
+        }
+    }
+}
+
+/// Parameters beside each other: what the instances of any route may write is never where enrolld writes a certificate.
+pub(super) fn of_parameters(config: &Config, routes: &[ReadRoute<'_, '_>]) {
+    let account = |route: &Route| route.scope.role.as_ref().map(RoleArn::account).or(config.queue_url.account()).cloned();
+    let region = |route: &Route| route.scope.region.as_ref().or(config.region.as_ref()).cloned();
+    let meets = |certificate: &Template, route: &Route, keys: &Template, other: &Route| {
+        let (accounts, regions) = ((account(route), account(other)), (region(route), region(other)));
+        let apart = |differ: Option<bool>| differ == Some(true);
+        if apart(accounts.0.as_ref().zip(accounts.1.as_ref()).map(|(one, two)| one != two))
+            || apart(regions.0.as_ref().zip(regions.1.as_ref()).map(|(one, two)| one != two))
+        {
+            return false;
+        }
+        let account = accounts.0.as_ref().or(accounts.1.as_ref()).map(AccountId::as_str);
+        let region = regions.0.as_ref().or(regions.1.as_ref()).map(Region::as_str);
+        let keys = Filled { name: keys, groups: &other.groups, account, region };
+        may_write(keys, Filled { name: certificate, groups: &route.groups, ..keys })
+    };
+    for ReadRoute { section, route, .. } in routes {
+        let Some(route) = route else { continue };
+        let Some(certificate) = &route.certificate_parameter else { continue };
+        let written = routes.iter().filter_map(|read| read.route.as_ref()).find_map(|other| match &other.key {
+            KeySource::Parameter { name, .. } if meets(certificate, route, name, other) => Some((name, &other.name)),
+            _ => None,
+        });
+        if let Some((name, other)) = written {
+            let wrong = format!(
+                "the right to write the keys of route {other} ({}, with a star for the instance) is a right to write some of these",
+                shown(name.source())
+            );
+            let right = "write a name that no key's can be, such as /enrolld/{instance_id}/certificate beside /enrolld/{instance_id}/csr";
+            section.refuse("certificate_parameter", Refusal::new(wrong, right));
         }
     }
 }

@@ -143,6 +143,7 @@ fn read_top<'a>(
     };
     sense::of_limits(top, &config);
     sense::of_places(top, &config, &read_routes);
+    sense::of_parameters(&config, &read_routes);
     sense::of_fleet(&config, &read_routes);
     Some(config)
 }

@@ -162,6 +162,7 @@ pub(super) const OTHER_VALUES: &[(&str, &str, &str)] = &[
 fn companions(table: &str, key: &str) -> &'static [(&'static str, &'static str, &'static str)] {
     match (table, key) {
         ("top", "region") => &[("top", "queue_url", r#""https://127.0.0.1/123456789012/enrolld""#)],
+        ("top", "accounts") => &[("key", "owner_role", r#""arn:aws:iam::210987654321:role/web-instances""#)],
         ("top", "regions") => &[("route", "region", r#""eu-west-1""#)],
         ("route", "region") => &[("top", "regions", r#"["eu-west-1"]"#)],
         ("route", "external_id") => &[("route", "role_arn", r#""arn:aws:iam::123456789012:role/enrolld""#)],
@@ -377,6 +378,39 @@ fn what_the_file_holds_is_never_shown_unescaped() {
 }
 
 #[test]
+fn what_an_instance_may_write_is_never_a_certificate_of_any_route() {
+    const BELOW: &str = "certificate_parameter: the right to write the keys of route";
+    let route = |name: &str, key: &str, more: &str| {
+        format!(
+            "[[route]]\nname = \"{name}\"\ngroups = [\"{name}-*\"]\n{more}\n\
+             registrar = {{ kind = \"opsworks-cm\", server = \"{name}\", engine = \"puppet\" }}\n\
+             key = {{ parameter = \"{key}\", owner_role = \"arn:aws:iam::123456789012:role/web-instances\" }}\n"
+        )
+    };
+    let head = &GOOD[..GOOD.find("[[route]]").unwrap()];
+    let problems = |head: &str, routes: &[String]| {
+        let parsed = parse(&format!("{head}{}", routes.concat()), "enrolld.toml", &Environment::new());
+        parsed.map_or_else(|problems| problems.to_string(), |_| String::new())
+    };
+    let given = "certificate_parameter = \"/enrolld/{instance_id}/certificate\"";
+    // Of its own route: below the key's name, and beside it.
+    assert!(problems(head, &[route("web", "/enrolld/{instance_id}", given)]).contains(BELOW));
+    assert_eq!(problems(head, &[route("web", "/enrolld/{instance_id}/csr", given)]), "");
+    // Of another, before or behind it.
+    for routes in [
+        [route("web", "/enrolld/{instance_id}/csr", given), route("db", "/enrolld/{instance_id}", "")],
+        [route("db", "/enrolld/{instance_id}", ""), route("web", "/enrolld/{instance_id}/csr", given)],
+    ] {
+        let found = problems(head, &routes);
+        assert!(found.contains(&format!("{BELOW} db")), "{found}");
+    }
+    // Another region's are others.
+    let elsewhere = route("db", "/enrolld/{instance_id}", "region = \"us-east-1\"");
+    let regions = format!("region = \"eu-central-1\"\nregions = [\"eu-central-1\", \"us-east-1\"]\n{head}");
+    assert_eq!(problems(&regions, &[route("web", "/enrolld/{instance_id}/csr", given), elsewhere]), "");
+}
+
+#[test]
 fn combinations_that_cannot_work_are_refused() {
     let second = |name: &str, groups: &str| {
         let route = &GOOD[GOOD.find("[[route]]").unwrap()..];
@@ -431,7 +465,16 @@ fn combinations_that_cannot_work_are_refused() {
             "registrar.kind: it is the text \"chief-server\"; write \"opsworks-cm\" or \"chef-server\" or \"puppet-ca\" or \"command\"",
         ),
         (in_route("certificate_parameter = \"/enrolld/{instance_id}/certificate\""), "only a Puppet server gives certificates back"),
-        (in_route("certificate_parameter = \"/enrolld/{instance_id}/public-key\""), "it is the parameter of the request"),
+        (
+            in_route("certificate_parameter = \"/enrolld/{instance_id}/public-key\""),
+            "the right to write the keys of route web (\"/enrolld/{instance_id}/public-key\", with a star for the instance)",
+        ),
+        (
+            GOOD.replace("arn:aws:iam::123456789012:role/web-instances", "arn:aws:iam::210987654321:role/web-instances"),
+            "key: owner_role is in account 210987654321, whose events are not taken",
+        ),
+        (top("accounts = [\"210987654321\"]"), "key: owner_role is in account 123456789012, whose events are not taken"),
+        (GOOD.replace("arn:aws:iam::123456789012:role/web-instances", "web-instances"), "write it as arn:aws:iam::123456789012:role/NAME"),
         (in_route("certificate_parameter = \"/enrolld/certificate\""), "does not name the instance"),
         (by_puppet().replace("groups =", "node_name = \"Web-{instance_id}\"\ngroups ="), "which no Puppet certificate can have"),
         (by_puppet().replace("groups =", "node_name = \"web:{instance_id}\"\ngroups ="), "which no Puppet certificate can have"),

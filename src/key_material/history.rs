@@ -76,7 +76,7 @@ mod tests {
 
     /// What comes of versions, each given by its number, its writer and the number of its key.
     fn chosen(versions: &[(i64, &str, u64)]) -> Result<String, &'static str> {
-        let owner = OwnerRole::new("web").unwrap();
+        let owner = OwnerRole::new("arn:aws:iam::123456789012:role/web").unwrap();
         let one =
             KeyWanted { instance: InstanceId::new("i-0a1b2c3d").unwrap(), node: NodeName::new("i-0a1b2c3d").unwrap(), parameter: None };
         let version =

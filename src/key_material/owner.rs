@@ -7,41 +7,35 @@ use crate::names::{AccountId, InstanceId, shown};
 /// assume it chooses the session's name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OwnerRole {
-    /// Partition and account, where the role was given by its ARN. A parameter can be written from its own account alone
-    /// (sharing it gives others the right to read), so a name says enough.
-    home: Option<(String, AccountId)>,
+    /// A name alone would do for whoever has a role of that name in an account of their own and a way to the parameter.
+    partition: String,
+    account: AccountId,
     name: String,
 }
 
 /// Why a text does not name a role.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0} is neither the name of a role nor its ARN, such as web or arn:aws:iam::123456789012:role/web")]
+#[error("{0} is not the ARN of a role; write it with its account, such as arn:aws:iam::123456789012:role/web")]
 pub struct OwnerRoleError(String);
 
 impl OwnerRole {
-    /// Reads a role's name, or its ARN in any partition: `arn:aws:iam::ACCOUNT:role/[PATH/]ROLE`.
+    /// Reads a role's ARN in any partition: `arn:aws:iam::ACCOUNT:role/[PATH/]ROLE`.
     ///
     /// # Errors
     /// Shows the text, escaped.
     pub fn new(role: &str) -> Result<Self, OwnerRoleError> {
         let error = || OwnerRoleError(shown(role));
         let parts: Vec<&str> = role.split(':').collect();
-        let (home, name) = match *parts.as_slice() {
-            [name] => (None, name),
-            ["arn", partition, "iam", "", account, resource] if is_partition(partition) => {
-                // Assumed-role ARNs leave the path out.
-                let name = resource.strip_prefix("role/").and_then(|path| path.rsplit('/').next()).ok_or_else(error)?;
-                let account = AccountId::new(account).map_err(|_| error())?;
-                (Some((partition.to_owned(), account)), name)
-            }
-            _ => return Err(error()),
-        };
+        let &["arn", partition, "iam", "", account, resource] = parts.as_slice() else { return Err(error()) };
+        // Assumed-role ARNs leave the path out.
+        let name = resource.strip_prefix("role/").and_then(|path| path.rsplit('/').next()).ok_or_else(error)?;
+        let account = AccountId::new(account).map_err(|_| error())?;
         // The API's rule for role names.
         let fits = |c: char| c.is_ascii_alphanumeric() || "_+=,.@-".contains(c);
-        if !(1..=64).contains(&name.len()) || !name.chars().all(fits) {
+        if !is_partition(partition) || !(1..=64).contains(&name.len()) || !name.chars().all(fits) {
             return Err(error());
         }
-        Ok(Self { home, name: name.to_owned() })
+        Ok(Self { partition: partition.to_owned(), account, name: name.to_owned() })
     }
 
     /// Whether a `LastModifiedUser` is this role's session of that instance.
@@ -49,11 +43,7 @@ impl OwnerRole {
     pub fn is_session_of(&self, user: &str, instance: &InstanceId) -> bool {
         let parts: Vec<&str> = user.split(':').collect();
         let &["arn", partition, "sts", "", account, session] = parts.as_slice() else { return false };
-        let at_home = match &self.home {
-            Some((its_partition, its_account)) => partition == its_partition && account == its_account.as_str(),
-            None => is_partition(partition) && AccountId::new(account).is_ok(),
-        };
-        at_home && session == format!("assumed-role/{}/{instance}", self.name)
+        partition == self.partition && account == self.account.as_str() && session == format!("assumed-role/{}/{instance}", self.name)
     }
 }
 
@@ -83,26 +73,11 @@ mod tests {
             "arn:aws:sts::123456789012:assumed-role/fleet/web/i-0a1b2c3d",
             "arn:aws:sts::210987654321:assumed-role/web/i-0a1b2c3d",
             "arn:aws-cn:sts::123456789012:assumed-role/web/i-0a1b2c3d",
+            "arn:aws:iam::123456789012:assumed-role/web/i-0a1b2c3d",
+            "x:arn:aws:sts::123456789012:assumed-role/web/i-0a1b2c3d",
             "arn:aws:iam::123456789012:user/i-0a1b2c3d",
             "arn:aws:iam::123456789012:root",
             "",
-        ] {
-            assert!(!role.is_session_of(foreign, &instance()), "{foreign}");
-        }
-    }
-
-    #[test]
-    fn a_role_given_by_name_is_taken_in_any_account() {
-        let role = OwnerRole::new("web").unwrap();
-        assert!(role.is_session_of("arn:aws:sts::123456789012:assumed-role/web/i-0a1b2c3d", &instance()));
-        for foreign in [
-            "arn:aws:sts::123456789012:assumed-role/other/i-0a1b2c3d",
-            "arn:aws:sts::123456789012:assumed-role/web/i-0a1b2c3e",
-            "arn:aws:sts::x:assumed-role/web/i-0a1b2c3d",
-            "arn:aws:sts:::assumed-role/web/i-0a1b2c3d",
-            "arn:else:sts::123456789012:assumed-role/web/i-0a1b2c3d",
-            "arn:aws:iam::123456789012:assumed-role/web/i-0a1b2c3d",
-            "x:arn:aws:sts::123456789012:assumed-role/web/i-0a1b2c3d",
         ] {
             assert!(!role.is_session_of(foreign, &instance()), "{foreign}");
         }
@@ -120,14 +95,19 @@ mod tests {
     fn what_is_no_role_is_refused() {
         for bad in [
             "",
+            "web",
             "a b",
             "fleet/web",
             "arn:aws:iam::123456789012:role/",
             "arn:aws:iam::123456789012:user/web",
             "arn:aws:iam::12:role/web",
+            "arn:aws:iam:::role/web",
+            "arn:else:iam::123456789012:role/web",
             "arn:aws:iam::123456789012:role/a b",
         ] {
             assert!(OwnerRole::new(bad).is_err(), "{bad}");
         }
+        let said = OwnerRole::new("web").unwrap_err().to_string();
+        assert_eq!(said, "\"web\" is not the ARN of a role; write it with its account, such as arn:aws:iam::123456789012:role/web");
     }
 }

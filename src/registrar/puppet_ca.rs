@@ -72,11 +72,7 @@ impl PuppetCa {
     /// # Errors
     /// Certificates that cannot be used, or plain HTTP where that is not allowed.
     pub fn new(settings: &PuppetCaSettings) -> Result<Self, HttpError> {
-        Ok(Self {
-            authority: Authority::new(settings)?,
-            call_timeout: settings.call_timeout,
-            replace_existing: settings.replace_existing,
-        })
+        Ok(Self { authority: Authority::new(settings)?, call_timeout: settings.call_timeout, replace_existing: settings.replace_existing })
     }
 
     async fn in_time<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
@@ -123,7 +119,8 @@ impl PuppetCa {
                         // decides again.
                         _ if self.replace_existing => authority.revoke(node).await?,
                         Judgement::Contested(difference) | Judgement::Altered(difference) => {
-                            return Err(errors::FOREIGN_CERTIFICATE.failure(format!("the certificate that stands under the node's name has {difference}")));
+                            return Err(errors::FOREIGN_CERTIFICATE
+                                .failure(format!("the certificate that stands under the node's name has {difference}")));
                         }
                         Judgement::Anothers => {
                             return Err(errors::OTHER_KEY.failure("a certificate for another key is signed under the node's name"));

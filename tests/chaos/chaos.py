@@ -19,6 +19,7 @@ import uuid
 from elsewhere import Elsewhere
 
 ACCOUNT = "123456789012"
+REGION = "eu-central-1"
 # The route wants both groups; the second had no hooks when it launched its instances, so that none of them ever waited.
 GROUP, SETTLED = "web-blue", "web-settled"
 QUEUE, DEAD_LETTERS, SERVER = "enrolld-lifecycle", "enrolld-dead-letters", "prod-chef"
@@ -115,6 +116,17 @@ def faults(operations):
     return [fault for operation in operations for fault in about(operation)]
 
 
+def confine(simulator, binary, config):
+    """The workers may do what is printed for their configuration, and nothing else."""
+    letters = f"arn:aws:sqs:{REGION}:{ACCOUNT}:{DEAD_LETTERS}"
+    command = [binary, "policy", "--config", config, "--output", "json", "--region", REGION, "--account", ACCOUNT, "--dead-letter-queue", letters]
+    printed = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+    statements = [statement for policy in printed["policies"] for statement in policy["document"]["Statement"]]
+    allowed = [{"action": action, "resource": on} for one in statements for action in one["Action"] for on in one["Resource"]]
+    arn = f"arn:aws:sts::{ACCOUNT}:assumed-role/enrolld/worker"
+    simulator.ask("principals", {"access_key_id": "simulated", "arn": arn, "allowed": allowed})
+
+
 def forged(instance):
     """A launch of an instance that waits for none."""
     claim = {
@@ -145,6 +157,8 @@ def check(state, terminated, settled, letters, left, moved):
     wrong["messages left in the queue"] = left
     wrong["messages that SQS moved"] = moved
     wrong["dead letters"] = len(letters)
+    refused = [count for outcomes in state["outcomes"].values() for code, count in outcomes.items() if code.startswith("AccessDenied")]
+    wrong["calls beyond the printed policy"] = sum(refused)
 
     done = collections.defaultdict(list)
     fingerprints = collections.defaultdict(set)
@@ -204,7 +218,7 @@ def main():
         environment = {key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "ENROLLD_"))}
         environment |= {
             "AWS_ENDPOINT_URL": simulator.base,
-            "AWS_REGION": "eu-central-1",
+            "AWS_REGION": REGION,
             "AWS_ACCESS_KEY_ID": "simulated",
             "AWS_SECRET_ACCESS_KEY": "simulated",
         }
@@ -233,6 +247,8 @@ def main():
         forgeries = sorted(settled)
         config = folder / "enrolld.toml"
         config.write_text(CONFIG.format(queue_url=queue_url, owner=owner, server=SERVER, visibility=VISIBILITY_S))
+
+        confine(simulator, binary, config)
 
         def left():
             return elsewhere.left() if elsewhere else left_in(simulator.ask("state?summary=1")["queues"][QUEUE])

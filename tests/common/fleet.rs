@@ -1,5 +1,8 @@
 //! A simulated AWS with the real worker on it, for tests with a real server beside them.
 
+#[path = "permissions.rs"]
+mod permissions;
+
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -51,7 +54,9 @@ impl Fleet {
         let mut enrolld = Command::new(env!("CARGO_BIN_EXE_enrolld"));
         enrolld.arg(command).arg("--config").arg(&self.config).env_clear().stdin(Stdio::null());
         let endpoint = self.simulator.endpoint();
-        enrolld.envs([("AWS_ENDPOINT_URL", endpoint.as_str()), ("AWS_ACCESS_KEY_ID", "AKIATEST"), ("AWS_SECRET_ACCESS_KEY", "secret")]);
+        let text = std::fs::read_to_string(&self.config).expect("it was written");
+        let key = self.simulator.with(|world, _| permissions::key_for(world, &text, &[], command));
+        enrolld.envs([("AWS_ENDPOINT_URL", endpoint.as_str()), ("AWS_ACCESS_KEY_ID", &key), ("AWS_SECRET_ACCESS_KEY", "secret")]);
         enrolld
     }
 
@@ -205,6 +210,7 @@ impl Drop for Fleet {
             let _ = worker.wait();
         }
         if !std::thread::panicking() {
+            self.simulator.with(|world, _| permissions::nothing_was_beyond(world));
             let _ = (std::fs::remove_file(&self.config), std::fs::remove_file(&self.log));
         }
     }

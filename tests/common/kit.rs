@@ -1,5 +1,8 @@
 //! An instance as its own script sees it: the simulator is its AWS and its metadata service, openssl makes its key, the real AWS CLI calls.
 
+#[path = "permissions.rs"]
+mod permissions;
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
@@ -28,6 +31,9 @@ impl Drop for Bench {
         if let Some(worker) = &mut self.worker {
             let _ = worker.kill();
             let _ = worker.wait();
+        }
+        if !std::thread::panicking() {
+            self.simulator.with(|world, _| permissions::nothing_was_beyond(world));
         }
     }
 }
@@ -80,7 +86,9 @@ impl Bench {
     pub fn work(&mut self) {
         let mut command = self.command(env!("CARGO_BIN_EXE_enrolld"));
         command.args(["run", "--config"]).arg(&self.config);
-        command.envs([("AWS_ACCESS_KEY_ID", "AKIAWORKER"), ("AWS_SECRET_ACCESS_KEY", "secret")]);
+        let text = std::fs::read_to_string(&self.config).expect("it was written");
+        let key = self.simulator.with(|world, _| permissions::key_for(world, &text, &[], "run"));
+        command.envs([("AWS_ACCESS_KEY_ID", key.as_str()), ("AWS_SECRET_ACCESS_KEY", "secret")]);
         self.worker = Some(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the binary was built"));
     }
 

@@ -21,6 +21,8 @@ use enrolld::simulator::{Options, Simulator};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use crate::permissions;
+
 pub const ACCOUNT: &str = "123456789012";
 pub const QUEUE: &str = "enrolld-lifecycle";
 pub const LETTERS: &str = "enrolld-dead-letters";
@@ -33,6 +35,14 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// A simulated AWS.
 pub struct Bench {
     pub simulator: Simulator,
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.simulator.with(|world, _| permissions::nothing_was_beyond(world));
+        }
+    }
 }
 
 /// How a message ended for a worker.
@@ -71,7 +81,12 @@ impl Bench {
         let mut config = config::parse(text, "the test's configuration", &Environment::new()).unwrap_or_else(|wrong| panic!("{wrong}"));
         change(&mut config);
         let settings = config.core_settings();
-        let aws = Aws::fixed(&rooms::aws_settings(&config), &self.simulator.endpoint(), "AKIATEST").expect("there is a region");
+        let key = self.simulator.with(|world, _| {
+            let key = permissions::key_for(world, text, &[], "run");
+            permissions::confine(world, &key, &config, permissions::of_command("run"));
+            key
+        });
+        let aws = Aws::fixed(&rooms::aws_settings(&config), &self.simulator.endpoint(), &key).expect("there is a region");
         let services = rooms::services(&config, &settings, &aws).expect("the configuration was checked");
         let routes = rooms::route_names(&config, &settings);
         let settings_of_observer = ObserverSettings { worker: config.worker.clone(), routes, audit: rooms::audit_target(&config) };

@@ -3,6 +3,8 @@
 
 #[path = "../common/odd_messages.rs"]
 mod odd_messages;
+#[path = "../common/permissions.rs"]
+mod permissions;
 
 mod bench;
 mod claims;

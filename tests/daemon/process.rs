@@ -6,6 +6,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::bench::Bench;
+use crate::permissions;
 
 /// `enrolld run`, killed when the test ends.
 pub struct Process {
@@ -26,7 +27,8 @@ impl Process {
         command.arg("run").arg("--config").arg(&config).env_clear();
         command.env("AWS_ENDPOINT_URL", bench.simulator.endpoint());
         if !environment.iter().any(|(name, _)| *name == "AWS_PROFILE") {
-            command.envs([("AWS_ACCESS_KEY_ID", "AKIATEST"), ("AWS_SECRET_ACCESS_KEY", "secret")]);
+            let key = bench.simulator.with(|world, _| permissions::key_for(world, configuration, environment, "run"));
+            command.envs([("AWS_ACCESS_KEY_ID", key.as_str()), ("AWS_SECRET_ACCESS_KEY", "secret")]);
         }
         command.envs(environment.iter().copied());
         command.stdin(Stdio::null()).stdout(file("stdout")).stderr(file("stderr"));

@@ -2,6 +2,8 @@
 
 mod list;
 mod owed;
+#[path = "../common/permissions.rs"]
+mod permissions;
 mod redrive;
 
 use std::path::PathBuf;
@@ -51,6 +53,14 @@ impl Ran {
     }
 }
 
+impl Drop for Bench {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.simulator.with(|world, _| permissions::nothing_was_beyond(world));
+        }
+    }
+}
+
 impl Bench {
     /// The standard fixture with something changed in it. Each test has a name of its own, for its file.
     async fn start(name: &str, change: impl FnOnce(&mut Fixture)) -> Self {
@@ -66,7 +76,9 @@ impl Bench {
         let mut command = Command::new(env!("CARGO_BIN_EXE_enrolld"));
         command.args(arguments).arg("--config").arg(&self.config).env_clear();
         let endpoint = self.simulator.endpoint();
-        command.envs([("AWS_ENDPOINT_URL", endpoint.as_str()), ("AWS_ACCESS_KEY_ID", "AKIATEST"), ("AWS_SECRET_ACCESS_KEY", "secret")]);
+        let text = std::fs::read_to_string(&self.config).expect("it was written");
+        let key = self.simulator.with(|world, _| permissions::key_for(world, &text, &[], arguments[0]));
+        command.envs([("AWS_ENDPOINT_URL", endpoint.as_str()), ("AWS_ACCESS_KEY_ID", &key), ("AWS_SECRET_ACCESS_KEY", "secret")]);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }

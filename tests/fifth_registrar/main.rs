@@ -5,6 +5,8 @@
 use enrolld::{config, core, facts, meanings, names, registrar, retry};
 
 mod inventory;
+#[path = "../common/permissions.rs"]
+mod permissions;
 mod server;
 
 use std::path::Path;
@@ -90,6 +92,7 @@ async fn nodes_are_enrolled_with_it_wait_for_its_maintenance_and_are_taken_off()
     let config = configuration(&simulator.endpoint(), &format!("url = \"{}\"", server.url)).unwrap();
     let settings = config.core_settings();
     let aws = Aws::fixed(&rooms::aws_settings(&config), &simulator.endpoint(), "AKIATEST").unwrap();
+    simulator.with(|world, _| permissions::confine(world, "AKIATEST", &config, permissions::of_command("run")));
     let services = rooms::services(&config, &settings, &aws).unwrap();
     let inventory = Arc::clone(&services.registrars[0]);
     let observer = ObserverSettings { worker: "test".into(), routes: rooms::route_names(&config, &settings), audit: AuditTarget::Off };
@@ -113,6 +116,7 @@ async fn nodes_are_enrolled_with_it_wait_for_its_maintenance_and_are_taken_off()
     until("the terminated has left", || server.nodes() == launched[1..]).await;
     stop.send(()).await.unwrap();
     worker.await.unwrap();
+    simulator.with(|world, _| permissions::nothing_was_beyond(world));
 }
 
 #[test]

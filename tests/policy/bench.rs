@@ -1,10 +1,14 @@
 //! A simulated AWS, and a worker in it that may do what its printed policy allows.
 
+#[path = "../common/permissions.rs"]
+mod permissions;
+
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
+use enrolld::config::Environment;
 use enrolld::simulator::model::agent::{AgentOptions, Material, Publish, material};
 use enrolld::simulator::model::autoscaling::{LifecycleState, Place};
 use enrolld::simulator::model::caller::Principal;
@@ -36,6 +40,14 @@ impl Drop for Worker {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.simulator.with(|world, _| permissions::nothing_was_beyond(world));
+        }
     }
 }
 
@@ -92,6 +104,10 @@ impl Bench {
     }
 
     pub fn command(&self, arguments: &[&str]) -> Command {
+        // Beside what a test confines it to.
+        let text = std::fs::read_to_string(&self.config).expect("it was written");
+        let config = enrolld::config::parse(&text, "the test's configuration", &Environment::new()).expect("it is sound");
+        self.simulator.with(|world, _| permissions::confine(world, KEY, &config, permissions::of_command(arguments[0])));
         let mut command = Command::new(env!("CARGO_BIN_EXE_enrolld"));
         command.args(arguments).arg("--config").arg(&self.config).env_clear().stdin(Stdio::null());
         let endpoint = self.simulator.endpoint();

@@ -27,7 +27,7 @@ status_poll_max = "200ms"
     )
 }
 
-const OWNED: &str = r#"parameter = "/enrolld/{instance_id}/public-key", owner_role = "arn:aws:iam::123456789012:role/enrolld-node""#;
+const OWNED: &str = r#"parameter = "/enrolld/{instance_id}/public-key", owner_role = "arn:aws:iam::123456789012:role/fleet/enrolld-node""#;
 const CERTIFICATES: &str = "certificate_parameter = \"/enrolld/{instance_id}/certificate\"";
 const ANYBODYS: &str = r#"parameter = "/enrolld/{instance_id}/public-key", require_owner = false"#;
 

@@ -190,7 +190,11 @@ fn services(url: &str) -> Services {
         scopes: vec![ScopeServices::new(config)],
         keys: vec![
             Keys::new(config, KeySource::Parameter { owner: None }, Engine::Chef),
-            Keys::new(config, KeySource::Parameter { owner: Some(OwnerRole::new("web").unwrap()) }, Engine::Chef),
+            Keys::new(
+                config,
+                KeySource::Parameter { owner: Some(OwnerRole::new("arn:aws:iam::123456789012:role/web").unwrap()) },
+                Engine::Chef,
+            ),
             Keys::new(config, KeySource::RunCommand(document), Engine::Puppet(CsrRules::default())),
         ],
         registrars: vec![chef.clone(), chef, Arc::new(OpsWorksCm::new(config, puppet))],

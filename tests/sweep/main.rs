@@ -2,6 +2,8 @@
 
 mod command;
 mod pages;
+#[path = "../common/permissions.rs"]
+mod permissions;
 mod waiting;
 
 use std::path::PathBuf;
@@ -57,6 +59,14 @@ impl Ran {
     }
 }
 
+impl Drop for Bench {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.simulator.with(|world, _| permissions::nothing_was_beyond(world));
+        }
+    }
+}
+
 impl Bench {
     /// Groups without hooks, whose instances come and go by themselves.
     async fn start(name: &str) -> Self {
@@ -78,7 +88,9 @@ impl Bench {
         let mut command = Command::new(env!("CARGO_BIN_EXE_enrolld"));
         command.args(["sweep", "--route", "web"]).args(arguments).arg("--config").arg(&self.config).env_clear();
         let endpoint = self.simulator.endpoint();
-        command.envs([("AWS_ENDPOINT_URL", endpoint.as_str()), ("AWS_ACCESS_KEY_ID", "AKIATEST"), ("AWS_SECRET_ACCESS_KEY", "secret")]);
+        let text = std::fs::read_to_string(&self.config).expect("it was written");
+        let key = self.simulator.with(|world, _| permissions::key_for(world, &text, &[], "sweep"));
+        command.envs([("AWS_ENDPOINT_URL", endpoint.as_str()), ("AWS_ACCESS_KEY_ID", &key), ("AWS_SECRET_ACCESS_KEY", "secret")]);
         command.stdin(Stdio::null());
         // The simulator runs on this thread, so the waiting is done on another.
         let output = tokio::task::spawn_blocking(move || command.output()).await;

@@ -9,6 +9,9 @@
 //! sleep; then nothing can happen any more at the present time, and the stage moves it to whatever comes next. So the same seed has
 //! the same calls at the same times.
 
+#[path = "../common/permissions.rs"]
+mod permissions;
+
 mod alive;
 mod crash_points;
 mod errors;

@@ -22,6 +22,7 @@ use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use crate::permissions;
 use crate::plan::{ACCOUNT, BEGIN, Deed, GROUPS, Plan, QUEUE, SERVERS, agent};
 use crate::refused::Association;
 use crate::spoil::Poison;
@@ -156,7 +157,9 @@ fn run_with(plan: &Plan, tracing: Tracing, prepare: impl FnOnce(&Stage)) -> Outc
     // No sockets and no timers of the runtime's own: when it has nothing to do, the time is what must move.
     let runtime = tokio::runtime::Builder::new_current_thread().on_thread_park(move || time.turn()).build().expect("a runtime");
     let config = config::parse(&plan.config, "the fleet's configuration", &Environment::new()).expect("the configuration is sound");
-    runtime.block_on(Run::new(plan, &stage, config).play())
+    let outcome = runtime.block_on(Run::new(plan, &stage, config).play());
+    stage.world(|world, _| permissions::nothing_was_beyond(world));
+    outcome
 }
 
 /// The same, with the calls of its first worker noted.
@@ -379,7 +382,10 @@ impl<'a> Run<'a> {
         let run = Caller::instance(ACCOUNT, "enrolld", &format!("worker-{worker}-run-{}", self.started)).arn.to_string();
         let principal =
             Principal { access_key_id: access_key_id.clone(), arn: run.clone(), account: None, denied: Vec::new(), allowed: None };
-        self.stage.world(|world, _| world.set_principal(principal));
+        self.stage.world(|world, _| {
+            world.set_principal(principal);
+            permissions::confine(world, &access_key_id, config, permissions::of_command("run"));
+        });
         let aws =
             Aws::fixed_with(&rooms::aws_settings(config), "http://127.0.0.1:4599", &access_key_id, surround).expect("there is a region");
         let settings = config.core_settings();

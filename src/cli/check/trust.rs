@@ -26,6 +26,12 @@ pub(super) async fn check(role: &RoleArn, client: &Client, about: &str, report: 
     };
     match client.get_role().role_name(role.name()).send().await {
         Ok(output) => {
+            // It is asked by name, and so answers for the account that asks, and for a role of that name on any path.
+            let found = output.role.as_ref().map(|role| role.arn()).unwrap_or_default();
+            if found != arn {
+                let wrong = format!("there is no role {arn}; the role of that name is {}", shown(found));
+                return report.fail(about, wrong, "correct owner_role: it is the ARN of the instances' role, with its path");
+            }
             let policy = output.role.and_then(|role| role.assume_role_policy_document);
             match policy.as_deref().and_then(others) {
                 None => report.not_tested(about, unknown("what iam:GetRole answered cannot be read")),

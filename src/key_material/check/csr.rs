@@ -41,19 +41,24 @@ const COMMON_NAME: [u8; 3] = [0x55, 0x04, 0x03];
 const X509_EXTENSIONS: [u8; 2] = [0x55, 0x1d];
 /// `2.5.29.17`: subjectAltName.
 const SUBJECT_ALT_NAME: [u8; 3] = [0x55, 0x1d, 0x11];
-/// Signature algorithms that are taken: `sha256/384/512WithRSAEncryption`, `ecdsa-with-SHA256/384`. SHA-1 is not.
+/// Signature algorithms that are taken, with their parameters: `sha256/384/512WithRSAEncryption`, whose parameter is NULL
+/// (RFC 4055, section 5), and `ecdsa-with-SHA256/384`, which has none (RFC 5758, section 3.2). SHA-1 is not.
 const SIGNATURES: [&[u8]; 5] = [
-    &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0b],
-    &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0c],
-    &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0d],
-    &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02],
-    &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x03],
+    &[0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0b, 0x05, 0x00],
+    &[0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0c, 0x05, 0x00],
+    &[0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0d, 0x05, 0x00],
+    &[0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x02],
+    &[0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x04, 0x03, 0x03],
 ];
-/// `id-ecPublicKey` with P-256 and with P-384.
-const CURVES: [&[u8]; 2] = [
-    &[0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07],
-    &[0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x22],
+/// `id-ecPublicKey` with P-256 and with P-384, and how long a coordinate is there, in bytes.
+const CURVES: [(&[u8], usize); 2] = [
+    (&[0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07], 32),
+    (&[0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x22], 48),
 ];
+/// What a point begins with whose two coordinates follow in full (SEC 1, section 2.3.3).
+const UNCOMPRESSED: u8 = 0x04;
+/// The content of a `BOOLEAN` that is true: the one form that DER knows (X.690, section 11.1).
+const TRUE: [u8; 1] = [0xff];
 
 impl CsrRules {
     /// Takes pairs of an extension's object identifier and a glob (`*`, `?`) that its text must match.
@@ -83,6 +88,7 @@ struct Request<'a> {
     subject: &'a [u8],
     public_key: &'a [u8],
     attributes: Reader<'a>,
+    /// The identifier with its parameters.
     signature_algorithm: &'a [u8],
 }
 
@@ -98,7 +104,7 @@ pub(super) fn check(request: &[u8], node: &NodeName, rules: &CsrRules) -> Result
 fn take_apart(request: &[u8]) -> Option<Request<'_>> {
     let mut outer = der::inside(request, der::SEQUENCE)?;
     let mut info = outer.enter(der::SEQUENCE)?;
-    let signature_algorithm = outer.enter(der::SEQUENCE)?.take(der::OID)?;
+    let signature_algorithm = outer.take(der::SEQUENCE)?;
     outer.octets_of_bits()?;
     let version = info.take(der::INTEGER)?;
     let subject = info.take(der::SEQUENCE)?;
@@ -130,16 +136,35 @@ fn check_subject(subject: &[u8], node: &NodeName) -> Result<(), Refusal> {
 
 fn check_key(spki: &[u8]) -> Result<(), Refusal> {
     let algorithm = der::inside(spki, der::SEQUENCE).and_then(|mut key| key.take(der::SEQUENCE));
-    match algorithm {
-        Some(curve) if CURVES.contains(&curve) => Ok(()), // the signature's check reads the point
-        Some(algorithm) if algorithm == rsa::ALGORITHM => rsa::check_spki(spki),
+    let coordinate = CURVES.iter().find(|(curve, _)| algorithm == Some(*curve)).map(|(_, coordinate)| *coordinate);
+    match (algorithm, coordinate) {
+        (_, Some(coordinate)) => check_point(spki, coordinate),
+        (Some(algorithm), None) if algorithm == rsa::ALGORITHM => rsa::check_spki(spki),
         _ => Err(Refusal::new("wrong_algorithm", "its key is neither RSA nor on the curves P-256 or P-384")),
+    }
+}
+
+/// The form of an elliptic key: one point, and nothing behind it. Whether it lies on the curve shows when the signature is verified.
+fn check_point(spki: &[u8], coordinate: usize) -> Result<(), Refusal> {
+    let point = || {
+        let mut key = der::inside(spki, der::SEQUENCE)?;
+        key.take(der::SEQUENCE)?;
+        let point = key.octets_of_bits()?;
+        key.is_empty().then_some(point)
+    };
+    match point() {
+        Some([UNCOMPRESSED, coordinates @ ..]) if coordinates.len() == 2 * coordinate => Ok(()),
+        Some(_) => Err(Refusal::new("bad_der", "its key is not one uncompressed point of its curve")),
+        None => Err(Refusal::new("bad_der", "its key is not the strict DER form of a public key")),
     }
 }
 
 fn check_signature(request: &[u8], algorithm: &[u8]) -> Result<(), Refusal> {
     if !SIGNATURES.contains(&algorithm) {
-        return Err(Refusal::new("wrong_algorithm", "it is signed with an algorithm that is not taken; use SHA-256"));
+        return Err(Refusal::new(
+            "wrong_algorithm",
+            "it is signed with an algorithm, or with parameters of it, that are not taken; use SHA-256",
+        ));
     }
     let refused = || Refusal::new("bad_signature", "it is not signed by the key it holds");
     let (rest, parsed) = X509CertificationRequest::from_der(request).map_err(|_| refused())?;
@@ -201,7 +226,8 @@ fn extension<'a>(extensions: &mut Reader<'a>) -> Option<(&'a [u8], &'a [u8])> {
     let mut extension = extensions.enter(der::SEQUENCE)?;
     let oid = extension.take(der::OID)?;
     let value = match extension.element()? {
-        (der::BOOLEAN, _) => extension.take(der::OCTET_STRING)?,
+        // False is the default, and so is never written.
+        (der::BOOLEAN, critical) if critical == TRUE => extension.take(der::OCTET_STRING)?,
         (der::OCTET_STRING, value) => value,
         _ => return None,
     };

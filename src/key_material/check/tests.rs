@@ -8,6 +8,7 @@ use rcgen::{Attribute, CertificateParams, CustomExtension, DistinguishedName, Dn
 use super::*;
 
 mod hostile;
+mod strict;
 
 const NODE: &str = "i-0a1b2c3d4e5f60718";
 /// pp_instance_id

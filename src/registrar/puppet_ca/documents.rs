@@ -13,15 +13,15 @@ use crate::names::NodeName;
 /// ask for. Puppet Server 7.9.5 writes the first six, and takes none of them from a request; the rest is what other authorities add, to say
 /// where their lists are.
 const OF_THE_AUTHORITY: [&str; 9] = [
-    "2.5.29.14",               // subjectKeyIdentifier
-    "2.5.29.15",               // keyUsage
-    "2.5.29.19",               // basicConstraints; that it is no authority is looked at
-    "2.5.29.35",               // authorityKeyIdentifier
-    "2.5.29.37",               // extKeyUsage
-    "2.16.840.1.113730.1.13",  // a comment ("Puppet Server Internal Certificate")
-    "2.5.29.31",               // cRLDistributionPoints
-    "2.5.29.46",               // freshestCRL
-    "1.3.6.1.5.5.7.1.1",       // authorityInfoAccess
+    "2.5.29.14",              // subjectKeyIdentifier
+    "2.5.29.15",              // keyUsage
+    "2.5.29.19",              // basicConstraints; that it is no authority is looked at
+    "2.5.29.35",              // authorityKeyIdentifier
+    "2.5.29.37",              // extKeyUsage
+    "2.16.840.1.113730.1.13", // a comment ("Puppet Server Internal Certificate")
+    "2.5.29.31",              // cRLDistributionPoints
+    "2.5.29.46",              // freshestCRL
+    "1.3.6.1.5.5.7.1.1",      // authorityInfoAccess
 ];
 /// subjectAltName.
 const ALTERNATIVE_NAMES: &str = "2.5.29.17";

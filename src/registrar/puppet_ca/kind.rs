@@ -22,7 +22,11 @@ const KEYS: &[Key] = &[
     required("kind", "`puppet-ca`", "The kind of server."),
     required("url", TEXT, "The Puppet (or OpenVox) Server that is the certificate authority, such as `https://puppet.example.com:8140`."),
     required("certificate", "path", "The certificate, in PEM, of a client that may sign, revoke and clean."),
-    required("private_key", "path", "Its private key in PEM. The file belongs to the user that enrolld runs as, or to root, and nobody else may read it."),
+    required(
+        "private_key",
+        "path",
+        "Its private key in PEM. The file belongs to the user that enrolld runs as, or to root, and nobody else may read it.",
+    ),
     required("ca_file", "path", "Certificates in PEM: the only authorities that the server's certificate may come from."),
     usual(
         "replace_existing",

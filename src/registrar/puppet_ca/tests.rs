@@ -176,14 +176,7 @@ async fn a_request_that_was_changed_between_the_look_and_the_signature_is_revoke
     let (own, strangers) = (Node::new(), Node::new());
     let stub = Stub::serve(
         false,
-        [
-            state("requested"),
-            text(200, &own.request),
-            text(204, ""),
-            state("signed"),
-            text(200, &strangers.certificate),
-            text(204, ""),
-        ],
+        [state("requested"), text(200, &own.request), text(204, ""), state("signed"), text(200, &strangers.certificate), text(204, "")],
     )
     .await;
     let failure = associate(&stub, &own).await.unwrap_err();

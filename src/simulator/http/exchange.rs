@@ -41,30 +41,6 @@ pub(super) enum Input {
     Form(Form),
 }
 
-impl Call {
-    /// The ARN of what it is about, where a policy can name that: a group that is changed, or a parameter.
-    pub(super) fn resource(&self, world: &World) -> Option<String> {
-        let of = |service: &str, resource: &str| {
-            let settings = world.account_settings();
-            format!("arn:aws:{service}:{}:{}:{resource}", settings.region, settings.account)
-        };
-        match &self.input {
-            Input::Form(form) if !self.operation.name().starts_with("Describe") => {
-                // The middle is an id of Auto Scaling's own.
-                form.get("AutoScalingGroupName").map(|group| {
-                    of("autoscaling", &format!("autoScalingGroup:00000000-0000-4000-8000-000000000000:autoScalingGroupName/{group}"))
-                })
-            }
-            Input::Json(body) if self.operation.service() == Service::Ssm => {
-                let body: serde_json::Value = serde_json::from_slice(body).ok()?;
-                let name = body["Name"].as_str()?;
-                Some(of("ssm", &format!("parameter/{}", name.trim_start_matches('/'))))
-            }
-            _ => None,
-        }
-    }
-}
-
 pub(super) async fn exchange(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Reply, Dropped> {
     let (head, body) = request.into_parts();
     let Ok(body) = Limited::new(body, LARGEST_BODY).collect().await else {
@@ -89,7 +65,7 @@ async fn serve(shared: Arc<Shared>, call: Call) -> Result<Reply, Dropped> {
         return poll::receive(shared, call).await;
     }
     // Without a fault in the way, all of it is one turn at the lock.
-    let first = shared.with(|world, now| match world.admit_on(now, &call.key, call.operation, call.resource(world).as_deref()) {
+    let first = shared.with(|world, now| match world.admit_on(now, &call.key, call.operation, &call.resources(world)) {
         Err(error) => Ok(reply::failure(service, &error)),
         Ok(admission) if admission.delay_ms == 0 && admission.fate == Fate::Process => {
             Ok(reply::answer(service, process(world, now, now, &call, false)))

@@ -34,8 +34,8 @@ impl Exchange {
             Ok(call) => call,
             Err(reply) => return Self(Stage::Answered(reply)),
         };
-        let resource = call.resource(world);
-        match world.admit_on(now, &call.key, call.operation, resource.as_deref()) {
+        let resources = call.resources(world);
+        match world.admit_on(now, &call.key, call.operation, &resources) {
             Ok(admission) => Self(Stage::Admitted { call, admission, arrived: now }),
             Err(error) => Self(Stage::Answered(Box::new(reply::failure(call.operation.service(), &error)))),
         }

@@ -10,6 +10,7 @@ mod metadata;
 mod poll;
 mod query;
 mod reply;
+mod resources;
 mod shared;
 mod xml;
 

@@ -170,7 +170,7 @@ fn sts(world: &mut World, now: u64, caller: &Caller, operation: Operation, form:
         arn: arn.clone(),
         account: Some(account.to_owned()),
         denied: Vec::new(),
-        allowed: None,
+        allowed: world.rights_of_role(role),
     });
     out.open("AssumedRoleUser");
     out.leaf("AssumedRoleId", &format!("AROA{:016X}:{session}", fastrand::u64(..)));

@@ -62,8 +62,41 @@ pub struct Grant {
 
 impl Grant {
     /// Whether it allows an operation on this resource; one that knows no resources is about `*` alone.
-    fn allows(&self, operation: Operation, resource: Option<&str>) -> bool {
-        operation.matches(&self.action) && wildmatch::WildMatch::new(&self.resource).matches(resource.unwrap_or("*"))
+    fn allows(&self, operation: Operation, resource: &str) -> bool {
+        if !operation.matches(&self.action) {
+            return false;
+        }
+        // `${*}`, `${?}` and `${$}` are these characters themselves (IAM user guide, policy variables): they are matched as
+        // others, which no name has.
+        let (star, mark) = ("\u{e000}", "\u{e001}");
+        let pattern = self.resource.replace("${*}", star).replace("${?}", mark).replace("${$}", "$");
+        wildmatch::WildMatch::new(&pattern).matches(&resource.replace('*', star).replace('?', mark))
+    }
+}
+
+/// The most of such calls that are kept.
+const MOST_BEYOND: usize = 1000;
+
+/// A call that was not among what alone is allowed to its caller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Beyond {
+    /// Who called.
+    pub arn: Arc<str>,
+    /// What was called.
+    pub operation: Operation,
+    /// What it was about.
+    pub resources: Vec<String>,
+}
+
+/// The operation whose permission a call needs: that of a batch's entries, and none for the one that everybody may make.
+fn permission(operation: Operation) -> Option<Operation> {
+    match operation {
+        // "No permissions are required to perform this operation" (API reference).
+        Operation::GetCallerIdentity => None,
+        Operation::DeleteMessageBatch => Some(Operation::DeleteMessage),
+        Operation::ChangeMessageVisibilityBatch => Some(Operation::ChangeMessageVisibility),
+        Operation::SendMessageBatch => Some(Operation::SendMessage),
+        other => Some(other),
     }
 }
 
@@ -80,12 +113,25 @@ struct Rights {
 pub struct Principals {
     default: Caller,
     known: HashMap<String, Rights>,
+    /// What alone is allowed to the sessions of roles, by their ARNs.
+    roles: HashMap<String, Vec<Grant>>,
+    beyond: Vec<Beyond>,
+}
+
+impl Rights {
+    /// Whether a call is among what alone is allowed: on each of its resources.
+    fn allow(&self, operation: Operation, resources: &[String]) -> bool {
+        let Some(grants) = &self.allowed else { return true };
+        let Some(operation) = permission(operation) else { return true };
+        let on = |resource: &str| grants.iter().any(|grant| grant.allows(operation, resource));
+        if resources.is_empty() { on("*") } else { resources.iter().all(|resource| on(resource)) }
+    }
 }
 
 impl Principals {
     pub(crate) fn new(account: &str) -> Self {
         let default = Caller::new(account, &format!("arn:aws:iam::{account}:root"));
-        Self { default, known: HashMap::new() }
+        Self { default, known: HashMap::new(), roles: HashMap::new(), beyond: Vec::new() }
     }
 
     /// Makes an access key id stand for a principal, from now on.
@@ -102,15 +148,47 @@ impl Principals {
         self.known.get(access_key_id).map_or_else(|| self.default.clone(), |rights| rights.caller.clone())
     }
 
-    /// Whether the operation on a resource is refused to this access key id.
+    /// Whether this access key id is told what alone is allowed to it.
+    #[must_use]
+    pub fn is_confined(&self, access_key_id: &str) -> bool {
+        self.known.get(access_key_id).is_some_and(|rights| rights.allowed.is_some())
+    }
+
+    /// Says what alone is allowed to an access key id, whoever it stands for.
+    pub fn confine(&mut self, access_key_id: &str, allowed: Vec<Grant>) {
+        let rights = || Rights { caller: self.default.clone(), denied: Vec::new(), allowed: None };
+        self.known.entry(access_key_id.to_owned()).or_insert_with(rights).allowed = Some(allowed);
+    }
+
+    /// Confines the sessions of a role that are made from now on.
+    pub fn confine_role(&mut self, role: &str, allowed: Vec<Grant>) {
+        self.roles.insert(role.to_owned(), allowed);
+    }
+
+    /// What alone is allowed to a role's sessions, where that was said.
+    #[must_use]
+    pub fn rights_of_role(&self, role: &str) -> Option<Vec<Grant>> {
+        self.roles.get(role).cloned()
+    }
+
+    /// The calls that were not among what alone is allowed to their callers.
+    #[must_use]
+    pub fn beyond(&self) -> &[Beyond] {
+        &self.beyond
+    }
+
+    /// Whether the operation on these resources is refused to this access key id.
     ///
     /// # Errors
     /// The access error of the operation's service.
-    pub fn authorise(&self, access_key_id: &str, operation: Operation, resource: Option<&str>) -> Result<(), ApiError> {
+    pub fn authorise(&mut self, access_key_id: &str, operation: Operation, resources: &[String]) -> Result<(), ApiError> {
         let Some(rights) = self.known.get(access_key_id) else { return Ok(()) };
         let denied = rights.denied.iter().any(|pattern| operation.matches(pattern));
-        let allowed = rights.allowed.as_ref().is_none_or(|grants| grants.iter().any(|grant| grant.allows(operation, resource)));
-        if denied || !allowed { Err(denial(&rights.caller, operation, resource)) } else { Ok(()) }
+        let allowed = rights.allow(operation, resources);
+        if !allowed && self.beyond.len() < MOST_BEYOND {
+            self.beyond.push(Beyond { arn: rights.caller.arn.clone(), operation, resources: resources.to_vec() });
+        }
+        if denied || !allowed { Err(denial(&rights.caller, operation, resources.first().map(String::as_str))) } else { Ok(()) }
     }
 }
 
@@ -130,5 +208,52 @@ pub fn denial(caller: &Caller, operation: Operation, resource: Option<&str>) -> 
         },
         Service::Ssm | Service::OpsworksCm => ApiError::client("AccessDeniedException", message),
         Service::AutoScaling | Service::Sts | Service::Iam => ApiError::new(403, "AccessDenied", Some(message)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn confined(grants: &[(&str, &str)]) -> Principals {
+        let mut principals = Principals::new("123456789012");
+        let grant = |(action, resource): &(&str, &str)| Grant { action: (*action).to_owned(), resource: (*resource).to_owned() };
+        principals.confine("AKIA", grants.iter().map(grant).collect());
+        principals
+    }
+
+    fn may(principals: &mut Principals, operation: Operation, resources: &[&str]) -> bool {
+        let resources: Vec<String> = resources.iter().map(|resource| (*resource).to_owned()).collect();
+        principals.authorise("AKIA", operation, &resources).is_ok()
+    }
+
+    #[test]
+    fn each_resource_of_a_call_must_be_allowed_and_what_was_not_is_kept() {
+        let mut principals = confined(&[("ssm:GetParameters", "arn:a/i-*"), ("ssm:SendCommand", "arn:d"), ("ssm:DescribeParameters", "*")]);
+        assert!(may(&mut principals, Operation::GetParameters, &["arn:a/i-1", "arn:a/i-2"]));
+        assert!(may(&mut principals, Operation::DescribeParameters, &[]));
+        assert!(may(&mut principals, Operation::GetCallerIdentity, &[]), "everybody may");
+        assert_eq!(principals.beyond(), []);
+        assert!(!may(&mut principals, Operation::GetParameters, &["arn:a/i-1", "arn:b/i-2"]));
+        assert!(!may(&mut principals, Operation::GetParameters, &[]), "one that knows no resources is about all");
+        assert!(!may(&mut principals, Operation::GetParameter, &["arn:a/i-1"]));
+        let beyond: Vec<Operation> = principals.beyond().iter().map(|call| call.operation).collect();
+        assert_eq!(beyond, [Operation::GetParameters, Operation::GetParameters, Operation::GetParameter]);
+        assert!(principals.authorise("AKIAOTHER", Operation::PutParameter, &[]).is_ok(), "whoever is not confined");
+    }
+
+    #[test]
+    fn a_batch_takes_the_permission_of_its_entries() {
+        let mut principals = confined(&[("sqs:DeleteMessage", "arn:q")]);
+        assert!(may(&mut principals, Operation::DeleteMessageBatch, &["arn:q"]));
+        assert!(!may(&mut principals, Operation::SendMessageBatch, &["arn:q"]));
+    }
+
+    #[test]
+    fn a_character_that_a_policy_takes_for_itself_stands_for_nothing_else() {
+        let mut principals = confined(&[("autoscaling:CompleteLifecycleAction", "arn:g/a${*}b${$}c*")]);
+        assert!(may(&mut principals, Operation::CompleteLifecycleAction, &["arn:g/a*b$c"]));
+        assert!(may(&mut principals, Operation::CompleteLifecycleAction, &["arn:g/a*b$c?d"]));
+        assert!(!may(&mut principals, Operation::CompleteLifecycleAction, &["arn:g/axb$c"]));
     }
 }

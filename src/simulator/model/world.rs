@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::agent::{Publish, material};
 use super::autoscaling::{self, AutoScaling, Place};
-use super::caller::{Caller, Principals};
+use super::caller::{Beyond, Caller, Grant, Principals};
 use super::calls::{Calls, Outcome};
 use super::context::{Context, Event, Settings};
 use super::error::Answer;
@@ -185,22 +185,49 @@ impl World {
     /// # Errors
     /// The access error of the operation's service.
     pub fn admit(&mut self, now: u64, access_key_id: &str, operation: Operation) -> Answer<Admission> {
-        self.admit_on(now, access_key_id, operation, None)
+        self.admit_on(now, access_key_id, operation, &[])
     }
 
-    /// The same of a call whose resource is known, by its ARN.
+    /// The same of a call whose resources are known, by their ARNs.
     ///
     /// # Errors
     /// The access error of the operation's service.
-    pub fn admit_on(&mut self, now: u64, access_key_id: &str, operation: Operation, resource: Option<&str>) -> Answer<Admission> {
+    pub fn admit_on(&mut self, now: u64, access_key_id: &str, operation: Operation, resources: &[String]) -> Answer<Admission> {
         self.advance(now);
         self.calls.arrived(operation, self.cx.now);
         let admission = self.faults.decide(&mut self.cx, operation);
-        if let Err(error) = self.principals.authorise(access_key_id, operation, resource) {
+        if let Err(error) = self.principals.authorise(access_key_id, operation, resources) {
             self.calls.count(operation, Outcome::Error(&error.code));
             return Err(error);
         }
         Ok(admission)
+    }
+
+    /// Whether a caller is told what alone is allowed to it.
+    #[must_use]
+    pub fn is_confined(&self, access_key_id: &str) -> bool {
+        self.principals.is_confined(access_key_id)
+    }
+
+    /// Says what alone is allowed to an access key id, whoever it stands for.
+    pub fn confine(&mut self, access_key_id: &str, allowed: Vec<Grant>) {
+        self.principals.confine(access_key_id, allowed);
+    }
+
+    /// Confines the sessions of a role, by its ARN, that are made from now on.
+    pub fn confine_role(&mut self, role: &str, allowed: Vec<Grant>) {
+        self.principals.confine_role(role, allowed);
+    }
+
+    /// What alone is allowed to a role's sessions, where that was said.
+    pub(crate) fn rights_of_role(&self, role: &str) -> Option<Vec<Grant>> {
+        self.principals.rights_of_role(role)
+    }
+
+    /// The calls so far that were not among what alone is allowed to their callers.
+    #[must_use]
+    pub fn beyond(&self) -> &[Beyond] {
+        self.principals.beyond()
     }
 
     /// The account and region that it stands for.

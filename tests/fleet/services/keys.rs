@@ -49,7 +49,7 @@ impl Services {
             user: entry.last_modified_user,
             value: Some(Zeroizing::new(entry.value)),
         };
-        let owner = OwnerRole::new(NODE_ROLE).unwrap();
+        let owner = OwnerRole::new(&format!("arn:aws:iam::{ACCOUNT}:role/{NODE_ROLE}")).unwrap();
         Ok(history::choose(&Engine::Chef, &owner, wanted, page.parameters.into_iter().map(version).collect()))
     }
 
