@@ -13,7 +13,7 @@ impl Judge<'_> {
     pub(super) fn heartbeat_timeout(&self, action: &ActionState) -> u64 {
         let group = self.fleet.plan.fixture.groups.iter().find(|group| group.name == action.group);
         let hook = group.and_then(|group| group.hooks.iter().find(|hook| hook.name == action.hook));
-        u64::from(hook.map_or(0, |hook| hook.heartbeat_timeout)) * 1000
+        hook.map_or(0, |hook| hook.heartbeat_timeout) * 1000
     }
 
     /// Who should have kept an action open that ran into its time-out; none where nobody could.
