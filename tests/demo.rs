@@ -4,9 +4,10 @@ use std::process::{Command, Output};
 
 fn demo(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_enrolld"));
-    // Whatever AWS the environment names, and whatever proxy, the demonstration must not use it.
+    // Whatever AWS the environment names, whatever proxy, and whatever configuration, the demonstration must not use it.
     command.env("AWS_ENDPOINT_URL", "http://192.0.2.1:1").env("AWS_ENDPOINT_URL_SQS", "http://192.0.2.1:1");
     command.env("HTTP_PROXY", "http://192.0.2.1:1").env("AWS_PROFILE", "no-such-profile");
+    command.env("ENROLLD_NO_SUCH_KEY", "1").env("ENROLLD_MAX_OPEN", "1");
     command.arg("demo").args(arguments).output().expect("the program was built")
 }
 

@@ -1,5 +1,6 @@
 //! Simulator, workers and peers as processes of their own, each killed when it is dropped.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -15,6 +16,14 @@ use crate::{Fallible, kernel, setup};
 
 /// The binary that is measured: built by cargo in this bench's own profile.
 pub const ENROLLD: &str = env!("CARGO_BIN_EXE_enrolld");
+
+/// A command with nothing of this process's environment but `PATH`: what is measured takes each `ENROLLD_` variable for configuration, and
+/// refuses those that it does not know, such as the ones that `tests/run` is told with.
+pub fn clean(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command
+}
 
 /// Longer than any drain may take, on a busy machine too.
 const LONGEST: Duration = Duration::from_secs(900);
@@ -96,7 +105,7 @@ impl Simulator {
         let file = folder.join("fixture.json");
         fs::write(&file, serde_json::to_vec(fixture)?)?;
         let mut words = prefix.iter().copied().chain([ENROLLD]);
-        let mut command = Command::new(words.next().unwrap_or(ENROLLD));
+        let mut command = clean(words.next().unwrap_or(ENROLLD));
         command.args(words).args(["simulate", "--listen", "127.0.0.1:0", "--seed", "1", "--fixture"]).arg(&file);
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn()?;
         let mut line = String::new();

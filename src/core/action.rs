@@ -201,8 +201,10 @@ pub(super) struct Action {
     pub association: Association,
     /// The same before the order that was sent last: it is this again if the order was plainly refused.
     pub association_before: Association,
-    /// An order for its node is on its way to the server: no other is sent before that one is answered.
-    pub ordering: bool,
+    /// The last order that nobody heard of again, and when it was given up: it may still arrive.
+    pub unheard: Option<(Order, u64)>,
+    /// The order for its node that is on its way to the server: no other is sent before that one is answered.
+    pub ordering: Option<Order>,
     pub second_chance: SecondChance,
     /// Orders to associate it that may have been carried out, since it was taken up or last taken off.
     pub orders: u32,
@@ -226,6 +228,17 @@ pub(super) struct Action {
 }
 
 impl Action {
+    /// Which order its node's server is asked for in the present stage.
+    pub fn order(&self) -> Order {
+        if self.stage == Stage::Disassociate { Order::Disassociate } else { Order::Associate }
+    }
+
+    /// When the order of the present stage may be sent at the earliest. What was given up unheard may still be on its way, and were it
+    /// to arrive after this order, it would undo it: it is given as long again as a call may take.
+    pub fn may_order_at(&self, call_ms: u64) -> u64 {
+        self.unheard.filter(|(earlier, _)| *earlier != self.order()).map_or(0, |(_, at)| at + call_ms)
+    }
+
     /// A record for a message just taken up.
     pub fn new(claim: Option<Arc<LifecycleAction>>, message: MessageId, key: MessageKey, receive_count: u32, now: Moment) -> Self {
         Self {
@@ -258,7 +271,8 @@ impl Action {
             certificate: None,
             association: Association::None,
             association_before: Association::None,
-            ordering: false,
+            unheard: None,
+            ordering: None,
             second_chance: SecondChance::Unused,
             orders: 0,
             taken_off: false,

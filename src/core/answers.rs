@@ -51,7 +51,10 @@ impl Core {
                 if let (LaneKey::Server(_), Some(Ticket { who: Who::Action(id, _), .. })) = (key, tickets.first())
                     && let Some(action) = self.actions.get_mut(id)
                 {
-                    action.ordering = false;
+                    let order = action.ordering.take();
+                    if matches!(&answer, Answer::Registration(Err(failure)) if failure.class == Class::Transient) {
+                        action.unheard = order.map(|order| (order, now));
+                    }
                 }
                 self.take_lane_answer(key, tickets, began, answer);
             }

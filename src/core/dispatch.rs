@@ -217,7 +217,7 @@ impl Core {
         if !matches!(key, LaneKey::Server(_)) {
             return;
         }
-        action.ordering = true;
+        action.ordering = Some(action.order());
         if action.stage == Stage::Associate {
             action.association_before = action.association;
             action.association = action.association.max(Association::Maybe);
@@ -318,8 +318,14 @@ impl Core {
                     return Fit::Later(now + DISPUTE_WAIT_MS);
                 }
                 // An order to take the node off must not overtake the one that puts it on.
-                if action.ordering && matches!(key, LaneKey::Server(_)) {
-                    return Fit::Later(now + ORDER_WAIT_MS);
+                if matches!(key, LaneKey::Server(_)) {
+                    if action.ordering.is_some() {
+                        return Fit::Later(now + ORDER_WAIT_MS);
+                    }
+                    let at = action.may_order_at(self.call_ms());
+                    if now < at {
+                        return Fit::Later(at);
+                    }
                 }
                 // Before a node is taken off for its second chance the look must have been just now.
                 let fresh_ms = if action.stage == Stage::Disassociate { SECOND_CHANCE_FRESH_MS } else { SIGHTING_FRESH_MS };

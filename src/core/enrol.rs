@@ -17,7 +17,9 @@ const AT_ONCE_MS: f64 = 20.0;
 /// What completing an action takes once its association is seen to have succeeded, in milliseconds: a call, once tried again.
 const COMPLETES_MS: u64 = 5_000;
 /// Another worker's association is waited for at most so long, in milliseconds, however long this server's take.
-const TYPICAL_MOST_MS: u64 = 60_000;
+const SLOWEST_MOST_MS: u64 = 60_000;
+/// What is left of the slowest order after each that is faster.
+const SLOWEST_FADES: f64 = 0.9;
 /// The key of a launch that is held is asked for no more often than this, in milliseconds.
 const HELD_KEY_POLL_MS: u64 = 60_000;
 
@@ -148,7 +150,7 @@ impl Core {
     /// What the registrar said to an order.
     pub(super) fn take_registration(&mut self, id: ActionId, answer: Result<Registration, Failure>) {
         let Some(action) = self.actions.get(&id) else { return };
-        let order = if action.stage == Stage::Disassociate { Order::Disassociate } else { Order::Associate };
+        let order = action.order();
         match answer {
             Ok(Registration::Done) => self.order_is_done(id, order, None),
             Ok(Registration::Signed(certificate)) => self.order_is_done(id, order, Some(certificate)),
@@ -230,7 +232,10 @@ impl Core {
         let Some(route) = action.route else { return };
         let took = self.now.mono_ms.saturating_sub(action.ordered_at) as f64;
         let at_first_look = action.steps.last().is_some_and(|step| step.attempts <= 1);
-        let typical = self.typical_ms.entry(self.settings.route(route).server).or_insert(took);
+        let server = self.settings.route(route).server;
+        let slowest = self.slowest_ms.entry(server).or_insert(took);
+        *slowest = took.max(*slowest * SLOWEST_FADES);
+        let typical = self.typical_ms.entry(server).or_insert(took);
         // A success at the first look says only that it took at most so long.
         *typical = if at_first_look { (took * 0.7).min(*typical) } else { *typical * 0.8 + took * 0.2 };
     }
@@ -341,7 +346,7 @@ impl Core {
         let from_pool = action.claim.as_ref().is_some_and(|claim| claim.origin == Some(Place::WarmPool));
         let pooled = from_pool && action.pool_seen_at.is_none();
         let route = self.settings.route(route_id);
-        let associates = self.typical_ms.get(&route.server).map_or(0, |typical| *typical as u64).min(TYPICAL_MOST_MS);
+        let associates = self.slowest_ms.get(&route.server).map_or(0, |slowest| *slowest as u64).min(SLOWEST_MOST_MS);
         let at_once = pooled && !action.taken_off;
         let pause = if at_once { 0 } else { associates + ms(route.status_poll.max) + COMPLETES_MS };
         if let (SecondChance::TakeOff, Some(subject), Some(failure)) =

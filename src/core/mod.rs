@@ -154,6 +154,8 @@ pub struct Core {
     gates: BTreeMap<ServerId, Gate>,
     /// How long associations of each server have lately taken, in milliseconds.
     typical_ms: HashMap<ServerId, f64>,
+    /// How long the slowest of them took, in milliseconds; it fades.
+    slowest_ms: HashMap<ServerId, f64>,
     /// How the launches of each route have failed lately.
     streaks: HashMap<RouteId, Streak>,
     flights: HashMap<CallId, Flight>,
@@ -194,6 +196,7 @@ impl Core {
             paces: HashMap::new(),
             gates,
             typical_ms: HashMap::new(),
+            slowest_ms: HashMap::new(),
             streaks: HashMap::new(),
             flights: HashMap::new(),
             broken_runs: BrokenRuns::default(),

@@ -88,7 +88,7 @@ impl Core {
             // What is denied to all is tried by one for all, ever more rarely: nobody need wait for that here.
             Stage::Verify | Stage::Hooks | Stage::Whereabouts | Stage::Key if self.is_denied(id) => !self.is_sent(id),
             Stage::Key => !self.is_sent(id) && action.steps.last().is_some_and(|step| step.attempts > 0),
-            Stage::Associate | Stage::Disassociate => !gate_is_open() && !action.ordering,
+            Stage::Associate | Stage::Disassociate => !gate_is_open() && action.ordering.is_none(),
             _ => false,
         }
     }

@@ -46,7 +46,7 @@ impl Core {
         let Some(action) = self.actions.get(&id) else { return };
         if asked_before
             || matches!(action.stage, Stage::Key | Stage::Output(_) | Stage::Parked(_))
-            || (action.stage == Stage::Associate && !action.ordering)
+            || (action.stage == Stage::Associate && action.ordering.is_none())
         {
             self.begin_verify(id);
         }

@@ -302,7 +302,8 @@ fn agent(group: usize, after_ms: u64, material: Material) -> AgentOptions {
         0 => Publish::Parameter { name: "/enrolld/{instance_id}/public-key".into(), after_ms, jitter_ms: 0, secure: false },
         _ => Publish::RunCommand { after_ms },
     };
-    AgentOptions { publish, material, ..AgentOptions::default() }
+    // Where keys are deleted once their node is in service, an agent has to do so, to come out of a warm pool.
+    AgentOptions { publish, material, each_start: true, ..AgentOptions::default() }
 }
 
 /// Every kind of fault there is comes over some of the fleets; over each there comes something.

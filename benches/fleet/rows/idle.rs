@@ -11,7 +11,7 @@ pub fn run(bench: &Bench) -> Fallible<Measured> {
     let seconds = bench.scale(60, 5);
     let simulator = bench.simulator(&setup::fixture(3600))?;
     let mut worker = bench.worker(&simulator)?;
-    until("the first ReceiveMessage", Duration::from_secs(30), || Ok(simulator.first_call("sqs:ReceiveMessage")?.is_some()))?;
+    until("the first ReceiveMessage", Duration::from_secs(120), || Ok(simulator.first_call("sqs:ReceiveMessage")?.is_some()))?;
     // What the start itself takes is no idling.
     thread::sleep(Duration::from_secs(1));
     let (switches, cpu) = (kernel::voluntary_switches(worker.pid())?, worker.cpu()?);

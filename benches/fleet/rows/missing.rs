@@ -1,13 +1,12 @@
 //! 10,000 nodes whose key is not there yet: asked for often enough, and not too often.
 
-use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
 use enrolld::simulator::model::agent::Publish;
 
 use crate::bench::{Bench, until};
-use crate::processes::ENROLLD;
+use crate::processes::{self, ENROLLD};
 use crate::report::Measured;
 use crate::{Fallible, setup};
 
@@ -48,7 +47,7 @@ fn refused(bench: &Bench, interval: &str) -> Fallible<f64> {
     let file = bench.folder().join("check.toml");
     let route = format!("key_poll = \"{interval}\"");
     std::fs::write(&file, setup::configuration("http://127.0.0.1:9", "fleet_size = 10000", &route, setup::ANYBODY))?;
-    let output = Command::new(ENROLLD).args(["check", "--offline", "--config"]).arg(&file).output()?;
+    let output = processes::clean(ENROLLD).args(["check", "--offline", "--config"]).arg(&file).output()?;
     match output.status.code() {
         Some(0) => Ok(0.0),
         Some(2) if String::from_utf8_lossy(&output.stderr).contains("key_poll") => Ok(1.0),

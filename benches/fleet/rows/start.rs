@@ -16,7 +16,7 @@ pub fn run(bench: &Bench) -> Fallible<Measured> {
         simulator.admin.delete("calls")?;
         let began = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs_f64() * 1000.0;
         let _worker = bench.worker(&simulator)?;
-        until("the first ReceiveMessage", Duration::from_secs(30), || Ok(simulator.first_call(RECEIVE)?.is_some()))?;
+        until("the first ReceiveMessage", Duration::from_secs(120), || Ok(simulator.first_call(RECEIVE)?.is_some()))?;
         let first = simulator.first_call(RECEIVE)?.ok_or("it was there")?;
         // The simulator's clock shows whole milliseconds that have passed, of a start that was rounded down: at most two less.
         took.push(first as f64 + 2.0 - began);

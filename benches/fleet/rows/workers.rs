@@ -28,7 +28,7 @@ fn seconds(bench: &Bench, workers: usize) -> Fallible<f64> {
     let configuration = setup::configuration(&simulator.endpoint(), "max_calls = 64", "key_rate = 1000", setup::ANYBODY);
     let start = |number| bench.worker_with(&simulator, &format!("worker-{number}"), &configuration);
     let mut running: Vec<Process> = (0..workers).map(start).collect::<Fallible<_>>()?;
-    until("all workers poll", Duration::from_secs(30), || Ok(simulator.came("sqs:ReceiveMessage")? >= workers as u64))?;
+    until("all workers poll", Duration::from_secs(120), || Ok(simulator.came("sqs:ReceiveMessage")? >= workers as u64))?;
     // The last poll is on its way still, for as long as every call takes.
     std::thread::sleep(Duration::from_millis(200));
     simulator.admin.launch(setup::GROUP, launches)?;

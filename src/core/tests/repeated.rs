@@ -141,3 +141,60 @@ fn a_launch_that_another_worker_associated_between_our_orders_is_not_abandoned()
         assert_eq!(bench.letters[0].attributes[0].1, "taken_off", "{repeated:?}: nobody can know whose order was the last");
     }
 }
+
+/// When the orders of an operation were given.
+fn given(bench: &Bench, operation: &str) -> Vec<u64> {
+    bench.made.iter().filter(|(_, call)| call.operation() == operation).map(|(at, _)| *at).collect()
+}
+
+#[test]
+fn after_an_order_that_nobody_heard_of_again_the_opposite_one_waits_until_it_can_no_longer_arrive() {
+    let call_ms = settings().call_timeout.as_millis().try_into().unwrap();
+    for repeated in REFUSALS {
+        // Given up and tried again with success; what was given up may yet arrive, and would take off what is associated next.
+        let mut bench = bench(repeated);
+        bench.lost_answers.insert("Disassociate", 1);
+        bench.launch(1);
+        bench.run_for(120_000);
+        assert_eq!(bench.order_of(&ORDERS), ["Associate", "Disassociate", "Disassociate", "Associate"], "{repeated:?}");
+        let between = given(&bench, "Associate")[1] - given(&bench, "Disassociate")[0];
+        assert!(between >= call_ms, "{repeated:?}: associated again {between} ms after an order that may still arrive");
+        assert_eq!(bench.outcomes(), [Outcome::Enrolled], "{repeated:?}");
+    }
+    // An association that may yet arrive would bring back what an abandoned launch has taken off.
+    let mut bench = Bench::new(settings());
+    bench.lost_answers.insert("Associate", 1);
+    bench.launch(1);
+    while bench.count("Associate") == 0 {
+        bench.run_for(10);
+    }
+    bench.set_state(1, Some(LifecycleState::TerminatingProceed));
+    bench.run_for(120_000);
+    assert_eq!(bench.count("Disassociate"), 1);
+    let between = given(&bench, "Disassociate")[0] - given(&bench, "Associate")[0];
+    assert!(between >= call_ms, "taken off {between} ms after an order that may still arrive");
+    assert!(!bench.nodes.contains(&1));
+}
+
+#[test]
+fn another_workers_association_is_given_as_long_as_the_slowest_has_lately_taken() {
+    let mut bench = Bench::new(settings());
+    bench.in_progress = true;
+    // Two that are done in no time, and between them one that takes almost a minute.
+    for (n, polls) in [(2, 0), (3, 6), (4, 0)] {
+        bench.statuses = vec![RegistrationStatus::InProgress; polls];
+        bench.launch(n);
+        bench.run_for(120_000);
+    }
+    assert_eq!(bench.outcomes(), [Outcome::Enrolled; 3]);
+    bench.in_progress = false;
+    bench.repeated = Repeated::Validation;
+    bench.nodes.insert(1);
+    bench.launch(1);
+    bench.run_for(20_000);
+    assert_eq!(bench.count("Disassociate"), 0, "another worker's may take as long");
+    bench.set_state(1, Some(LifecycleState::Living));
+    bench.run_for(120_000);
+    assert_eq!(bench.count("Disassociate"), 0);
+    assert!(bench.nodes.contains(&1) && bench.completions.iter().all(|(n, _)| *n != 1));
+}

@@ -12,6 +12,8 @@ use super::caller::Grant;
 pub struct AgentOptions {
     /// How its key material can be had.
     pub publish: Publish,
+    /// Whether it publishes again whenever its instance leaves the warm pool; a parameter that is still there refuses it.
+    pub each_start: bool,
     /// What material that is.
     pub material: Material,
     /// The role whose session the instance is; the session is named after the instance.
@@ -30,6 +32,7 @@ impl Default for AgentOptions {
     fn default() -> Self {
         Self {
             publish: Publish::default(),
+            each_start: false,
             material: Material::Good,
             role: "enrolld-node".into(),
             registers_after_ms: Some(500),

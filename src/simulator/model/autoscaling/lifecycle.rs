@@ -69,6 +69,11 @@ impl AutoScaling {
         let chosen: Vec<Arc<str>> = group.members.iter().filter(rests).take(count).cloned().collect();
         for id in &chosen {
             self.depart(cx, id, Place::WarmPool, Place::AutoScalingGroup, cause, true);
+            if let Some(Instance { agent: AgentOptions { publish: Publish::Parameter { after_ms, .. }, each_start: true, .. }, .. }) =
+                self.instances.get(id)
+            {
+                cx.at(cx.now + after_ms, Event::AgentPublishes { instance: Arc::clone(id) });
+            }
         }
         chosen
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::{GROUP, LAUNCH_HOOK, START, Scene};
+use super::{AgentOptions, GROUP, LAUNCH_HOOK, START, Scene};
 use crate::simulator::model::autoscaling::wire::{
     CompleteLifecycleAction, DeleteLifecycleHook, NamedAction, RecordLifecycleActionHeartbeat,
 };
@@ -12,6 +12,7 @@ use crate::simulator::model::autoscaling::{
     ActionState, Closing, Delivery, Form, Kind, LifecycleState, NewGroup, NewHook, Place, WarmPool,
 };
 use crate::simulator::model::fixture::Fixture;
+use crate::simulator::model::ssm::wire::DeleteParameters;
 
 fn named(hook: &str, instance: &str) -> NamedAction {
     NamedAction {
@@ -242,4 +243,22 @@ fn a_way_back_into_the_warm_pool_is_told_as_a_termination() {
     complete(&mut scene, "leave-on-terminate", &instance, "CONTINUE").expect("open");
     scene.pass(1_000);
     assert_eq!(scene.state(&instance), Some(LifecycleState::WarmedStopped));
+}
+
+#[test]
+fn an_agent_may_publish_again_whenever_its_instance_leaves_the_warm_pool() {
+    for each_start in [false, true] {
+        let mut scene = scene_with(Form::Direct);
+        let agent = AgentOptions { each_start, ..AgentOptions::default() };
+        let instance = scene.world.launch(scene.now, GROUP, 1, Place::WarmPool, Some(&agent)).expect("there is the group").remove(0);
+        scene.pass(1_000);
+        complete(&mut scene, LAUNCH_HOOK, &instance, "CONTINUE").expect("open");
+        scene.pass(1_000);
+        assert_eq!(scene.world.state(false).counts.published, 1);
+        let names = DeleteParameters { names: vec![format!("/enrolld/{instance}/public-key")] };
+        scene.world.delete_parameters(scene.now, &scene.root, &names).expect("it is there");
+        scene.world.leave_warm_pool(scene.now, GROUP, 1);
+        scene.pass(1_000);
+        assert_eq!(scene.world.state(false).counts.published, if each_start { 2 } else { 1 });
+    }
 }
