@@ -30,8 +30,9 @@ use crate::wire::Wire;
 
 /// How often it is looked whether everything has come to rest, in milliseconds.
 const LOOK_MS: u64 = 5_000;
-/// The longest that may take once nothing goes wrong any more. The longest wait of a healthy worker is the pause of a route's fault.
-const LONGEST_MS: u64 = 3 * 3_600_000;
+/// The longest that may take once nothing goes wrong any more. The longest wait of a healthy worker is that of a launch that is held for its
+/// route to its hook's own limit, a hundred times 15 minutes.
+const LONGEST_MS: u64 = 27 * 3_600_000;
 /// What a worker may take beyond its grace, in milliseconds.
 const SLACK_MS: u64 = 1_000;
 
