@@ -242,6 +242,8 @@ def main():
         simulator.ask("server-options", {"server": SERVER, "options": {"repeated": args.repeated, "absent": args.repeated}})
         simulator.ask("groups", {"name": SETTLED, "max_size": 100, "hooks": []})
         settled = set(simulator.ask("launch", {"group": SETTLED, "count": 10})["instances"])
+        while simulator.ask("state?summary=1")["groups"][SETTLED]["states"] != {"InService": len(settled)}:
+            time.sleep(0.1)
         hook = {"name": "enrol-on-launch", "transition": "autoscaling:EC2_INSTANCE_LAUNCHING", "heartbeat_timeout": 3600}
         simulator.ask("hooks", {"group": SETTLED, "hook": hook})
         forgeries = sorted(settled)

@@ -1,7 +1,8 @@
 //! Simulated fleets under virtual time: the pure core of whole workers against the pure model of the services.
 //!
 //! `ENROLLD_FLEET_SEEDS=100000 cargo test --test fleet` tries more of them than usual;
-//! `ENROLLD_FLEET_SEED=17 cargo test --test fleet seeds -- --nocapture` repeats one and tells what happened.
+//! `ENROLLD_FLEET_SEED=17 cargo test --test fleet seeds -- --nocapture` repeats one and tells what happened. Both together try so many from
+//! that one on.
 
 mod crash_points;
 mod invariants;
@@ -34,7 +35,8 @@ fn number(variable: &str) -> Option<u64> {
 
 #[test]
 fn seeds_of_faults_lose_no_action_and_break_no_promise() {
-    if let Some(seed) = number("ENROLLD_FLEET_SEED") {
+    let (named, seeds) = (number("ENROLLD_FLEET_SEED"), number("ENROLLD_FLEET_SEEDS"));
+    if let (Some(seed), None) = (named, seeds) {
         let (fleet, verdict) = run(Plan::of(seed), true);
         let mut tally = Tally::default();
         tally.take(seed, &fleet, verdict);
@@ -42,9 +44,9 @@ fn seeds_of_faults_lose_no_action_and_break_no_promise() {
         assert!(tally.broken.is_empty(), "{:#?}", tally.broken);
         return;
     }
-    let seeds = number("ENROLLD_FLEET_SEEDS").unwrap_or(SEEDS);
+    let (first, seeds) = (named.unwrap_or(0), seeds.unwrap_or(SEEDS));
     let began = Instant::now();
-    let next = AtomicU64::new(0);
+    let next = AtomicU64::new(first);
     let total = Mutex::new(Tally::default());
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(2, usize::from) {
@@ -52,7 +54,7 @@ fn seeds_of_faults_lose_no_action_and_break_no_promise() {
                 let mut tally = Tally::default();
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= seeds {
+                    if seed >= first + seeds {
                         break;
                     }
                     let (fleet, verdict) = run(Plan::of(seed), false);

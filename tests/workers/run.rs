@@ -34,8 +34,9 @@ const LOOK_MS: u64 = 5_000;
 /// Launches that are held as long as all of their route fail would be held for a day: so long after all is calm, and again, come some
 /// that do not fail.
 const MENDS_MS: u64 = 30 * 60_000;
-/// The longest that may take once nothing goes wrong any more. The longest wait of a healthy worker is the pause of a route's fault.
-const LONGEST_MS: u64 = 3 * 3_600_000;
+/// The longest that may take once nothing goes wrong any more. The longest wait of a healthy worker is that of a launch that is held for its
+/// route to its hook's own limit, a hundred times 15 minutes.
+const LONGEST_MS: u64 = 27 * 3_600_000;
 /// What a worker may take beyond its grace, in milliseconds.
 const SLACK_MS: u64 = 1_000;
 

@@ -89,10 +89,8 @@ impl Fleet {
         if fate == Fate::Panicked {
             witness.panicked.extend(instances(call).into_iter().map(|instance| befell(Some(instance))));
         }
-        if fate != Fate::Answered {
-            if services::service(call) == Service::AutoScaling {
-                witness.slowed.push(befell(None));
-            }
+        if fate != Fate::Answered && services::service(call) == Service::AutoScaling {
+            witness.slowed.push(befell(None));
         }
         let decided = match call {
             Call::Complete { order, result, .. } => {

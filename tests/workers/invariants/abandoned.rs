@@ -40,13 +40,19 @@ impl Judge<'_> {
         u128::from(closed.saturating_sub(taken)) >= timeout.as_millis()
     }
 
-    /// Whether the server said of two orders of one run to associate the node that they failed.
+    /// Whether the server refused two orders of one run to associate the node, or said of them that they failed, and of one at least that.
     fn failed_twice(&self, action: &ActionState, closed: u64) -> bool {
         let log = self.nodes.get(action.instance.as_str()).map(Vec::as_slice).unwrap_or_default();
         let mut failures: BTreeMap<&str, u32> = BTreeMap::new();
         for entry in log.iter().filter(|entry| entry.what == Happened::AssociateFailed && (action.began_ms..=closed).contains(&entry.at_ms))
         {
             *failures.entry(&entry.caller).or_default() += 1;
+        }
+        // The first of the two may have been refused at once.
+        for order in
+            self.outcome.refused.iter().filter(|order| order.node == action.instance && (action.began_ms..=closed).contains(&order.at))
+        {
+            failures.entry(&order.run).and_modify(|count| *count += 1);
         }
         failures.values().any(|count| *count >= 2)
     }
