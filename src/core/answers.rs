@@ -315,14 +315,18 @@ impl Core {
         self.tell_retry(&told, &failure, Duration::from_millis(probe.saturating_sub(now)));
     }
 
-    /// An association that was plainly refused does not stand; only one whose answer is missing may.
+    /// An association that was plainly refused does not stand; only one whose answer is missing may, and one of several requests, of which
+    /// the last was refused.
     fn take_back_association(&mut self, ticket: &Ticket) {
         if let Who::Action(id, epoch) = ticket.who
             && self.is_current(id, epoch)
             && let Some(action) = self.actions.get_mut(&id)
             && action.stage == Stage::Associate
         {
-            action.association = action.association_before;
+            // Where an order is one call, as it is where the answer to a second one is not documented.
+            if action.route.is_some_and(|route| self.settings.route(route).second_chance) {
+                action.association = action.association_before;
+            }
             action.orders = action.orders.saturating_sub(1);
         }
     }

@@ -23,6 +23,8 @@ const FIFTY: usize = 50;
 const PARTIAL_BATCHES: u32 = 8;
 /// A ticket whose action's lease must be extended first is looked at again after this time, in milliseconds.
 const LEASE_WAIT_MS: u64 = 500;
+/// A ticket of which no call can be made, and whose action is not to blame, is tried again after this time, in milliseconds.
+const UNBUILT_WAIT_MS: u64 = 5_000;
 /// A ticket whose node has an order on its way is looked at again after this time, in milliseconds.
 const ORDER_WAIT_MS: u64 = 100;
 /// How many entries that cannot join a batch are passed over in search of those that can.
@@ -185,7 +187,11 @@ impl Core {
         }
         let Some(call) = built.unwrap_or_default() else {
             for ticket in tickets {
-                self.for_action(&ticket, |core, id| core.internal_error(id, "a call lacks what it is made of"));
+                match ticket.who {
+                    Who::Action(..) => self.for_action(&ticket, |core, id| core.internal_error(id, "a call lacks what it is made of")),
+                    // What a message, a group or a heartbeat waits for has no action to end.
+                    _ => self.lane_mut(key).push_at(now + UNBUILT_WAIT_MS, ticket),
+                }
             }
             return true;
         };
@@ -248,7 +254,7 @@ impl Core {
         while taken.len() < limit && passed.len() < PASSED_OVER {
             let Some(ticket) = self.lanes.get_mut(&key).and_then(|lane| lane.ready.pop_front()) else { break };
             match self.fit(key, &ticket) {
-                Fit::Dead => {}
+                Fit::Dead => self.beat_is_dead(&ticket),
                 Fit::Later(at) => self.lane_mut(key).push_at(at, ticket),
                 Fit::Renew(id) => {
                     if !self.renew(key, id) {

@@ -67,6 +67,12 @@ impl Core {
         }
         let Some(action) = self.actions.get(&id) else { return };
         let Some(route) = action.route else { return self.end(id, super::admission::undeliverable(&reason.code, reason.detail)) };
+        // For a claim that Auto Scaling never bore out no instance is let go, and no key deleted.
+        let seen = action.hook.is_some();
+        if !seen && !action.is_launch() {
+            let owed = action.may_be_left();
+            return self.end(id, Ending { owed, ..super::admission::undeliverable(&reason.code, reason.detail) });
+        }
         if !action.is_launch() {
             let ending = Ending {
                 complete: Some(ActionResult::Continue),
@@ -82,8 +88,8 @@ impl Core {
             OnFailure::Abandon => Ending {
                 complete: Some(ActionResult::Abandon),
                 disassociate: action.association > Association::None,
-                clean: true,
-                clean_certificate: true,
+                clean: seen,
+                clean_certificate: seen,
                 letter: true,
                 ..Ending::because(Outcome::Abandoned, reason)
             },
@@ -177,6 +183,10 @@ impl Core {
         let until = self.now.mono_ms + self.call_ms();
         let deadline = self.actions.get(&id).is_some_and(Action::is_to_complete).then_some(until);
         self.set_deadline(id, deadline);
+        // What is left is the letter alone, which may wait for its queue for days: the instance's next action waits no longer.
+        if deadline.is_none() {
+            self.pass_turn(id);
+        }
         if self.dead_letter_url().is_some() {
             self.set_stage(id, Stage::DeadLetter);
             self.ask(id, LaneKey::DeadLetter);

@@ -40,6 +40,15 @@ impl Core {
         action.hook.map(|times| times.heartbeat_ms).or_else(cached).unwrap_or(SHORTEST_TIMEOUT_MS)
     }
 
+    /// A heartbeat was not sent, since its action needs none just now: it may need one again.
+    pub(super) fn beat_is_dead(&mut self, ticket: &Ticket) {
+        if let Who::Beat(id) = ticket.who
+            && let Some(action) = self.actions.get_mut(&id)
+        {
+            action.beating = false;
+        }
+    }
+
     /// A heartbeat is due.
     pub(super) fn heartbeat_is_due(&mut self, id: ActionId) {
         let now = self.now.mono_ms;

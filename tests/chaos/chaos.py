@@ -120,7 +120,7 @@ def confine(simulator, binary, config):
     """The workers may do what is printed for their configuration, and nothing else."""
     letters = f"arn:aws:sqs:{REGION}:{ACCOUNT}:{DEAD_LETTERS}"
     command = [binary, "policy", "--config", config, "--output", "json", "--region", REGION, "--account", ACCOUNT, "--dead-letter-queue", letters]
-    printed = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+    printed = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, env={"PATH": os.environ["PATH"]}).stdout)
     statements = [statement for policy in printed["policies"] for statement in policy["document"]["Statement"]]
     allowed = [{"action": action, "resource": on} for one in statements for action in one["Action"] for on in one["Resource"]]
     arn = f"arn:aws:sts::{ACCOUNT}:assumed-role/enrolld/worker"

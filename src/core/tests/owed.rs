@@ -2,7 +2,7 @@
 //! letter.
 
 use super::bench::{Bench, settings};
-use super::timeout;
+use super::{denied, not_ready, timeout};
 use crate::core::observation::Outcome;
 use crate::facts::{ActionResult, KeyAnswer, LifecycleState, RegistrationStatus, Whereabouts};
 use crate::retry::{Class, Failure};
@@ -197,4 +197,41 @@ fn a_launch_whose_letter_owed_its_node_and_was_sent_back_takes_it_off_where_it_f
         assert_eq!(bench.completions, [(1, ActionResult::Abandon)]);
         assert!(bench.nodes.is_empty(), "its node stayed");
     }
+}
+
+#[test]
+fn what_a_server_refused_half_way_is_taken_off_again_where_an_order_is_several_requests() {
+    for several in [false, true] {
+        let mut settings = settings();
+        settings.routes[0].second_chance = !several;
+        settings.routes[0].timeout = std::time::Duration::from_secs(60);
+        let mut bench = Bench::new(settings);
+        bench.server = Err(not_ready());
+        bench.launch(1);
+        bench.run_for(5_000);
+        // The client was made, and the node was not: the server is away, and comes back only when the launch's time is over.
+        bench.run_for(60_000);
+        bench.server = Ok(());
+        bench.run_for(600_000);
+        let off = bench.count("Disassociate");
+        assert_eq!(bench.completions, [(1, ActionResult::Abandon)], "{several}");
+        assert_eq!(off > 0, several);
+    }
+}
+
+#[test]
+fn a_letter_that_cannot_be_written_does_not_hold_up_the_termination_of_its_instance() {
+    let mut bench = Bench::new(settings());
+    bench.faults.insert("SendMessage", denied());
+    bench.keys.insert(1, KeyAnswer::Refused { code: "not_pem", reason: "it is no PEM".into(), security: false });
+    bench.launch(1);
+    bench.run_for(60_000);
+    assert_eq!(bench.completions, [(1, ActionResult::Abandon)]);
+    bench.terminate(1);
+    bench.run_for(60_000);
+    assert_eq!(bench.completions, [(1, ActionResult::Abandon), (1, ActionResult::Continue)]);
+    bench.faults.clear();
+    bench.run_for(120_000);
+    assert_eq!(bench.letters.len(), 1);
+    bench.assert_nothing_is_left();
 }

@@ -3,6 +3,7 @@
 use super::bench::{Bench, settings};
 use super::{denied, timeout};
 use crate::core::observation::Outcome;
+use crate::facts::LifecycleState;
 
 #[test]
 fn what_auto_scaling_does_not_show_is_kept_open_by_its_token_until_it_does() {
@@ -64,4 +65,24 @@ fn an_event_that_auto_scaling_does_not_bear_out_is_not_kept_open() {
     bench.run_for(120_000);
     assert_eq!(bench.outcomes(), [Outcome::DeadLettered]);
     assert_eq!(bench.beats, []);
+}
+
+#[test]
+fn what_auto_scaling_never_showed_completes_nothing_and_deletes_no_key_when_its_time_is_over() {
+    for fault in [denied(), timeout()] {
+        let mut bench = Bench::new(settings());
+        bench.faults.insert("DescribeAutoScalingInstances", fault.clone());
+        // Claims about an instance that waits for its launch, and about one that rests in the warm pool.
+        for (n, state) in [(1, LifecycleState::PendingWait), (2, LifecycleState::Pooled)] {
+            bench.terminate(n);
+            bench.set_state(n, Some(state));
+        }
+        bench.run_for(45 * 60_000);
+        bench.faults.clear();
+        bench.run_for(10 * 60_000);
+        assert!(bench.completions.is_empty(), "{fault}: {:?}", bench.completions);
+        assert!(bench.deleted.is_empty(), "{fault}: {:?}", bench.deleted);
+        assert_eq!(bench.count("Disassociate"), 0, "{fault}");
+        assert_eq!(bench.letters.len(), 2, "{fault}: what may be owed is written down");
+    }
 }
