@@ -151,9 +151,12 @@ impl Core {
 
     /// Has one message given back, whoever's it was.
     pub(super) fn send_back(&mut self, key: MessageKey, delay: Duration) {
+        let (now, call_ms) = (self.now.mono_ms, self.call_ms());
         let Some(message) = self.messages.get_mut(&key) else { return };
         message.owner = None;
-        message.release_delay = delay;
+        // SQS refuses what would hide it for more than twelve hours since it was received, and it would come back at once.
+        let most = (message.received_at + LONGEST_MS).saturating_sub(now + 2 * call_ms);
+        message.release_delay = delay.min(Duration::from_millis(most));
         self.timers.set(Timer::Lease(key), &mut message.lease_timer, None);
         // Received again, here or elsewhere, it is a new message.
         self.message_ids.remove(&message.id);

@@ -2,6 +2,7 @@
 
 use super::bench::{Bench, settings};
 use super::{not_ready, timeout};
+use crate::core::call::Call;
 use crate::core::observation::Outcome;
 use crate::facts::{ActionResult, KeyAnswer, LifecycleState, RegistrationStatus, Whereabouts};
 use crate::retry::{Class, Failure};
@@ -413,4 +414,21 @@ fn a_completed_launch_that_is_out_of_sight_for_a_moment_and_waits_again_is_compl
     assert_eq!(bench.completions, [(1, ActionResult::Continue)]);
     assert_eq!(bench.count("Associate"), 1);
     bench.assert_nothing_is_left();
+}
+
+#[test]
+fn what_was_long_in_hand_is_never_hidden_past_twelve_hours_since_it_was_received() {
+    let mut bench = Bench::new(settings());
+    bench.faults.insert("SendMessage", timeout());
+    bench.send("garbage");
+    bench.run_for(3 * 3_600_000);
+    bench.dead_letter_queue = false;
+    bench.run_for(15 * 60_000);
+    let hidden = bench.made.iter().find_map(|(at, call)| match call {
+        Call::Release { messages } => Some(at + u64::try_from(messages[0].1.as_millis()).unwrap()),
+        _ => None,
+    });
+    let received = bench.made.iter().find(|(_, call)| matches!(call, Call::DeadLetter { .. })).map(|(at, _)| *at).unwrap();
+    let hidden = hidden.expect("it was given back") - received;
+    assert!((11 * 3_600_000..12 * 3_600_000).contains(&hidden), "{hidden} ms");
 }
