@@ -205,7 +205,7 @@ mod tests {
 
     #[test]
     fn a_list_says_whether_there_are_more_and_that_looking_counts() {
-        let look = |end, in_flight| Look { held: Vec::new(), end, depth: Some(Depth { waiting: 4000, in_flight }) };
+        let look = |end, in_flight| Look { held: Vec::new(), end, depth: Some(Depth { waiting: 4000, in_flight, delayed: 0 }) };
         assert_eq!(remarks(&look(End::Everything, 0), 0, 0), ["no dead letters were seen"]);
         let said = remarks(&look(End::Limit, 3), 0, 2).join("\n");
         assert!(said.contains("may be more") && said.contains("about 4000") && said.contains("about 3 more"), "{said}");

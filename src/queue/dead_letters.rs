@@ -30,6 +30,16 @@ pub struct Depth {
     pub waiting: u64,
     /// Those that somebody has received and not given back (`ApproximateNumberOfMessagesNotVisible`).
     pub in_flight: u64,
+    /// Those that nobody can receive yet (`ApproximateNumberOfMessagesDelayed`).
+    pub delayed: u64,
+}
+
+impl Depth {
+    /// All of them.
+    #[must_use]
+    pub fn all(&self) -> u64 {
+        self.waiting.saturating_add(self.in_flight).saturating_add(self.delayed)
+    }
 }
 
 impl Queue {
@@ -80,6 +90,7 @@ impl Queue {
             .queue_url(&self.url)
             .attribute_names(QueueAttributeName::ApproximateNumberOfMessages)
             .attribute_names(QueueAttributeName::ApproximateNumberOfMessagesNotVisible)
+            .attribute_names(QueueAttributeName::ApproximateNumberOfMessagesDelayed)
             .send()
             .await
             .map_err(|error| from_sdk(&error, classify))?;
@@ -88,6 +99,7 @@ impl Queue {
         Ok(Depth {
             waiting: number(QueueAttributeName::ApproximateNumberOfMessages),
             in_flight: number(QueueAttributeName::ApproximateNumberOfMessagesNotVisible),
+            delayed: number(QueueAttributeName::ApproximateNumberOfMessagesDelayed),
         })
     }
 }

@@ -328,15 +328,14 @@ impl ChefServer {
     }
 
     /// What `/_status` says is wrong, where the server has that and says so. Only its own JSON counts: anything can answer with 200,
-    /// and many a gateway has a status of its own there.
+    /// and many a gateway has a status of its own there, so it must tell of its parts.
     async fn status_page(&self) -> Result<Option<String>, Failure> {
         let headers = [("accept", "application/json")];
         let answer = self.api.http.send(Method::GET, "/_status", &headers, bytes::Bytes::new()).await?;
         let Some(json) = answer.json() else { return Ok(None) };
-        let upstreams = json.get("upstreams").and_then(Value::as_object);
-        let is_chefs = |status: &&str| *status == "fail" || (*status != "pong" && upstreams.is_some());
-        let Some(status) = json.get("status").and_then(Value::as_str).filter(is_chefs) else { return Ok(None) };
-        let failed = upstreams.into_iter().flatten().filter(|(_, state)| state.as_str() != Some("pong")).map(|(name, _)| name.as_str());
+        let Some(upstreams) = json.get("upstreams").and_then(Value::as_object) else { return Ok(None) };
+        let Some(status) = json.get("status").and_then(Value::as_str).filter(|status| *status != "pong") else { return Ok(None) };
+        let failed = upstreams.iter().filter(|(_, state)| state.as_str() != Some("pong")).map(|(name, _)| name.as_str());
         Ok(Some(detail(format!("{status} {}", failed.collect::<Vec<_>>().join(" ")).trim())))
     }
 

@@ -11,6 +11,8 @@ mod kind;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use authority::{Authority, State};
@@ -23,7 +25,7 @@ use super::{Registrar, Reply, without_key};
 use crate::core::call::NodeOrder;
 use crate::facts::{self, Health, KeyMaterial, ListMark, NodeList, Registration, RegistrationStatus, StatusToken};
 use crate::names::NodeName;
-use crate::retry::Failure;
+use crate::retry::{Class, Failure};
 
 /// How often an order looks at a name before it comes back later: five times to replace a certificate, and more where others change it
 /// at the same time.
@@ -34,6 +36,9 @@ const CLOCKS_APART: i64 = 5 * 60;
 
 /// No lifecycle action is open for longer (Auto Scaling: 48 h), whatever a message says of when it began.
 const LONGEST_ACTION: i64 = 48 * 3600;
+
+/// So many orders that are not decided yet are kept in mind; a process that has more of them has other troubles.
+const MOST_ORDERED: usize = 10_000;
 
 /// Which authority, and how it is spoken to.
 #[derive(Debug, Clone)]
@@ -52,6 +57,9 @@ pub struct PuppetCa {
     authority: Authority,
     call_timeout: Duration,
     replace_existing: bool,
+    /// What was ordered to be signed and is not decided yet, by name: an order that failed half-way is given again.
+    ordered: Arc<Mutex<BTreeMap<NodeName, Request>>>,
+    clock: fn() -> Timestamp,
 }
 
 /// What is to be done about the certificate that stands under a node's name.
@@ -72,7 +80,35 @@ impl PuppetCa {
     /// # Errors
     /// Certificates that cannot be used, or plain HTTP where that is not allowed.
     pub fn new(settings: &PuppetCaSettings) -> Result<Self, HttpError> {
-        Ok(Self { authority: Authority::new(settings)?, call_timeout: settings.call_timeout, replace_existing: settings.replace_existing })
+        Ok(Self {
+            authority: Authority::new(settings)?,
+            call_timeout: settings.call_timeout,
+            replace_existing: settings.replace_existing,
+            ordered: Arc::default(),
+            clock: Timestamp::now,
+        })
+    }
+
+    /// The same with a clock that is not the machine's: for tests of what was signed before a launch.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn with_clock(mut self, clock: fn() -> Timestamp) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    fn ordered(&self) -> MutexGuard<'_, BTreeMap<NodeName, Request>> {
+        // Each change of it is one step, so that it is whole whatever panicked.
+        self.ordered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps in mind that something may have been signed by us in the request's place.
+    fn will_order(&self, node: &NodeName, request: &Request) {
+        let mut ordered = self.ordered();
+        if ordered.len() >= MOST_ORDERED {
+            ordered.pop_first();
+        }
+        ordered.insert(node.clone(), request.clone());
     }
 
     async fn in_time<T>(&self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
@@ -84,19 +120,30 @@ impl PuppetCa {
 
     /// Signs the node's request, whatever a run before this one left behind.
     async fn sign(&self, order: &NodeOrder, pem: &str) -> Result<Certificate, Failure> {
-        let (node, authority) = (&order.node, &self.authority);
+        let node = &order.node;
         check_name(node)?;
         let request = Request::read(pem).ok_or_else(|| errors::NOT_A_REQUEST.failure("the key material is no certificate request"))?;
-        let mut ordered = false;
+        let ordered = self.ordered().get(node) == Some(&request);
+        let ended = self.settle(order, &request, pem, ordered).await;
+        // What was neither signed nor refused for good is gone on with.
+        if ended.as_ref().map_or_else(|failure| failure.class == Class::Final, |_| true) {
+            self.ordered().remove(node);
+        }
+        ended
+    }
+
+    async fn settle(&self, order: &NodeOrder, request: &Request, pem: &str, mut ordered: bool) -> Result<Certificate, Failure> {
+        let (node, authority, now) = (&order.node, &self.authority, (self.clock)());
         for _ in 0..LOOKS {
             match authority.state(node.as_str()).await? {
                 State::Absent => authority.submit(node, pem).await?,
                 State::Requested => {
                     // One that is gone again was signed or taken away by another worker, and there is nothing to be judged.
                     let Some(pending) = authority.pending(node).await? else { continue };
-                    if pending == request {
+                    if pending.is(request) {
                         // Before the order itself: whatever becomes of its answer, something may have been signed by us.
                         ordered = true;
+                        self.will_order(node, request);
                         authority.order_signature(node).await?;
                     } else if self.replace_existing {
                         authority.drop_request(node).await?;
@@ -107,7 +154,7 @@ impl PuppetCa {
                 }
                 State::Signed => {
                     let Some(certificate) = authority.certificate(node).await? else { continue };
-                    match judge(&certificate, &request, order, ordered) {
+                    match judge(&certificate, request, order, ordered, now) {
                         Judgement::Own => return Ok(certificate),
                         // Only what this very order saw is known not to be of an earlier key of the node's.
                         Judgement::Contested(difference) if ordered || !self.replace_existing => {
@@ -131,7 +178,7 @@ impl PuppetCa {
                 State::Revoked => {
                     let Some(certificate) = authority.certificate(node).await? else { continue };
                     // By us, before a crash or another worker with the same message.
-                    if let Judgement::Contested(difference) = judge(&certificate, &request, order, ordered) {
+                    if let Judgement::Contested(difference) = judge(&certificate, request, order, ordered, now) {
                         return Err(contested(difference));
                     }
                     if !self.replace_existing {
@@ -163,6 +210,7 @@ impl PuppetCa {
         check_name(node)?;
         self.take_off(node).await?;
         self.authority.is_one().await?;
+        self.ordered().remove(node);
         Ok(Registration::Done)
     }
 }
@@ -170,11 +218,12 @@ impl PuppetCa {
 /// Judges a certificate by the node's request, and by when it was made. A name is of one instance alone, so what was signed under it since
 /// that instance's launch began, and is not its own, was signed in the request's place: by us, before a crash or a lost answer, by a server
 /// that signs by itself, or by somebody else. The certificate itself tells when, so no crash can lose it.
-fn judge(certificate: &Certificate, request: &Request, order: &NodeOrder, ordered: bool) -> Judgement {
+fn judge(certificate: &Certificate, request: &Request, order: &NodeOrder, ordered: bool, now: Timestamp) -> Judgement {
     let Some(difference) = certificate.differs(request, &order.node) else { return Judgement::Own };
-    let began = order.action.time_ms.map(|ms| i64::try_from(ms / 1000).unwrap_or(i64::MAX));
-    let earliest = Timestamp::now().as_second() - LONGEST_ACTION;
-    let during = began.is_some_and(|began| certificate.signed_at().saturating_add(CLOCKS_APART) >= began.max(earliest));
+    let earliest = now.as_second() - LONGEST_ACTION;
+    // A message that does not say when, or says what has not come yet, hides nothing: the launch may have begun as early as any.
+    let began = order.action.time_ms.map_or(earliest, |ms| i64::try_from(ms / 1000).unwrap_or(i64::MAX));
+    let during = certificate.signed_at().saturating_add(CLOCKS_APART) >= began.clamp(earliest, now.as_second());
     match difference {
         difference if ordered || during => Judgement::Contested(difference),
         Difference::Key => Judgement::Anothers,

@@ -81,7 +81,7 @@ impl Sweep {
         // One that waits is looked at between the two counts, so that its message was in neither.
         let after = self.depth(&mut seen).await;
         let (Some(before), Some(after)) = (before, after) else { return seen };
-        seen.messages = (before.waiting + before.in_flight).max(after.waiting + after.in_flight);
+        seen.messages = before.all().max(after.all());
         let long = self.settings.visibility.as_secs();
         for one in waiting {
             if one.for_s.is_some_and(|seconds| seconds <= long) {

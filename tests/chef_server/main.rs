@@ -188,6 +188,26 @@ async fn a_member_of_the_group_of_administrators_is_neither_replaced_nor_taken_o
 }
 
 #[tokio::test]
+async fn an_administrator_of_the_default_organization_is_one_also_without_it_in_the_url() {
+    let stub = Stub::start().await;
+    let (node, key) = (order(1), NodeKey::new());
+    let name = node.node.as_str();
+    stub.state().is_default = true;
+    let url = stub.url().strip_suffix(stub::ORGANIZATION).unwrap();
+    let chef = |replace_existing| ChefServer::new(ChefSettings { replace_existing, ..settings(url, ADMIN, stub.admin.private()) }).unwrap();
+    chef(false).associate(&node, &key.material()).await.unwrap();
+    stub.state().admins.push(name.to_owned());
+    for failure in
+        [chef(true).associate(&node, &NodeKey::new().material()).await.unwrap_err(), chef(false).disassociate(&node).await.unwrap_err()]
+    {
+        assert_eq!((failure.class, failure.code.as_str()), (Class::Final, "guarded_client"), "{failure}");
+    }
+    assert_eq!(stub.state().keys[name]["default"]["public_key"], key.public);
+    stub.state().admins.clear();
+    assert_eq!(chef(false).disassociate(&node).await, Ok(Registration::Done));
+}
+
+#[tokio::test]
 async fn a_member_of_a_group_in_the_group_of_administrators_is_one_too_at_whatever_depth() {
     let group = |clients: &[&str], groups: &[&str]| {
         let texts = |all: &[&str]| all.iter().map(ToString::to_string).collect::<Vec<_>>();
@@ -329,7 +349,7 @@ async fn health_believes_a_status_only_by_its_body_and_then_asks_who_we_are() {
 
     stub.state().status = Some((200, json!({ "status": "maintenance", "upstreams": {} })));
     assert_eq!(chef.health().await, Ok(Health::NotReady("maintenance".into())));
-    for gateways in [json!({ "status": "ok" }), json!({ "status": "healthy", "version": "7" })] {
+    for gateways in [json!({ "status": "ok" }), json!({ "status": "fail" }), json!({ "status": "healthy", "version": "7" })] {
         stub.state().status = Some((200, gateways));
         assert_eq!(chef.health().await, Ok(Health::Ready), "what stands before the server has a status of its own");
     }

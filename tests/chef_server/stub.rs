@@ -57,6 +57,8 @@ pub struct State {
     pub dies_after: Option<usize>,
     /// Whether rights are listed with clients and users apart when that is asked for.
     pub granular: bool,
+    /// A path without an organization is one of ours.
+    pub is_default: bool,
     /// What `/_status` answers, where there is one.
     pub status: Option<(u16, Value)>,
 }
@@ -162,7 +164,8 @@ fn answer(asked: &Asked<'_>, body: &[u8], state: &mut State) -> (u16, Value) {
     if asked.headers.get("accept").is_none_or(|accept| accept != "application/json") {
         return (406, Value::Null);
     }
-    let Some(path) = asked.path.strip_prefix(ORGANIZATION) else {
+    let of_default = Some(asked.path).filter(|path| state.is_default && !path.starts_with("/users/"));
+    let Some(path) = asked.path.strip_prefix(ORGANIZATION).or(of_default) else {
         return match asked.path.strip_prefix("/organizations/") {
             Some(other) => (404, error(format!("organization '{}' does not exist.", other.split('/').next().unwrap_or_default()))),
             None => user(asked.path, state),

@@ -149,6 +149,10 @@ async fn health_is_the_programs_own_word() {
     assert_eq!(folder.shell("[ \"$ENROLLD_OPERATION\" = health ]").health().await, Ok(Health::Ready));
     assert_eq!(folder.shell("echo full >&2; exit 75").health().await, Ok(Health::NotReady("full".into())));
     assert_eq!(folder.shell("echo what >&2; exit 64").health().await.unwrap_err().class, Class::Final);
+    for answer in [r#"{"status":"in_progress","token":"t"}"#, r#"{"status":"in_progress"}"#, r#"{"status":"unknown_token"}"#] {
+        let failure = folder.shell(&format!("echo '{answer}'")).health().await.unwrap_err();
+        assert_eq!((failure.class, failure.code.as_str()), (Class::RouteFault, "bad_answer"), "{answer} is no answer to that");
+    }
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ use enrolld::names::{AccountId, GroupName, HookName, InstanceId, LifecycleAction
 use enrolld::registrar::http::{Answer, HttpClient, HttpSettings, Identity, read_certificates};
 use enrolld::registrar::{PuppetCa, PuppetCaSettings};
 use hyper::Method;
+use jiff::Timestamp;
 use rcgen::{CertificateParams, CustomExtension, DistinguishedName, DnType, KeyPair, PKCS_RSA_SHA256, PublicKeyData, RsaKeySize};
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use x509_parser::prelude::{CertificateRevocationList, FromDer, X509Certificate};
@@ -250,7 +251,12 @@ impl Server {
 }
 
 fn made(http: HttpSettings, replace_existing: bool) -> PuppetCa {
-    PuppetCa::new(&PuppetCaSettings { http, call_timeout: Duration::from_secs(60), replace_existing }).unwrap()
+    PuppetCa::new(&PuppetCaSettings { http, call_timeout: Duration::from_secs(60), replace_existing }).unwrap().with_clock(in_an_hour)
+}
+
+/// The clock of the registrars here, so that there can be launches that began after what was signed just now.
+pub fn in_an_hour() -> Timestamp {
+    Timestamp::now() + Duration::from_secs(3600)
 }
 
 /// The public key of a certificate (SubjectPublicKeyInfo in DER).
@@ -326,6 +332,7 @@ impl Node {
         self.key.subject_public_key_info()
     }
 
+    /// The order of a launch that began after everything that was signed.
     pub fn order(&self) -> NodeOrder {
         let action = LifecycleAction {
             transition: Transition::Launching,
@@ -335,7 +342,7 @@ impl Node {
             token: LifecycleActionToken::new("0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0").unwrap(),
             account: AccountId::new("123456789012").unwrap(),
             region: None,
-            time_ms: None,
+            time_ms: Some((in_an_hour().as_millisecond() - 60_000).try_into().unwrap()),
             origin: None,
             destination: None,
             metadata: None,

@@ -87,5 +87,5 @@ pub async fn on_the_way(client: HttpClient, replace_existing: bool, before: Befo
         max_answer: HttpSettings::MAX_ANSWER,
     };
     let settings = PuppetCaSettings { http, call_timeout: Duration::from_secs(120), replace_existing };
-    (PuppetCa::new(&settings).unwrap(), way)
+    (PuppetCa::new(&settings).unwrap().with_clock(crate::server::in_an_hour), way)
 }

@@ -95,6 +95,19 @@ async fn an_instance_whose_message_may_be_there_is_not_given_up() {
 }
 
 #[tokio::test]
+async fn an_instance_whose_message_is_delayed_is_not_given_up() {
+    let bench = Bench::with("delayed", "{instance_id}", "web-*", |fixture| {
+        for queue in &mut fixture.queues {
+            queue.attributes.insert("DelaySeconds".to_owned(), "900".to_owned());
+        }
+    })
+    .await;
+    waits(&bench);
+    let seen = look(&bench, LATER).await;
+    assert_eq!((seen.without_message.len(), seen.perhaps.len(), seen.messages), (0, 1, 1), "{seen:?}");
+}
+
+#[tokio::test]
 async fn an_instance_that_has_not_waited_for_long_is_nothing_to_tell() {
     let bench = Bench::with("short", "{instance_id}", "web-*", |_| {}).await;
     waits(&bench);

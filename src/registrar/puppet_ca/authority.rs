@@ -6,7 +6,7 @@ use bytes::Bytes;
 use hyper::Method;
 use serde::Deserialize;
 
-use super::documents::{Certificate, Request};
+use super::documents::{Certificate, Pending};
 use super::{PuppetCaSettings, errors};
 use crate::aws::detail;
 use crate::facts::{Health, NodeList};
@@ -82,12 +82,13 @@ impl Authority {
         }
     }
 
-    /// The request that is pending; none where nothing is any more. What is no request at all is the server's fault, and no stranger's deed.
-    pub(super) async fn pending(&self, node: &NodeName) -> Result<Option<Request>, Failure> {
+    /// The request that is pending; none where nothing is any more. What is no request at all is the server's fault, and no stranger's deed;
+    /// what is one by its form alone is whatever somebody submitted.
+    pub(super) async fn pending(&self, node: &NodeName) -> Result<Option<Pending>, Failure> {
         let answer = self.send(Method::GET, &format!("{CA}/certificate_request/{node}"), "text/plain", "").await?;
         match answer.status {
-            200 => match Request::read(&answer.text()) {
-                Some(request) => Ok(Some(request)),
+            200 => match Pending::read(&answer.text()) {
+                Some(pending) => Ok(Some(pending)),
                 None => Err(errors::NOT_A_CA.failure("what stands for the pending request is none")),
             },
             404 if !is_page(&answer) => Ok(None),
@@ -175,8 +176,9 @@ impl Authority {
             200..=299 => Ok(()),
             // Two that clean at once: one of them finds the file gone.
             500 if self.state(node.as_str()).await? != State::Revoked => Ok(()),
-            // A server that does not have this yet, or rules that do not allow it.
-            400..=499 => self.delete(node).await,
+            // A server that does not have this yet, or rules that do not allow it. What is there by now may be another worker's, and good.
+            400 | 403..=405 if self.state(node.as_str()).await? == State::Revoked => self.delete(node).await,
+            400 | 403..=405 => Ok(()),
             _ => Err(self.refusal(&answer).await),
         }
     }

@@ -59,9 +59,25 @@ pub(super) struct Request(Vec<u8>);
 impl Request {
     /// Reads the one request of a PEM text.
     pub(super) fn read(pem: &str) -> Option<Self> {
-        let der = block(pem, &["CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST"])?;
+        let Pending(der) = Pending::read(pem)?;
         let (rest, _) = X509CertificationRequest::from_der(&der).ok()?;
         if rest.is_empty() { Some(Self(der)) } else { None }
+    }
+}
+
+/// What is pending, as it came: anybody may submit it, and the server reads more than we do. So it is compared, and never read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Pending(Vec<u8>);
+
+impl Pending {
+    /// Takes what the one request of a PEM text holds, whatever that is.
+    pub(super) fn read(pem: &str) -> Option<Self> {
+        block(pem, &["CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST"]).map(Self)
+    }
+
+    /// Whether it is this request, byte for byte.
+    pub(super) fn is(&self, request: &Request) -> bool {
+        self.0 == request.0
     }
 }
 

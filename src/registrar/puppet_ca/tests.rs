@@ -186,11 +186,27 @@ async fn a_request_that_was_changed_between_the_look_and_the_signature_is_revoke
     assert_eq!(stub.asked()[5], format!(r#"PUT certificate_status/{NODE} {{"desired_state":"revoked"}}"#));
 }
 
+/// Anybody may submit one that the server reads and we do not.
+#[tokio::test]
+async fn a_pending_request_that_cannot_be_read_is_a_strangers_and_stops_nobody_else() {
+    let unread = || text(200, "-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n");
+    let stub = Stub::serve(false, [state("requested"), unread(), state("requested")]).await;
+    let failure = associate(&stub, &Node::new()).await.unwrap_err();
+    assert_eq!((failure.class, failure.code.as_str()), (Class::Final, Failure::FOREIGN_REQUEST));
+    assert!(failure.is_security() && failure.leaves_anothers());
+    assert!(stub.asked().iter().all(|asked| asked.starts_with("GET")), "{:?}", stub.asked());
+
+    let own = Node::new();
+    let stub = Stub::serve(true, [state("requested"), unread(), text(204, ""), state("signed"), text(200, &own.certificate)]).await;
+    assert!(matches!(associate(&stub, &own).await, Ok(Registration::Signed(_))));
+    assert_eq!(stub.asked()[2], format!("DELETE certificate_request/{NODE}"));
+}
+
 /// It is no stranger's doing.
 #[tokio::test]
-async fn a_pending_request_that_cannot_be_read_is_the_servers_fault() {
+async fn what_stands_for_a_pending_request_and_is_none_is_the_servers_fault() {
     for replace_existing in [false, true] {
-        for odd in ["", "-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n", "a page of some proxy's"] {
+        for odd in ["", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "a page of some proxy's"] {
             let stub = Stub::serve(replace_existing, [state("requested"), text(200, odd)]).await;
             let failure = associate(&stub, &Node::new()).await.unwrap_err();
             assert_eq!((failure.class, failure.code.as_str()), (Class::RouteFault, "not_a_ca"), "{odd}");

@@ -121,13 +121,17 @@ async fn serve(authority: &Arc<Mutex<Authority>>) -> ServerUrl {
     url
 }
 
-/// Gives the order until it is decided, each time by a worker that knows nothing of those before it.
+/// Gives the order until it is decided: to the same worker, or, where that has died, to one that knows nothing of those before it.
 async fn decided(authority: &Arc<Mutex<Authority>>, url: &ServerUrl, replace_existing: bool) -> Result<Registration, Failure> {
     let (order, node) = (begun(20), authority.lock().unwrap().node.clone());
+    let mut worker = at(url.clone(), Duration::from_secs(5), replace_existing);
     for _ in 0..4 {
         let key = KeyMaterial::new(node.request.clone().into());
-        let ended = at(url.clone(), Duration::from_secs(5), replace_existing).associate(&order, &key).await;
+        let ended = worker.associate(&order, &key).await;
         let died = std::mem::take(&mut authority.lock().unwrap().dead);
+        if died {
+            worker = at(url.clone(), Duration::from_secs(5), replace_existing);
+        }
         match ended {
             Err(failure) if died || failure.class != Class::Final => assert!(failure.class != Class::RouteFault, "{failure}"),
             ended => return ended,
@@ -136,7 +140,7 @@ async fn decided(authority: &Arc<Mutex<Authority>>, url: &ServerUrl, replace_exi
     panic!("not decided after four runs");
 }
 
-async fn each_fault(replace_existing: bool, check: impl Fn(&str, Result<Registration, Failure>, &Authority)) {
+async fn each_fault(replace_existing: bool, check: impl Fn(&str, bool, Result<Registration, Failure>, &Authority)) {
     // From a stranger's certificate that is made in the place of the node's, by requests two and after.
     let node = Node::signed(0);
     let stranger = Node::signed(0);
@@ -159,7 +163,8 @@ async fn each_fault(replace_existing: bool, check: impl Fn(&str, Result<Registra
             let ended = decided(&authority, &url, replace_existing).await;
             let authority = authority.lock().unwrap();
             let shown = format!("{fault:?} at request {at}: {ended:?}");
-            check(&shown, ended, &authority);
+            let died = authority.asked > at && matches!(fault, Fault::DiesBefore | Fault::DiesAfter);
+            check(&shown, died, ended, &authority);
             assert!(authority.revoked.contains(&stranger.certificate), "{shown}: the stranger's is valid");
             assert!(!authority.revoked.contains(&node.certificate), "{shown}");
             if authority.asked <= at {
@@ -172,7 +177,7 @@ async fn each_fault(replace_existing: bool, check: impl Fn(&str, Result<Registra
 
 #[tokio::test]
 async fn whatever_fails_after_a_stranger_was_signed_his_certificate_is_revoked_and_somebody_is_woken() {
-    each_fault(false, |shown, ended, authority| {
+    each_fault(false, |shown, _, ended, authority| {
         let failure = ended.expect_err(shown);
         assert_eq!((failure.class, failure.code.as_str()), (Class::Final, Failure::FOREIGN_CERTIFICATE), "{shown}");
         assert!(failure.is_security() && authority.deleted.is_empty(), "{shown}");
@@ -180,10 +185,12 @@ async fn whatever_fails_after_a_stranger_was_signed_his_certificate_is_revoked_a
     .await;
 }
 
-/// A route that replaces what is there cannot tell a stranger's certificate of an earlier run from one of the node's own, and heals both.
+/// On a route that replaces what is there, a worker that comes after a crash cannot tell a stranger's certificate from one of the node's
+/// own, and heals both. One that lives knows what it has ordered.
 #[tokio::test]
-async fn where_replacing_is_wanted_a_strangers_certificate_does_not_outlive_a_crash_either() {
-    each_fault(true, |shown, ended, authority| match ended {
+async fn where_replacing_is_wanted_a_strangers_certificate_outlives_nothing_either_and_somebody_is_woken_unless_the_worker_died() {
+    each_fault(true, |shown, died, ended, authority| match ended {
+        Ok(_) if !died => panic!("{shown}: nobody is woken"),
         Ok(_) => assert_eq!(authority.certificate, Some((authority.node.certificate.clone(), false)), "{shown}"),
         Err(failure) => assert_eq!(failure.code, Failure::FOREIGN_CERTIFICATE, "{shown}"),
     })
@@ -220,10 +227,17 @@ async fn what_was_signed_before_the_launch_is_somebody_elses_and_what_was_signed
         let failure = stub.ca.associate(&order, &KeyMaterial::new(own.request.into())).await.unwrap_err();
         assert_eq!(failure.code, code, "{shown}, and revoked");
     }
-    // Of an order without a time nothing is known.
-    let mut order = begun(60);
-    Arc::get_mut(&mut order.action).unwrap().time_ms = None;
-    let stub = Stub::serve(false, [state("signed"), text(200, &Node::signed(10).certificate)]).await;
-    let failure = stub.ca.associate(&order, &KeyMaterial::new(Node::new().request.into())).await.unwrap_err();
-    assert_eq!(failure.code, Failure::OTHER_KEY);
+}
+
+#[tokio::test]
+async fn an_order_that_does_not_say_when_its_launch_began_or_says_what_is_to_come_hides_no_strangers_certificate() {
+    let mut timeless = begun(0);
+    Arc::get_mut(&mut timeless.action).unwrap().time_ms = None;
+    for (order, signed, contested) in [(&timeless, 10, true), (&timeless, 72 * 3600, false), (&begun(-7200), 10, true), (&begun(-7200), 7200, false)] {
+        let stub = Stub::serve(false, [state("signed"), text(200, &Node::signed(signed).certificate), text(204, "")]).await;
+        let failure = stub.ca.associate(order, &KeyMaterial::new(Node::new().request.into())).await.unwrap_err();
+        let shown = format!("signed {signed} s ago, launched {:?}: {failure}", order.action.time_ms);
+        assert_eq!(failure.code, if contested { Failure::FOREIGN_CERTIFICATE } else { Failure::OTHER_KEY }, "{shown}");
+        assert_eq!(stub.asked().len(), if contested { 3 } else { 2 }, "{shown}");
+    }
 }

@@ -54,9 +54,29 @@ async fn who_may_not_take_back_a_request_looks_again_before_the_whole_name_is_de
 
 #[tokio::test]
 async fn a_server_that_cannot_clean_deletes_what_it_has_revoked() {
-    for refusal in [text(404, "not found"), text(403, "Forbidden request"), text(400, "no")] {
-        assert_eq!(left([state("revoked"), refusal, text(204, "")]).await, [clean(), delete()]);
+    for refusal in refusals() {
+        assert_eq!(left([state("revoked"), refusal, state("revoked"), text(204, "")]).await, [clean(), delete()]);
     }
+}
+
+fn refusals() -> [Reply; 4] {
+    [text(404, "not found"), text(403, "Forbidden request"), text(400, "no"), text(405, "")]
+}
+
+#[tokio::test]
+async fn a_certificate_that_was_made_while_cleaning_was_refused_is_revoked_before_it_is_deleted() {
+    for refusal in refusals() {
+        let made = [state("revoked"), refusal, state("signed")];
+        let removed = [state("signed"), text(204, ""), state("revoked"), text(200, "")];
+        assert_eq!(left(made.into_iter().chain(removed)).await, [clean(), revoke(), clean()]);
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_asked_to_clean_too_often_is_not_asked_to_delete_instead() {
+    let stub = Stub::serve(false, [state("revoked"), text(429, "slow down")]).await;
+    assert_eq!(stub.ca.disassociate(&order()).await.unwrap_err().class, Class::Throttled);
+    assert_eq!(stub.asked().len(), 2, "{:?}", stub.asked());
 }
 
 #[tokio::test]
