@@ -247,9 +247,23 @@ pub enum Registration {
     InProgress(StatusToken),
 }
 
-/// What a registrar gave to ask after an association with (`NodeAssociationStatusToken`).
+/// What a registrar gave to ask after an association with (`NodeAssociationStatusToken`). It is never printed, and is wiped with its last copy.
 #[derive(Clone, PartialEq, Eq)]
-pub struct StatusToken(pub Arc<str>);
+pub struct StatusToken(Arc<Zeroizing<Box<str>>>);
+
+impl StatusToken {
+    /// Takes it as the registrar gave it.
+    #[must_use]
+    pub fn new(text: impl Into<Box<str>>) -> Self {
+        Self(Arc::new(Zeroizing::new(text.into())))
+    }
+
+    /// The token as text, to be given to the registrar that it came from and to nobody else.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
 
 impl fmt::Debug for StatusToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -301,4 +315,19 @@ pub enum NodeList {
     },
     /// Nothing lists the nodes of this kind of server; for a person, why.
     Unlisted(&'static str),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_token_is_never_printed_and_is_wiped_with_its_last_copy() {
+        fn is_wiped<T: zeroize::ZeroizeOnDrop>(_: &T) {}
+        let token = StatusToken::new("planted-token");
+        assert_eq!(token.as_str(), "planted-token");
+        assert_eq!(format!("{:#?}", Registration::InProgress(token.clone())).matches("planted").count(), 0);
+        is_wiped(&*token.0);
+        assert!(Arc::ptr_eq(&token.0, &token.clone().0), "a copy of the handle is none of the text");
+    }
 }

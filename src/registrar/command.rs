@@ -5,17 +5,22 @@
 
 mod errors;
 mod process;
+mod secrets;
 mod wire;
 
-use std::ffi::OsString;
+use std::ffi::OsStr;
+use std::fmt;
 use std::io::ErrorKind;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use process::Ran;
+use secrets::Secrets;
 use wire::{Said, Told, misunderstood};
+use zeroize::Zeroizing;
 
 use super::kind::{Allowed, Blueprint, Kind, Limits, Material, Unusable};
 use super::{Registrar, Reply, without_key};
@@ -33,6 +38,8 @@ use crate::retry::{Class, Failure};
 const NOT_NOW: i32 = 75;
 /// The code of a failure by `EX_USAGE` of `sysexits.h`.
 const NO_SUCH_OPERATION: &str = "exit_64";
+/// Where programs are found, which is no secret.
+const PATH: &str = "PATH";
 /// How much of a program's standard output is kept, in bytes.
 const MOST_OUTPUT: usize = 64 * 1024;
 /// The same for a list of nodes: some 600,000 of them.
@@ -56,11 +63,17 @@ pub struct CommandSettings {
 }
 
 /// A program that enrols nodes.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct CommandRegistrar {
     settings: CommandSettings,
-    /// What it gets of the worker's environment, as that was at the start.
-    environment: Vec<(OsString, OsString)>,
+    /// What it gets of the worker's environment, as that was at the start. Passwords may be among it.
+    environment: Vec<(String, Zeroizing<Vec<u8>>)>,
+}
+
+impl fmt::Debug for CommandRegistrar {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CommandRegistrar").field("settings", &self.settings).finish_non_exhaustive()
+    }
 }
 
 /// What a route's `registrar` may say of a program.
@@ -172,8 +185,8 @@ fn cannot_start(error: &std::io::Error) -> Failure {
 }
 
 /// What a run that was not a success means: the one place where exit codes are read.
-fn classify(ran: &Ran, limit: Duration) -> Option<Failure> {
-    let said = |otherwise: String| if ran.last_line.is_empty() { otherwise } else { detail(&ran.last_line) };
+fn classify(ran: &Ran, limit: Duration, secrets: &Secrets) -> Option<Failure> {
+    let said = |otherwise: String| if ran.last_line.is_empty() { otherwise } else { secrets.detail(&ran.last_line) };
     let Some(status) = ran.status else {
         return Some(errors::TIMEOUT.failure(format!("the program did not end within {limit:?} and was killed")));
     };
@@ -192,23 +205,36 @@ impl CommandRegistrar {
     /// A program to be run for each order. What it may see of the environment is looked up now.
     #[must_use]
     pub fn new(settings: CommandSettings) -> Self {
-        let names = std::iter::once("PATH").chain(settings.env.iter().map(String::as_str));
-        let environment = names.filter_map(|name| Some((name.into(), std::env::var_os(name)?))).collect();
+        let names = std::iter::once(PATH).chain(settings.env.iter().map(String::as_str));
+        let value = |name: &str| Some(Zeroizing::new(std::env::var_os(name)?.into_vec()));
+        let environment = names.filter_map(|name| Some((name.to_owned(), value(name)?))).collect();
         Self { settings, environment }
+    }
+
+    /// What a program that was told this must not repeat: the token, and what it has of our environment. The key is looked for by itself, in
+    /// the one order that tells it.
+    fn secrets(&self, told: &Told<'_>) -> Secrets {
+        let mut secrets = Secrets::default();
+        told.token().into_iter().for_each(|token| secrets.add("ENROLLD_TOKEN", token));
+        for (name, value) in self.environment.iter().filter(|(name, _)| name != PATH) {
+            secrets.add(name, &Zeroizing::new(String::from_utf8_lossy(value).into_owned()));
+        }
+        secrets
     }
 
     async fn run(&self, told: &Told<'_>) -> Result<Said, Failure> {
         let ran = self.ran(told, MOST_OUTPUT).await?;
-        wire::read(&ran.output, ran.cut)
+        wire::read(&ran.output, ran.cut, &self.secrets(told))
     }
 
     /// A run that ended with success.
     async fn ran(&self, told: &Told<'_>, most: usize) -> Result<Ran, Failure> {
         let CommandSettings { program, args, timeout, .. } = &self.settings;
         let mut command = tokio::process::Command::new(program);
-        command.args(args).env_clear().envs(self.environment.iter().map(|(name, value)| (name, value))).envs(told.variables());
-        let ran = process::run(command, told.json().as_bytes(), *timeout, most).await.map_err(|error| cannot_start(&error))?;
-        classify(&ran, *timeout).map_or(Ok(ran), Err)
+        command.args(args).env_clear().envs(told.variables());
+        command.envs(self.environment.iter().map(|(name, value)| (name, OsStr::from_bytes(value))));
+        let ran = process::run(command, &told.json(), *timeout, most).await.map_err(|error| cannot_start(&error))?;
+        classify(&ran, *timeout, &self.secrets(told)).map_or(Ok(ran), Err)
     }
 
     async fn order(&self, told: &Told<'_>) -> Result<Registration, Failure> {
@@ -236,11 +262,12 @@ impl CommandRegistrar {
 
     /// The program's own list. One that knows no such operation says so with `EX_USAGE`, or says nothing.
     async fn nodes(&self) -> Result<NodeList, Failure> {
-        let listed = match self.ran(&Told::operation("list"), LONGEST_LIST).await {
+        let told = Told::operation("list");
+        let listed = match self.ran(&told, LONGEST_LIST).await {
             Err(failure) if failure.code == NO_SUCH_OPERATION => None,
             ran => {
                 let ran = ran?;
-                wire::read_nodes(&ran.output, ran.cut)?
+                wire::read_nodes(&ran.output, ran.cut, &self.secrets(&told))?
             }
         };
         Ok(match listed {

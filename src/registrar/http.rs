@@ -20,6 +20,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::pki_types::CertificateDer;
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, RootCertStore};
 
 pub(super) use errors::TIMEOUT;
@@ -92,6 +93,16 @@ impl Identity {
     /// Either file cannot be used, or others than its owner may read the key.
     pub fn read(certificate: &Path, key: &Path) -> Result<Self, FileError> {
         Ok(Self { certificates: read_certificates(certificate)?, key: PrivateKey::read(key)? })
+    }
+
+    /// Both as rustls takes them, where they belong together.
+    fn certified(&self) -> Result<CertifiedKey, rustls::Error> {
+        let certified = CertifiedKey::new(self.certificates.clone(), self.key.for_tls()?);
+        match certified.keys_match() {
+            // A kind of key that cannot tell is no fault.
+            Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => Ok(certified),
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -301,7 +312,7 @@ fn tls(settings: &HttpSettings) -> Result<ClientConfig, HttpError> {
         None => config.with_native_roots().map_err(HttpError::NoAuthorities)?,
     };
     Ok(match &settings.identity {
-        Some(identity) => config.with_client_auth_cert(identity.certificates.clone(), identity.key.for_tls())?,
+        Some(identity) => config.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(identity.certified()?))),
         None => config.with_no_client_auth(),
     })
 }

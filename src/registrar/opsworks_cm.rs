@@ -212,7 +212,7 @@ impl OpsWorksCm {
 
     async fn association_status(&self, token: &StatusToken) -> Result<RegistrationStatus, Failure> {
         let request = self.client.describe_node_association_status().server_name(&self.settings.server);
-        let output = match request.node_association_status_token(token.0.as_ref()).send().await {
+        let output = match request.node_association_status_token(token.as_str()).send().await {
             Ok(output) => output,
             // The token is not recent. That the server is gone has the same code; the next association tells.
             Err(error) if error.as_service_error().is_some_and(|error| error.is_resource_not_found_exception()) => {
@@ -317,7 +317,7 @@ fn certificate(attributes: Vec<EngineAttribute>) -> Option<Certificate> {
 /// Without a token there is nothing to ask after.
 fn registration(token: Option<String>) -> Registration {
     match token.filter(|token| !token.is_empty()) {
-        Some(token) => Registration::InProgress(StatusToken(token.into())),
+        Some(token) => Registration::InProgress(StatusToken::new(token)),
         None => Registration::Done,
     }
 }

@@ -64,7 +64,7 @@ async fn the_example_in_python_waits_for_the_inventorys_job() {
     assert_eq!(registrar.status(&order(), &token).await, Ok(RegistrationStatus::InProgress));
     assert_eq!(registrar.status(&order(), &token).await, Ok(RegistrationStatus::Success));
     assert_eq!(listed(&registrar).await, ["i-0a1b2c3d.example"]);
-    let unknown = enrolld::facts::StatusToken("no such/job".into());
+    let unknown = enrolld::facts::StatusToken::new("no such/job");
     assert_eq!(registrar.status(&order(), &unknown).await, Ok(RegistrationStatus::UnknownToken));
 
     let other = enrolld::facts::KeyMaterial::new(KEY.replace("MIIB", "MIIC").into());

@@ -85,6 +85,44 @@ async fn a_reason_that_repeats_the_key_is_left_out() {
     assert!(!detail.contains("MIIB"), "{detail}");
 }
 
+/// Everything that a program can say for a person to read, with the ways to say it.
+#[tokio::test]
+async fn a_reason_that_repeats_the_token_or_what_the_program_has_of_our_environment_is_shown_without_it() {
+    let folder = Folder::new();
+    // It is set for all tests, and long enough to be a secret.
+    let (name, value) = ("CARGO_PKG_DESCRIPTION", std::env::var("CARGO_PKG_DESCRIPTION").unwrap());
+    assert!(value.len() > 24);
+    let token = StatusToken::new("token-of-job-7");
+    for told in [
+        "echo \"$said\" >&2; exit 3",
+        "echo \"$said\" >&2; exit 75",
+        "echo \"$said\" >&2; kill -KILL $$",
+        "printf '{\"status\":\"failed\",\"reason\":\"%s\"}' \"$said\"",
+        "printf '{\"status\":\"other_key\",\"reason\":\"%s\"}' \"$said\"",
+        "printf '{\"status\":\"not_ready\",\"reason\":\"%s\"}' \"$said\"",
+        "printf '{\"status\":\"route_fault\",\"reason\":\"%s\"}' \"$said\"",
+        "printf '{\"status\":\"%s\"}' \"$said\"",
+    ] {
+        let settings = folder.script("/bin/sh", &format!("said=\"401 for $CARGO_PKG_DESCRIPTION, $ENROLLD_TOKEN.\"\n{told}"));
+        let settings = enrolld::registrar::CommandSettings { env: vec![name.into()], ..settings };
+        let registrar = CommandRegistrar::new(settings);
+        assert!(!format!("{registrar:?}").contains(&value), "{registrar:?}");
+        let (order, key) = (order(), key());
+        let said = [
+            format!("{:?}", registrar.associate(&order, &key).await),
+            format!("{:?}", registrar.disassociate(&order).await),
+            format!("{:?}", registrar.health().await),
+            format!("{:?}", registrar.list(None).await),
+            format!("{:?}", registrar.status(&order, &token).await),
+        ];
+        for said in &said {
+            assert!(said.contains("401 for $CARGO_PKG_DESCRIPTION"), "{told}: {said}");
+            assert!(!said.contains(&value) && !said.contains("token-of"), "{told}: {said}");
+        }
+        assert!(said[4].contains("$ENROLLD_TOKEN"), "{told}: {}", said[4]);
+    }
+}
+
 #[tokio::test]
 async fn what_cannot_be_started_is_a_fault_of_the_route() {
     let folder = Folder::new();
@@ -108,11 +146,11 @@ async fn an_order_under_way_is_asked_after_with_its_token() {
         disassociate) echo '{"status":"failed","reason":"it is locked"}' ;;
         esac"#,
     );
-    let token = StatusToken("job-7".into());
+    let token = StatusToken::new("job-7");
     assert_eq!(registrar.associate(&order(), &key()).await, Ok(Registration::InProgress(token.clone())));
     assert_eq!(registrar.status(&order(), &token).await, Ok(RegistrationStatus::InProgress));
     assert_eq!(registrar.status(&order(), &token).await, Ok(RegistrationStatus::Success));
-    assert_eq!(registrar.status(&order(), &StatusToken("other".into())).await, Ok(RegistrationStatus::UnknownToken));
+    assert_eq!(registrar.status(&order(), &StatusToken::new("other")).await, Ok(RegistrationStatus::UnknownToken));
     let failure = registrar.disassociate(&order()).await.unwrap_err();
     assert_eq!((failure.class, failure.detail.as_str()), (Class::Final, "it is locked"));
 }
@@ -129,7 +167,7 @@ async fn an_order_that_fails_has_the_codes_of_the_contract() {
         let registrar = folder.shell(script);
         let failure = Failure::new(Class::Final, code, "no");
         assert_eq!(registrar.associate(&order(), &key()).await, Err(failure.clone()));
-        assert_eq!(registrar.status(&order(), &StatusToken("t".into())).await, Ok(RegistrationStatus::Refused(failure)));
+        assert_eq!(registrar.status(&order(), &StatusToken::new("t")).await, Ok(RegistrationStatus::Refused(failure)));
     }
 }
 

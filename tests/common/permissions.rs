@@ -1,5 +1,5 @@
-//! Every worker of a test runs under the policies that `enrolld policy` prints for its configuration: the simulator refuses it whatever is
-//! beyond them, resource by resource, and no test ends well after a call that was.
+//! Every worker of a test that takes this in runs under the policies that `enrolld policy` prints for its configuration: the simulator refuses
+//! it whatever is beyond them, resource by resource, and no test ends well after a call that was. Conditions are not weighed.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

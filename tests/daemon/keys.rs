@@ -54,6 +54,36 @@ async fn run_command_waits_for_agents_that_register_late_and_takes_what_the_comm
 }
 
 #[tokio::test]
+async fn run_command_runs_what_is_configured_to_the_letter_whatever_stands_in_the_message() {
+    const TEXT: &str = "$(touch pwned); `touch pwned` {{ ssm:/pwned }} {instance_id} {group}";
+    // What looks like a place for something is none, here neither.
+    let configured = ["set -eu", "cat /etc/chef/{instance_id}.pub # $(hostname) {group}"];
+    let group = "web-$(touch pwned) `touch pwned` {{ pwned }}";
+    let bench = Bench::start(|fixture| {
+        fixture.groups[0].name = group.into();
+        fixture.groups[0].hooks[0].metadata = Some(TEXT.into());
+    })
+    .await;
+    let commands = configured.map(|line| format!("{line:?}")).join(", ");
+    let route = format!(
+        "registrar = {{ kind = \"opsworks-cm\", server = \"{SERVER}\", engine = \"chef\" }}\n\
+         key = {{ document = \"AWS-RunShellScript\", commands = [{commands}] }}"
+    );
+    let configuration = configuration_of(&bench.simulator.endpoint(), "", &route);
+    let _worker = bench.worker_with(&configuration, |_| {});
+    let launched = bench.launch_in(group, Place::AutoScalingGroup, Some(&agent(0, CommandOutcome::Success)));
+    bench.until_in_service(std::slice::from_ref(&launched)).await;
+    let sent = bench.details().commands;
+    assert!(!sent.is_empty());
+    for command in sent {
+        assert_eq!((command.document.as_str(), &command.instance), ("AWS-RunShellScript", &launched));
+        let parameters: Vec<(&str, Vec<&str>)> =
+            command.parameters.iter().map(|(name, values)| (name.as_str(), values.iter().map(String::as_str).collect())).collect();
+        assert_eq!(parameters, [("commands", configured.to_vec())], "nothing else, and nothing put into it");
+    }
+}
+
+#[tokio::test]
 async fn a_command_that_keeps_failing_abandons_its_own_launch_when_its_time_is_over_and_holds_up_no_other() {
     let bench = Bench::start(|fixture| fixture.groups[0].options.replace_abandoned = false).await;
     let _worker = bench.worker_with(&by_run_command(&bench), |config| config.routes[0].timeout = Duration::from_secs(8));

@@ -420,7 +420,7 @@ impl Services {
     fn status(&mut self, now: u64, route: usize, token: &StatusToken) -> Result<RegistrationStatus, Failure> {
         let request = opsworks_cm::DescribeNodeAssociationStatus {
             server_name: Some(self.servers[route].into()),
-            node_association_status_token: Some(token.0.to_string()),
+            node_association_status_token: Some(token.as_str().to_owned()),
         };
         match self.world.describe_node_association_status(now, &self.root, &request) {
             Ok(status) => Ok(match status.node_association_status {
@@ -450,7 +450,7 @@ fn attribute(name: &str, value: &str) -> opsworks_cm::EngineAttribute {
 
 fn registration(answer: Result<opsworks_cm::Token, ApiError>) -> Result<Registration, Failure> {
     let token = answer.map_err(|error| of_registrar(&error))?;
-    Ok(Registration::InProgress(StatusToken(token.node_association_status_token.into())))
+    Ok(Registration::InProgress(StatusToken::new(token.node_association_status_token)))
 }
 
 /// By token alone, as the room does it.

@@ -38,14 +38,14 @@ fn associate(route: RouteId) -> Call {
 }
 
 fn status() -> Call {
-    Call::AssociationStatus { route: CHEF, order: order(), token: StatusToken("t".into()) }
+    Call::AssociationStatus { route: CHEF, order: order(), token: StatusToken::new("t") }
 }
 
 #[tokio::test]
 async fn a_chef_node_joins_its_organization_with_its_key() {
     let server = Canned::serve([Reply::ok(r#"{"NodeAssociationStatusToken":"t"}"#)]).await;
     let Answer::Registration(result) = server.services.perform(associate(CHEF)).await else { panic!() };
-    assert_eq!(result, Ok(Registration::InProgress(StatusToken("t".into()))));
+    assert_eq!(result, Ok(Registration::InProgress(StatusToken::new("t"))));
     let asked = server.asked_json();
     assert_eq!((&asked["ServerName"], &asked["NodeName"]), (&json!("chef"), &json!("i-0a1b2c3d")));
     let attributes = asked["EngineAttributes"].as_array().unwrap();

@@ -80,7 +80,7 @@ fn said(written: &dyn Blueprint, about: &str, health: Health, report: &mut Repor
 
 /// A question about a token that the server never gave.
 async fn status(registrar: &dyn Registrar, about: &str, action: &str, report: &mut Report) {
-    let token = StatusToken(made_up_uuid().into());
+    let token = StatusToken::new(made_up_uuid());
     match registrar.status(&order(), &token).await {
         Ok(_) => report.ok(about, format!("{action} is allowed (tried with an unknown token)")),
         // The question was taken; the token was not.

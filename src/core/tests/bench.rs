@@ -678,7 +678,7 @@ impl Bench {
                 let is_repeated = matches!(call, Call::Associate { .. }) && self.nodes.contains(&n);
                 match self.repeated {
                     Repeated::Failed if is_repeated => {
-                        return Answer::Registration(Ok(Registration::InProgress(StatusToken(EXISTS.into()))));
+                        return Answer::Registration(Ok(Registration::InProgress(StatusToken::new(EXISTS))));
                     }
                     Repeated::Validation if is_repeated => {
                         return Answer::Registration(Err(Failure::new(Class::Final, "ValidationException", "it is there already")));
@@ -689,12 +689,12 @@ impl Bench {
                     let _ = if matches!(call, Call::Associate { .. }) { self.nodes.insert(n) } else { self.nodes.remove(&n) };
                 }
                 Answer::Registration(self.server.clone().map(|()| match (&self.certificate, self.in_progress) {
-                    (_, true) => Registration::InProgress(StatusToken("token".into())),
+                    (_, true) => Registration::InProgress(StatusToken::new("token")),
                     (Some(certificate), false) => Registration::Signed(Certificate(certificate.as_str().into())),
                     (None, false) => Registration::Done,
                 }))
             }
-            Call::AssociationStatus { token, .. } if &*token.0 == EXISTS => {
+            Call::AssociationStatus { token, .. } if token.as_str() == EXISTS => {
                 Answer::Status(Ok(RegistrationStatus::Failed("no reason".into())))
             }
             Call::AssociationStatus { .. } => Answer::Status(Ok(self.statuses.pop().unwrap_or(RegistrationStatus::Success))),

@@ -16,7 +16,10 @@ const SHORTEST_WORD: usize = 24;
 
 /// Whether a private key, encrypted or not, is seen anywhere in the text.
 pub(super) fn is_in(text: &str) -> bool {
-    SIGNS.iter().any(|sign| contains_ignoring_case(text, sign)) || is_private_jwk(text) || words(text).any(begins_private_key)
+    SIGNS.iter().any(|sign| contains_ignoring_case(text, sign))
+        || is_private_jwk(text)
+        || words(text).any(begins_private_key)
+        || is_in_base64(text)
 }
 
 /// Whether DER bytes begin like a private key.
@@ -74,9 +77,43 @@ fn skip_one(word: &str) -> &str {
     word.strip_prefix(['n', 'r', 't']).unwrap_or(word)
 }
 
-/// A JSON Web Key with its private member.
+/// What a JSON Web Key has beside its private member, and that.
+const JWK: [&str; 2] = ["\"kty\"", "\"d\""];
+
+/// A JSON Web Key with its private member, its quotes escaped or not.
 fn is_private_jwk(text: &str) -> bool {
-    text.contains("\"kty\"") && text.contains("\"d\"")
+    let text = Zeroizing::new(text.replace('\\', ""));
+    JWK.iter().all(|member| text.contains(member))
+}
+
+/// Whether a base64 text, in lines or not, holds a private key's text. Nothing is decoded: a sign within base64 is one of three texts, by
+/// where it stands, and whatever stands before it or between its lines makes no other of them.
+fn is_in_base64(text: &str) -> bool {
+    let text = letters_alone(text);
+    let holds = |sign: &&str| (0..3).any(|shift| text.contains(&encoded(sign, shift)));
+    SIGNS.iter().any(|sign| holds(&sign)) || JWK.iter().all(holds)
+}
+
+/// The letters of a sign in base64 that are its own alone, where it begins this many bytes after a group of three.
+fn encoded(sign: &str, shift: usize) -> String {
+    let bytes = [&b"???"[..shift], sign.as_bytes()].concat();
+    // Each letter is six bits: those that share theirs with what stands before or behind are left out.
+    base64::encode(&bytes)[(shift * 8).div_ceil(6)..bytes.len() * 8 / 6].to_owned()
+}
+
+/// The letters of base64 in a text, in either alphabet; without line breaks and what they are escaped with.
+fn letters_alone(text: &str) -> Zeroizing<String> {
+    let mut letters = Zeroizing::new(String::with_capacity(text.len()));
+    for (at, part) in text.split('\\').enumerate() {
+        let part = if at == 0 { part } else { skip_one(part) };
+        letters.extend(part.chars().filter_map(|c| match c {
+            '-' => Some('+'),
+            '_' => Some('/'),
+            '+' | '/' => Some(c),
+            _ => c.is_ascii_alphanumeric().then_some(c),
+        }));
+    }
+    letters
 }
 
 fn contains_ignoring_case(text: &str, sign: &str) -> bool {

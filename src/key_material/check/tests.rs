@@ -237,6 +237,8 @@ fn base64(der: &[u8]) -> String {
     aws_smithy_types::base64::encode(der)
 }
 
+const JWK: &str = r#"{"kty":"RSA","n":"x","e":"AQAB","d":"y"}"#;
+
 #[test]
 fn a_private_key_is_seen_in_every_form() {
     let pkcs8 = rsa_pair().serialize_pem();
@@ -271,8 +273,39 @@ fn a_private_key_is_seen_in_every_form() {
         block("CERTIFICATE REQUEST", elliptic.serialized_der()),
         // Other tools' forms.
         "PuTTY-User-Key-File-3: ssh-rsa\nEncryption: none\n".to_owned(),
-        r#"{"kty":"RSA","n":"x","e":"AQAB","d":"y"}"#.to_owned(),
+        JWK.to_owned(),
+        JWK.replace('"', "\\\""),
+        format!("{{\"key\":\"{}\"}}", JWK.replace('"', "\\\"")),
     ];
+    let in_base64 = [
+        pkcs8.clone(),
+        elliptic.serialize_pem(),
+        // As tools write what they export, which moves the rest by a byte or two.
+        format!("#{pkcs8}"),
+        format!("##{pkcs8}"),
+        block("ENCRYPTED PRIVATE KEY", &encrypted_pkcs8()),
+        "PuTTY-User-Key-File-3: ssh-rsa\nEncryption: none\n".to_owned(),
+        JWK.to_owned(),
+    ];
+    let values = values.into_iter().chain(in_base64.iter().flat_map(|text| {
+        let once = base64(text.as_bytes());
+        let lines = |end: &str, width: usize| {
+            once.as_bytes().chunks(width).map(|line| format!("{}{end}", str::from_utf8(line).unwrap())).collect::<String>()
+        };
+        let in_other_letters = once.replace('+', "-").replace('/', "_");
+        [
+            lines("\n", 76),
+            lines("\r\n", 64),
+            lines("\\n", 64),
+            lines("\n", 7),
+            in_other_letters,
+            format!("key: {once}"),
+            format!("data:;base64,{once}"),
+            format!("{}{once}", good_key()),
+            block("PUBLIC KEY", text.as_bytes()),
+            once,
+        ]
+    }));
     for value in values {
         for answer in [chef(&value), puppet(&value)] {
             assert_eq!(refused(&answer), ("private_key", true), "{value}");
@@ -284,6 +317,20 @@ fn a_private_key_is_seen_in_every_form() {
 fn a_private_key_is_seen_even_where_the_value_is_too_long() {
     let value = format!("{}{}", "x".repeat(LONGEST), rsa_pair().serialize_pem());
     assert_eq!(refused(&chef(&value)), ("private_key", true));
+}
+
+#[test]
+fn a_long_value_is_searched_in_a_time_that_its_length_bounds() {
+    const MIB: usize = 1024 * 1024;
+    // What a search could stumble over: nothing but beginnings, of words, escapes and signs.
+    for part in ["A", "\\", "\\n", "MIIB", "LS0tLS1CRUdJTi", "PRIVATE KE", "UFJJVkFURSBLR", "A ", "\"kty\"", "openssh-key-v", "ä"] {
+        let value = part.repeat(MIB / part.len());
+        let begin = std::time::Instant::now();
+        assert!(!private::is_in(&value), "{part}");
+        // Some tenths of a second in a build that is not optimised; a square of the length would be hours.
+        assert!(begin.elapsed() < std::time::Duration::from_secs(20), "{part}: {:?}", begin.elapsed());
+        assert!(private::is_in(&format!("{value}\n{}", base64(rsa_pair().serialize_pem().as_bytes()))), "{part}");
+    }
 }
 
 #[test]

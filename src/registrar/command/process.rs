@@ -7,6 +7,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, wa
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{ChildStdin, Command};
 use tokio::signal::unix::{SignalKind, signal};
+use zeroize::Zeroizing;
 
 /// How much of a line of standard error is kept, in bytes.
 const LONGEST_LINE: usize = 1024;
@@ -16,12 +17,11 @@ const LONGEST_LINE: usize = 1024;
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// What came of a run.
-#[derive(Debug)]
 pub(super) struct Ran {
     /// How it ended; none where it did not within its time and was killed.
     pub(super) status: Option<ExitStatus>,
     /// The beginning of its standard output.
-    pub(super) output: Vec<u8>,
+    pub(super) output: Zeroizing<Vec<u8>>,
     /// Whether there was more of it.
     pub(super) cut: bool,
     /// The last line of its standard error that holds anything, as far as it is kept.
@@ -112,8 +112,8 @@ async fn feed(stdin: Option<ChildStdin>, input: &[u8]) {
 /// Reads to the end.
 async fn drain(from: Option<impl AsyncRead + Unpin>, mut take: impl FnMut(&[u8])) {
     let Some(mut from) = from else { return };
-    let mut buffer = vec![0; 8 * 1024];
-    while let Ok(read) = from.read(&mut buffer).await
+    let mut buffer = Zeroizing::new(vec![0; 8 * 1024]);
+    while let Ok(read) = from.read(&mut buffer[..]).await
         && read > 0
     {
         take(&buffer[..read]);
@@ -121,16 +121,15 @@ async fn drain(from: Option<impl AsyncRead + Unpin>, mut take: impl FnMut(&[u8])
 }
 
 /// The beginning of what is read.
-#[derive(Debug)]
 struct Kept {
-    bytes: Vec<u8>,
+    bytes: Zeroizing<Vec<u8>>,
     most: usize,
     cut: bool,
 }
 
 impl Kept {
     fn of(most: usize) -> Self {
-        Self { bytes: Vec::new(), most, cut: false }
+        Self { bytes: Zeroizing::new(Vec::new()), most, cut: false }
     }
 
     fn take(&mut self, bytes: &[u8]) {

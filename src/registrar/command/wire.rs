@@ -1,9 +1,10 @@
 //! What a command is told, and what it may answer.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+use zeroize::Zeroizing;
 
 use super::errors;
-use crate::aws::detail;
+use super::secrets::Secrets;
 use crate::core::call::NodeOrder;
 use crate::event::Place;
 use crate::facts::{KeyMaterial, StatusToken};
@@ -13,7 +14,7 @@ use crate::retry::Failure;
 const LONGEST_TOKEN: usize = 4096;
 
 /// What a command is told, as one JSON object. Absent values are left out.
-#[derive(Debug, Serialize)]
+#[derive(Serialize)]
 pub(super) struct Told<'a> {
     operation: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -85,13 +86,20 @@ impl<'a> Told<'a> {
     }
 
     pub(super) fn with_token(self, token: &'a StatusToken) -> Self {
-        Self { token: Some(&token.0), ..self }
+        Self { token: Some(token.as_str()), ..self }
+    }
+
+    pub(super) fn token(&self) -> Option<&'a str> {
+        self.token
     }
 
     /// The object as text, with a line feed behind it for those who read a line.
-    pub(super) fn json(&self) -> String {
-        let mut text = serde_json::to_string(self).expect("texts can always be written as JSON");
-        text.push('\n');
+    pub(super) fn json(&self) -> Zeroizing<Vec<u8>> {
+        // With its full size at once, so that no half of a key stays behind where a smaller buffer was: `\u0000` is the longest of escapes.
+        let longest = self.variables().map(|(_, value)| value.len()).chain(self.metadata.map(str::len)).map(|length| 6 * length).sum::<usize>();
+        let mut text = Zeroizing::new(Vec::with_capacity(longest + 512));
+        serde_json::to_writer(&mut *text, self).expect("texts can always be written as JSON");
+        text.push(b'\n');
         text
     }
 
@@ -139,12 +147,18 @@ pub(super) enum Said {
 }
 
 /// The JSON that a command may write.
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 struct Answer {
     status: Option<String>,
-    token: Option<String>,
+    #[serde(default, deserialize_with = "wiped")]
+    token: Option<Zeroizing<String>>,
     reason: Option<String>,
     nodes: Option<Vec<String>>,
+}
+
+/// A secret of an answer.
+fn wiped<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Zeroizing<String>>, D::Error> {
+    Ok(Option::<String>::deserialize(from)?.map(Zeroizing::new))
 }
 
 /// Reads the standard output of a command that ended with 0. What does not begin like a JSON object is the command's own business;
@@ -153,17 +167,17 @@ struct Answer {
 /// # Errors
 /// The command says that the server or the way to it is at fault; or its answer is not understood, which is a fault of the
 /// route: every node's would be like this.
-pub(super) fn read(output: &[u8], cut: bool) -> Result<Said, Failure> {
-    parse(output, cut)?.map_or(Ok(Said::Success), |answer| decide(&answer))
+pub(super) fn read(output: &[u8], cut: bool, secrets: &Secrets) -> Result<Said, Failure> {
+    parse(output, cut)?.map_or(Ok(Said::Success), |answer| decide(&answer, secrets))
 }
 
 /// Reads the answer of a command that was asked for its nodes: their names; none where it has no list of them.
 ///
 /// # Errors
 /// As [`read`].
-pub(super) fn read_nodes(output: &[u8], cut: bool) -> Result<Option<Vec<String>>, Failure> {
+pub(super) fn read_nodes(output: &[u8], cut: bool, secrets: &Secrets) -> Result<Option<Vec<String>>, Failure> {
     let Some(answer) = parse(output, cut)? else { return Ok(None) };
-    match decide(&answer)? {
+    match decide(&answer, secrets)? {
         Said::Success => Ok(answer.nodes),
         Said::Failed(failure) => Err(failure),
         Said::InProgress(_) | Said::UnknownToken => Err(misunderstood("a list is given at once or not at all".into())),
@@ -187,11 +201,11 @@ fn parse(output: &[u8], cut: bool) -> Result<Option<Answer>, Failure> {
     answer.map(Some)
 }
 
-fn decide(answer: &Answer) -> Result<Said, Failure> {
-    let reason = || answer.reason.as_deref().map_or_else(|| "the command gave no reason".to_owned(), detail);
+fn decide(answer: &Answer, secrets: &Secrets) -> Result<Said, Failure> {
+    let reason = || answer.reason.as_deref().map_or_else(|| "the command gave no reason".to_owned(), |reason| secrets.detail(reason));
     Ok(match answer.status.as_deref() {
         Some("success") => Said::Success,
-        Some("in_progress") => Said::InProgress(token(answer.token.as_deref())?),
+        Some("in_progress") => Said::InProgress(token(answer.token.as_ref().map(|token| token.as_str()))?),
         Some("failed") => Said::Failed(errors::FAILED.failure(reason())),
         Some("other_key") => Said::Failed(errors::OTHER_KEY.failure(reason())),
         Some("unknown_token") => Said::UnknownToken,
@@ -199,7 +213,7 @@ fn decide(answer: &Answer) -> Result<Said, Failure> {
         Some("route_fault") => return Err(errors::ROUTE_FAULT.failure(reason())),
         Some(other) => {
             let known = "success, in_progress, failed, other_key, not_ready, route_fault, unknown_token";
-            return Err(misunderstood(format!("its answer has the status {}; the known ones are {known}", crate::names::shown(other))));
+            return Err(misunderstood(format!("its answer has the status {}; the known ones are {known}", crate::names::shown(&secrets.left_out(other)))));
         }
         None => return Err(misunderstood("its standard output is a JSON object without a status".into())),
     })
@@ -215,13 +229,31 @@ fn token(token: Option<&str>) -> Result<Option<StatusToken>, Failure> {
         Some(token) if token.len() > LONGEST_TOKEN => Err(misunderstood(format!("its token is longer than {LONGEST_TOKEN} bytes"))),
         // A NUL could not stand in the environment that brings it back.
         Some(token) if token.chars().any(char::is_control) => Err(misunderstood("its token holds control characters".into())),
-        token => Ok(token.map(|token| StatusToken(token.into()))),
+        token => Ok(token.map(|token| StatusToken::new(token))),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn read(output: &[u8], cut: bool) -> Result<Said, Failure> {
+        super::read(output, cut, &Secrets::default())
+    }
+
+    fn read_nodes(output: &[u8], cut: bool) -> Result<Option<Vec<String>>, Failure> {
+        super::read_nodes(output, cut, &Secrets::default())
+    }
+
+    #[test]
+    fn what_is_told_is_wiped_and_written_without_leaving_a_part_behind() {
+        let key = KeyMaterial::new(Zeroizing::new("\u{1}\"\n".repeat(3000)));
+        let told = Told { metadata: Some("\u{1}"), ..Told::operation("associate") }.with_key(&key);
+        let text: Zeroizing<Vec<u8>> = told.json();
+        assert!(text.ends_with(b"}\n"));
+        // A buffer that had to grow would have doubled.
+        assert_eq!(text.capacity(), 6 * (9 + 9000 + 1) + 512);
+    }
 
     #[test]
     fn what_is_not_json_is_a_commands_own_business() {
@@ -234,7 +266,7 @@ mod tests {
     #[test]
     fn an_answer_is_one_of_those_that_are_known() {
         assert_eq!(read(br#"{"status":"success"}"#, false), Ok(Said::Success));
-        let token = StatusToken("t-1".into());
+        let token = StatusToken::new("t-1");
         assert_eq!(read(b" {\"status\":\"in_progress\",\"token\":\"t-1\"}\n", false), Ok(Said::InProgress(Some(token))));
         assert_eq!(read(br#"{"status":"in_progress","token":""}"#, false), Ok(Said::InProgress(None)));
         let failed = Said::Failed(errors::FAILED.failure("full\\n"));

@@ -5,9 +5,12 @@ use std::fs::{File, Metadata};
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use rustls::crypto::aws_lc_rs::sign::any_supported_type;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs1KeyDer, PrivatePkcs8KeyDer, PrivateSec1KeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::SigningKey;
 use zeroize::Zeroizing;
 
 /// A file beyond this size is no PEM file of ours: the largest are bundles of all public authorities, at about 250 KiB.
@@ -25,23 +28,9 @@ pub struct FileError {
     pub right: &'static str,
 }
 
-/// A private key as it stands in its file: wiped when dropped, never shown.
+/// A private key as it stands in its file: wiped with its last copy, never shown.
 #[derive(Clone)]
-pub struct PrivateKey {
-    der: Zeroizing<Vec<u8>>,
-    form: Form,
-}
-
-/// The form of a private key, by its PEM label.
-#[derive(Clone, Copy)]
-enum Form {
-    /// `RSA PRIVATE KEY`
-    Pkcs1,
-    /// `PRIVATE KEY`
-    Pkcs8,
-    /// `EC PRIVATE KEY`
-    Sec1,
-}
+pub struct PrivateKey(Arc<Zeroizing<PrivateKeyDer<'static>>>);
 
 impl fmt::Debug for PrivateKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -77,33 +66,25 @@ impl PrivateKey {
         if contains(text, b"Proc-Type:") {
             return None;
         }
-        let (der, form) = match PrivateKeyDer::from_pem_slice(text).ok()? {
-            PrivateKeyDer::Pkcs1(key) => (key.secret_pkcs1_der().to_vec(), Form::Pkcs1),
-            PrivateKeyDer::Pkcs8(key) => (key.secret_pkcs8_der().to_vec(), Form::Pkcs8),
-            PrivateKeyDer::Sec1(key) => (key.secret_sec1_der().to_vec(), Form::Sec1),
-            _ => return None,
-        };
-        Some(Self { der: Zeroizing::new(der), form })
+        Some(Self(Arc::new(Zeroizing::new(PrivateKeyDer::from_pem_slice(text).ok()?))))
     }
 
     /// The key as an RSA key that signs; none where it is another kind of key.
     #[must_use]
     pub fn rsa(&self) -> Option<aws_lc_rs::rsa::KeyPair> {
-        match self.form {
-            Form::Pkcs1 => aws_lc_rs::rsa::KeyPair::from_der(&self.der).ok(),
-            Form::Pkcs8 => aws_lc_rs::rsa::KeyPair::from_pkcs8(&self.der).ok(),
-            Form::Sec1 => None,
+        match &**self.0 {
+            PrivateKeyDer::Pkcs1(key) => aws_lc_rs::rsa::KeyPair::from_der(key.secret_pkcs1_der()).ok(),
+            PrivateKeyDer::Pkcs8(key) => aws_lc_rs::rsa::KeyPair::from_pkcs8(key.secret_pkcs8_der()).ok(),
+            _ => None,
         }
     }
 
-    /// The key as rustls takes it.
-    pub(super) fn for_tls(&self) -> PrivateKeyDer<'static> {
-        let der = self.der.to_vec();
-        match self.form {
-            Form::Pkcs1 => PrivatePkcs1KeyDer::from(der).into(),
-            Form::Pkcs8 => PrivatePkcs8KeyDer::from(der).into(),
-            Form::Sec1 => PrivateSec1KeyDer::from(der).into(),
-        }
+    /// The key as rustls signs with it. It is read in its place: a copy for rustls would be let go of unwiped.
+    ///
+    /// # Errors
+    /// It is of no kind that TLS signs with.
+    pub(super) fn for_tls(&self) -> Result<Arc<dyn SigningKey>, rustls::Error> {
+        any_supported_type(&self.0)
     }
 }
 
@@ -262,6 +243,15 @@ mod tests {
         std::fs::set_permissions(folder.join("key.pem"), std::fs::Permissions::from_mode(0o444)).unwrap();
         assert!(read(Some(&folder), folder.join("key.pem")).is_err(), "everybody may read it");
         std::fs::remove_dir_all(root).unwrap();
+    }
+
+    #[test]
+    fn a_private_key_is_wiped_with_its_last_copy() {
+        fn is_wiped<T: zeroize::ZeroizeOnDrop>(_: &T) {}
+        let key = PrivateKey::from_pem(rcgen::KeyPair::generate().unwrap().serialize_pem().as_bytes()).unwrap();
+        is_wiped(&*key.0);
+        assert!(Arc::ptr_eq(&key.0, &key.clone().0), "a copy of the handle is none of the key");
+        assert!(key.for_tls().is_ok());
     }
 
     #[test]

@@ -95,14 +95,14 @@ impl Judge<'_> {
         // How a disassociation went says nothing.
         refusals.retain(|one| match &one.why {
             Refused::Failed(token) => {
-                self.details.associations.iter().any(|entry| entry.what == Happened::AssociateAccepted && *entry.token == *token.0)
+                self.details.associations.iter().any(|entry| entry.what == Happened::AssociateAccepted && *entry.token == *token.as_str())
             }
             Refused::AtOnce | Refused::Forgotten => true,
         });
         refusals.len() >= 2
             && refusals.last().is_some_and(|last| match &last.why {
                 Refused::AtOnce => false,
-                Refused::Failed(token) => !self.was_there(node, &token.0),
+                Refused::Failed(token) => !self.was_there(node, token.as_str()),
                 Refused::Forgotten => true,
             })
     }

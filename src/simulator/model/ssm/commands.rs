@@ -66,6 +66,7 @@ impl Ssm {
         };
         let command = Command {
             document: request.document_name.clone(),
+            parameters: request.parameters.clone(),
             comment: request.comment.clone(),
             created: cx.now,
             invocations: instances.iter().map(|instance| ((*instance).to_owned(), invocation())).collect(),

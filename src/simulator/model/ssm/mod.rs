@@ -122,6 +122,7 @@ struct Document {
 #[derive(Debug)]
 struct Command {
     document: String,
+    parameters: BTreeMap<String, Vec<String>>,
     comment: String,
     created: u64,
     invocations: BTreeMap<String, Invocation>,
@@ -160,6 +161,8 @@ pub struct InvocationState {
     pub instance: String,
     /// Its document.
     pub document: String,
+    /// What it was sent with.
+    pub parameters: BTreeMap<String, Vec<String>>,
     /// Its status.
     pub status: String,
 }
@@ -211,6 +214,7 @@ impl Ssm {
                 command: id.to_string(),
                 instance: instance.clone(),
                 document: command.document.clone(),
+                parameters: command.parameters.clone(),
                 status: invocation.status.into(),
             }));
         }
