@@ -294,7 +294,7 @@ def test_what_commands_and_the_launch_kit_add_is_what_is_printed(tmp_path):
     worker, instance = printed(tmp_path), printed(tmp_path, "--instance")
     more = printed(tmp_path, "--with-check") | printed(tmp_path, "--with-dead-letters") | printed(tmp_path, "--with-sweep")
     assert set(table("What other commands add")) == more - worker
-    kit = printed(tmp_path, "--instance", "--launch-kit") | printed(tmp_path, "--instance", "--converge-hook", "converge")
+    kit = printed(tmp_path, "--instance", "--launch-kit") | printed(tmp_path, "--instance", "--converge-hook", "converge", "--group", "web-blue")
     assert set(table("What the launch kit adds")) == kit - instance
     assert table("With groups in another account") == ["sts:AssumeRole"]
 

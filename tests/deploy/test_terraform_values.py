@@ -2,6 +2,7 @@
 The templates' queue has been deployed; no Terraform has run."""
 
 import json
+import re
 
 import pytest
 
@@ -293,6 +294,11 @@ def test_the_services_network_is_that_of_the_template(public, port, parsed):  # 
     rules = module.resource("aws_vpc_security_group_egress_rule.daemon").values()
     assert {rule(each, "ip_protocol", "from_port", "to_port", "cidr_ipv4") for each in rules} == out
     assert {one_rule[1] for one_rule in out} == {443, port}
+    told = [group["GroupDescription"], named["description"]]
+    told += [each["Description"] for each in group["SecurityGroupEgress"] + list(stack.resources("AWS::EC2::SecurityGroupEgress").values())]
+    told += [each["description"] for each in rules]
+    for description in told:
+        assert re.fullmatch(r"[A-Za-z0-9. _:/()#,@\[\]+=&;{}!$*-]{1,255}", description), f"EC2 refuses {description!r}"
 
 
 def test_the_service_scales_within_the_bounds_of_the_template(parsed):  # noqa: F811
