@@ -313,7 +313,7 @@ def test_the_service_scales_within_the_bounds_of_the_template(parsed):  # noqa: 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_the_group_is_that_of_the_template(way, parsed):  # noqa: F811
-    stack = group_stack(notification=way)
+    stack = group_stack(notification=way, RootDeviceName="/dev/sda1")
     hook = stack.resource("Group")["LifecycleHookSpecificationList"][0]
     variables = {
         "name": "web-blue",
@@ -321,6 +321,7 @@ def test_the_group_is_that_of_the_template(way, parsed):  # noqa: F811
         "policy": "the policy",
         "user_data": "the user data",
         "image_id": stack.parameter("ImageId"),
+        "root_device_name": stack.parameter("RootDeviceName"),
         "subnet_ids": NETWORK["SubnetIds"].split(","),
         "security_group_ids": ["sg-0123456789abcdef0"],
         "notification_target_arn": hook.get("NotificationTargetARN"),
@@ -350,7 +351,7 @@ def test_the_group_is_that_of_the_template(way, parsed):  # noqa: F811
     (disk,) = launch["BlockDeviceMappings"]
     given_disk = one(template["block_device_mappings"])
     ebs = one(given_disk["ebs"])
-    assert given_disk["device_name"] == disk["DeviceName"]
+    assert given_disk["device_name"] == disk["DeviceName"] == "/dev/sda1", "the image's own: another is a disk without a size"
     assert (ebs["encrypted"], ebs["volume_type"], ebs["delete_on_termination"]) == (disk["Ebs"]["Encrypted"], disk["Ebs"]["VolumeType"], disk["Ebs"]["DeleteOnTermination"])
     role = stack.resource("InstanceRole")
     assert policy(module.resource("aws_iam_role.instances")["assume_role_policy"]) == policy(role["AssumeRolePolicyDocument"])
