@@ -168,7 +168,7 @@ resource "aws_security_group" "daemon" {
 resource "aws_vpc_security_group_egress_rule" "daemon" {
   for_each          = toset([for port in try([443, var.daemon.server_port], []) : tostring(port)])
   security_group_id = aws_security_group.daemon[0].id
-  description       = "AWS's endpoints, and the server"
+  description       = "AWS endpoints, and the server"
   ip_protocol       = "tcp"
   from_port         = tonumber(each.value)
   to_port           = tonumber(each.value)

@@ -29,8 +29,8 @@ pub struct PolicyArgs {
     #[arg(long, requires = "instance")]
     pub launch_kit: bool,
 
-    /// With --instance: also what that script does for a second launch hook
-    #[arg(long, value_name = "NAME", requires = "instance", value_parser = HookName::new)]
+    /// With --instance and --group: also what that script does for a second launch hook of that group
+    #[arg(long, value_name = "NAME", requires_all = ["instance", "group"], value_parser = HookName::new)]
     pub converge_hook: Option<HookName>,
 
     /// With --converge-hook: also what it does to keep that hook from running out

@@ -1,7 +1,5 @@
 //! What the instances of a route may do: write their own key once, fetch their certificate where there is one, and nothing else.
 
-use std::fmt::Write as _;
-
 use super::arn::{Place, exactly, literal};
 use super::document::{Document, Effect, Statement};
 use crate::config::{Config, KeySource, Owner, RoleArn, Route};
@@ -26,7 +24,7 @@ pub struct Scripts {
     /// They wait until in service, as `enrolld launch-kit` prints it without a hook to complete.
     pub launch_kit: bool,
     /// They complete a second launch hook (`enrolld launch-kit --converge-hook`). Actions name groups and not hooks, so its name is not in the
-    /// policy.
+    /// policy. It is allowed on a group that is named and on no other: without one, nothing lets them complete a hook.
     pub converge_hook: bool,
     /// They also keep that hook from running out (`--converge-heartbeat`).
     pub converge_heartbeat: bool,
@@ -44,14 +42,12 @@ pub fn instances(config: &Config, place: &Place, scripts: Scripts, group: Option
         let place = place.of(route.scope.region.as_ref(), route.scope.role.as_ref());
         let groups = group.map_or_else(|| route.groups.iter().map(|glob| literal(glob)).collect(), |group| vec![exactly(group.as_str())]);
         let mut policy = of_route(route, &place, &groups);
-        for statement in of_scripts(&place, scripts, &groups) {
+        for statement in of_scripts(&place, scripts, group) {
             policy.document = Some(policy.document.unwrap_or_else(|| Document::new(Vec::new())).and(statement));
         }
-        if scripts.converge_hook {
-            let whose = if group.is_some() { "its group" } else { "the route's groups (--group confines it to one)" };
-            let _ = write!(
-                policy.note,
-                "; with CompleteLifecycleAction an instance can complete any hook of {whose}, enrolld's own too: IAM can name the group, not the hook"
+        if scripts.converge_hook && group.is_some() {
+            policy.note.push_str(
+                "; with CompleteLifecycleAction an instance can complete any hook of its group, enrolld's own too: IAM can name the group, not the hook",
             );
         }
         policy
@@ -60,16 +56,18 @@ pub fn instances(config: &Config, place: &Place, scripts: Scripts, group: Option
     config.routes.iter().filter(serves).take(if group.is_some() { 1 } else { usize::MAX }).map(of).collect()
 }
 
-fn of_scripts(place: &Place, scripts: Scripts, groups: &[String]) -> Vec<Statement> {
+fn of_scripts(place: &Place, scripts: Scripts, group: Option<&GroupName>) -> Vec<Statement> {
     let mut statements = Vec::new();
     if scripts.converge_hook {
+        // Who can complete a hook of a group can put any of its instances in service: never a whole route's groups.
+        let Some(group) = group else { return statements };
         let actions: &[&'static str] = if scripts.converge_heartbeat {
             &["autoscaling:CompleteLifecycleAction", "autoscaling:RecordLifecycleActionHeartbeat"]
         } else {
             &["autoscaling:CompleteLifecycleAction"]
         };
-        let groups = groups.iter().map(|group| place.groups_like(group)).collect();
-        statements.push(Statement::allow("CompleteOwnHook", actions, groups));
+        let group = place.groups_like(&exactly(group.as_str()));
+        statements.push(Statement::allow("CompleteOwnHook", actions, vec![group]));
     } else if scripts.launch_kit {
         let look = Statement::allow("SeeWhetherInService", &["autoscaling:DescribeAutoScalingInstances"], vec!["*".to_owned()]);
         statements.push(look.only_if("StringEquals", "aws:RequestedRegion", vec![place.region.to_string()]));

@@ -209,31 +209,33 @@ fn a_parameter_that_names_its_group_is_confined_to_the_routes_groups() {
 }
 
 #[test]
-fn a_script_that_completes_a_hook_may_do_that_alone_and_on_its_own_groups() {
+fn a_script_that_completes_a_hook_may_do_that_alone_and_on_its_own_group() {
     let config = config(DEAD, CHEF);
-    let scripts = |launch_kit, converge_hook| {
-        let policies = instances(&config, &place("eu-central-1"), Scripts { launch_kit, converge_hook, converge_heartbeat: false }, None);
+    let scripts = |launch_kit, converge_hook, group: Option<&str>| {
+        let group = group.map(|group| GroupName::new(group).unwrap());
+        let scripts = Scripts { launch_kit, converge_hook, converge_heartbeat: false };
+        let policies = instances(&config, &place("eu-central-1"), scripts, group.as_ref());
         let document = policies[0].document.clone().unwrap();
         let actions: Vec<_> = document.statements().iter().flat_map(|statement| statement.action.clone()).collect();
         (document, actions, policies[0].note.clone())
     };
-    let (document, actions, note) = scripts(true, true);
+    let (document, actions, note) = scripts(true, true, Some("shop"));
     assert_eq!(actions, ["ssm:PutParameter", "ssm:PutParameter", "autoscaling:CompleteLifecycleAction"]);
     assert_eq!(
         statement(&document, "CompleteOwnHook")["Resource"],
-        json!([
-            "arn:aws:autoscaling:eu-central-1:123456789012:autoScalingGroup:*:autoScalingGroupName/web-*",
-            "arn:aws:autoscaling:eu-central-1:123456789012:autoScalingGroup:*:autoScalingGroupName/shop"
-        ])
+        json!(["arn:aws:autoscaling:eu-central-1:123456789012:autoScalingGroup:*:autoScalingGroupName/shop"])
     );
-    assert!(note.contains("any hook of the route's groups"), "{note}");
-    let (document, actions, _) = scripts(true, false);
+    assert!(note.contains("any hook of its group"), "{note}");
+    let (_, actions, note) = scripts(true, true, None);
+    assert_eq!(actions, ["ssm:PutParameter", "ssm:PutParameter"], "no hook of all the route's groups");
+    assert!(!note.contains("CompleteLifecycleAction"), "{note}");
+    let (document, actions, _) = scripts(true, false, None);
     assert_eq!(actions.last(), Some(&"autoscaling:DescribeAutoScalingInstances"));
     assert_eq!(
         statement(&document, "SeeWhetherInService")["Condition"],
         json!({ "StringEquals": { "aws:RequestedRegion": ["eu-central-1"] } })
     );
-    assert_eq!(scripts(false, false).1.len(), 2);
+    assert_eq!(scripts(false, false, None).1.len(), 2);
 }
 
 #[test]

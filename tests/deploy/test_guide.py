@@ -146,6 +146,7 @@ def test_the_commands_of_the_guide_do_what_they_say(tmp_path):
     # That the group takes this version cannot be seen: the emulator ignores it.
     (made,) = [one["LaunchTemplateData"] for one in versions if one["VersionNumber"] == 2]
     assert base64.b64decode(made["UserData"]).decode() == script
+    assert "InstanceMetadataTags" not in made["MetadataOptions"], "a group's tags may be such that EC2 would then refuse its launches"
     assert not left, "what the guide makes it takes away again"
     on_ec2 = (desk.work / "enrolld-ec2.toml").read_text()
     assert 'client_key = "/run/credentials/enrolld.service/keys_client-key.pem"' in on_ec2
@@ -159,8 +160,8 @@ def test_another_region_and_another_account_are_joined_by_the_commands_of_the_gu
         (first, *_) = [block for block in blocks() if block[1] == RUN]
         desk.type(first[0], first[2])
         elsewhere = [block for block in blocks() if block[1] == RUN_ELSEWHERE]
-        assert len(elsewhere) == 2
-        for line, _, code in elsewhere:
+        assert len(elsewhere) == 3
+        for line, _, code in elsewhere[:2]:
             desk.type(line, code.replace("us-east-1", REGION))
         desk.run()
         topic = f"arn:aws:sns:{REGION}:{ACCOUNT}:enrolld"
@@ -169,6 +170,12 @@ def test_another_region_and_another_account_are_joined_by_the_commands_of_the_gu
         url = sqs.get_queue_url(QueueName="enrolld")["QueueUrl"]
         (received,) = processes.eventually(lambda: sqs.receive_message(QueueUrl=url).get("Messages"), "the message comes")
         assert received["Body"] == "as it was sent"
+        line, _, code = elsewhere[2]
+        desk.script = ["set -eu", f"account={ACCOUNT}"]
+        desk.type(line, code.replace("us-east-1", REGION))
+        desk.run()
+        assert not client("sns", cloud).list_subscriptions()["Subscriptions"]
+        assert "stack enrolld-topic" not in what_is_left(cloud)
 
 
 def test_every_block_of_commands_is_run_or_says_why_not():
@@ -178,6 +185,15 @@ def test_every_block_of_commands_is_run_or_says_why_not():
         assert mark in (RUN, RUN_ELSEWHERE, RUN_ON_A_MACHINE) or re.fullmatch(r"not run: .{20,}", mark), f"deploy/README.md:{line} is neither run nor says why not"
     assert [mark for _, mark in marks].count(RUN_ON_A_MACHINE) == 2 and f"<!-- {RUN_ON_A_MACHINE} -->" in (ROOT / "tests/package/run").read_text()
     assert sum(mark.startswith("run") for _, mark in marks) >= len(marks) * 2 / 3
+
+
+def test_what_the_guide_deploys_and_installs_it_has_built():
+    text = "\n".join(code for _, _, code in blocks())
+    deployed = set(re.findall(r'Image="\$repository:(\w+)"', text))
+    assert deployed == set(re.findall(r'docker push "\$repository:(\w+)"', text)) == set(re.findall(r'--tag "\$repository:(\w+)"', text))
+    for _, mark, code in blocks():
+        if mark == RUN_ON_A_MACHINE:
+            assert not re.findall(r"\$\w+", code), "what was set elsewhere is not known there"
 
 
 def test_no_command_escapes_into_the_running_text():
@@ -294,7 +310,7 @@ def test_what_commands_and_the_launch_kit_add_is_what_is_printed(tmp_path):
     worker, instance = printed(tmp_path), printed(tmp_path, "--instance")
     more = printed(tmp_path, "--with-check") | printed(tmp_path, "--with-dead-letters") | printed(tmp_path, "--with-sweep")
     assert set(table("What other commands add")) == more - worker
-    kit = printed(tmp_path, "--instance", "--launch-kit") | printed(tmp_path, "--instance", "--converge-hook", "converge")
+    kit = printed(tmp_path, "--instance", "--launch-kit") | printed(tmp_path, "--instance", "--converge-hook", "converge", "--group", "web-blue")
     assert set(table("What the launch kit adds")) == kit - instance
     assert table("With groups in another account") == ["sts:AssumeRole"]
 

@@ -159,8 +159,13 @@ def test_the_queue_is_as_the_daemon_wants_it(deployed):
     senders = [statement["Principal"] for statement in statements if statement["Effect"] == "Allow"]
     by_way = {"HookTarget": [], "SNS": [{"Service": "sns.amazonaws.com"}], "EventBridge": [{"Service": "events.amazonaws.com"}]}
     assert senders == by_way[deployed.way], "and nobody else may send"
-    for statement in statements:
-        assert statement["Effect"] == "Deny" or list(statement["Condition"]) == ["ArnEquals"]
+    sources = [statement["Condition"] for statement in statements if statement["Effect"] == "Allow"]
+    if deployed.way == "HookTarget":
+        assert sources == []
+    else:
+        arn = deployed.outputs["NotificationTargetArn"] if deployed.way == "SNS" else deployed.rule()["Arn"]
+        assert sources == [{"ArnEquals": {"aws:SourceArn": arn}}], "and of them nobody else's topic or rule"
+        assert arn.startswith("arn:aws:sns:" if deployed.way == "SNS" else "arn:aws:events:")
     assert bool([rule for rule in deployed.events.list_rules()["Rules"] if deployed.name in rule["Name"]]) == (deployed.way == "EventBridge")
     assert ("NotificationRoleArn" in deployed.outputs) == (deployed.way != "EventBridge")
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from templates import daemon_stack, group_stack, queue_stack
+from templates import FOLDER, daemon_stack, group_stack, queue_stack, read
 
 TOPIC = "arn:aws:sns:eu-central-1:123456789012:alarms"
 
@@ -60,3 +60,11 @@ def test_a_daemon_that_says_nothing_and_launches_that_are_abandoned_are_alarms()
     assert (abandoned["MetricName"], abandoned["Statistic"], abandoned["Threshold"], abandoned["TreatMissingData"]) == ("Abandoned", "Sum", 5, "notBreaching")
     for alarm in (silent, abandoned):
         assert alarm["Namespace"] == "enrolld/stack" and alarm["AlarmActions"] == [TOPIC]
+
+
+@pytest.mark.parametrize("template", sorted(path.name for path in FOLDER.glob("*.yaml")))
+def test_what_is_kept_when_a_stack_goes_is_not_in_the_way_of_one_whose_first_creation_failed(template):
+    for name, one in read(template)["Resources"].items():
+        assert one.get("DeletionPolicy") in (None, "Delete", "RetainExceptOnCreate"), f"{name} has a fixed name, and would be there already"
+    if template == "queue.yaml":
+        assert read(template)["Resources"]["DeadLetters"]["DeletionPolicy"] == "RetainExceptOnCreate", "somebody may still owe a node its removal"

@@ -2,6 +2,7 @@
 The templates' queue has been deployed; no Terraform has run."""
 
 import json
+import re
 
 import pytest
 
@@ -293,6 +294,11 @@ def test_the_services_network_is_that_of_the_template(public, port, parsed):  # 
     rules = module.resource("aws_vpc_security_group_egress_rule.daemon").values()
     assert {rule(each, "ip_protocol", "from_port", "to_port", "cidr_ipv4") for each in rules} == out
     assert {one_rule[1] for one_rule in out} == {443, port}
+    told = [group["GroupDescription"], named["description"]]
+    told += [each["Description"] for each in group["SecurityGroupEgress"] + list(stack.resources("AWS::EC2::SecurityGroupEgress").values())]
+    told += [each["description"] for each in rules]
+    for description in told:
+        assert re.fullmatch(r"[A-Za-z0-9. _:/()#,@\[\]+=&;{}!$*-]{1,255}", description), f"EC2 refuses {description!r}"
 
 
 def test_the_service_scales_within_the_bounds_of_the_template(parsed):  # noqa: F811
@@ -307,7 +313,7 @@ def test_the_service_scales_within_the_bounds_of_the_template(parsed):  # noqa: 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_the_group_is_that_of_the_template(way, parsed):  # noqa: F811
-    stack = group_stack(notification=way)
+    stack = group_stack(notification=way, RootDeviceName="/dev/sda1")
     hook = stack.resource("Group")["LifecycleHookSpecificationList"][0]
     variables = {
         "name": "web-blue",
@@ -315,6 +321,7 @@ def test_the_group_is_that_of_the_template(way, parsed):  # noqa: F811
         "policy": "the policy",
         "user_data": "the user data",
         "image_id": stack.parameter("ImageId"),
+        "root_device_name": stack.parameter("RootDeviceName"),
         "subnet_ids": NETWORK["SubnetIds"].split(","),
         "security_group_ids": ["sg-0123456789abcdef0"],
         "notification_target_arn": hook.get("NotificationTargetARN"),
@@ -344,7 +351,7 @@ def test_the_group_is_that_of_the_template(way, parsed):  # noqa: F811
     (disk,) = launch["BlockDeviceMappings"]
     given_disk = one(template["block_device_mappings"])
     ebs = one(given_disk["ebs"])
-    assert given_disk["device_name"] == disk["DeviceName"]
+    assert given_disk["device_name"] == disk["DeviceName"] == "/dev/sda1", "the image's own: another is a disk without a size"
     assert (ebs["encrypted"], ebs["volume_type"], ebs["delete_on_termination"]) == (disk["Ebs"]["Encrypted"], disk["Ebs"]["VolumeType"], disk["Ebs"]["DeleteOnTermination"])
     role = stack.resource("InstanceRole")
     assert policy(module.resource("aws_iam_role.instances")["assume_role_policy"]) == policy(role["AssumeRolePolicyDocument"])

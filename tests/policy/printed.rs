@@ -29,6 +29,21 @@ fn a_dead_letter_queue_that_cannot_be_known_is_asked_for_and_nothing_is_printed(
 }
 
 #[test]
+fn a_hook_of_ones_own_is_allowed_on_a_group_that_is_named_and_without_one_nothing_is_printed() {
+    let refused = policy(&["--instance", "--converge-hook", "converge"]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(refused.stdout.is_empty());
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(said.contains("--group <NAME>"), "{said}");
+    let output = policy(&["--instance", "--converge-hook", "converge", "--group", "web-blue", "--output", "json"]);
+    let printed: serde_json::Value = serde_json::from_slice(&output.stdout).expect("it is JSON");
+    let statements = printed["policies"][0]["document"]["Statement"].as_array().expect("a policy");
+    let own = statements.iter().find(|statement| statement["Sid"] == "CompleteOwnHook").expect("the hook may be completed");
+    let resources = own["Resource"].as_array().expect("resources");
+    assert!(resources.len() == 1 && resources[0].as_str().is_some_and(|arn| arn.ends_with("/web-blue")), "{resources:?}");
+}
+
+#[test]
 fn the_instances_policy_is_printed_for_each_route_and_needs_no_dead_letter_queue() {
     let output = policy(&["--instance", "--output", "json"]);
     assert!(output.status.success());

@@ -23,6 +23,12 @@ variable "image_id" {
   type        = string
 }
 
+variable "root_device_name" {
+  description = "What the image calls its root device: /dev/xvda for Amazon Linux and Debian, /dev/sda1 for Ubuntu and RHEL. Another would be a second disk without a size, and no launch."
+  type        = string
+  default     = "/dev/xvda"
+}
+
 variable "instance_type" {
   description = "The instances' type."
   type        = string
