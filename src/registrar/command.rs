@@ -280,7 +280,9 @@ impl CommandRegistrar {
         match self.run(&Told::operation("health")).await {
             Ok(Said::Failed(failure)) => Ok(Health::NotReady(failure.detail)),
             Ok(Said::Success) => Ok(Health::Ready),
-            Ok(Said::InProgress(_) | Said::UnknownToken) => Err(misunderstood("it was asked for its health, and answers as to an order".into())),
+            Ok(Said::InProgress(_) | Said::UnknownToken) => {
+                Err(misunderstood("it was asked for its health, and answers as to an order".into()))
+            }
             Err(failure) if failure.class == Class::NotReady => Ok(Health::NotReady(failure.detail)),
             Err(failure) => Err(failure),
         }

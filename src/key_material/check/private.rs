@@ -91,7 +91,7 @@ fn is_private_jwk(text: &str) -> bool {
 fn is_in_base64(text: &str) -> bool {
     let text = letters_alone(text);
     let holds = |sign: &&str| (0..3).any(|shift| text.contains(&encoded(sign, shift)));
-    SIGNS.iter().any(|sign| holds(&sign)) || JWK.iter().all(holds)
+    SIGNS.iter().any(&holds) || JWK.iter().all(holds)
 }
 
 /// The letters of a sign in base64 that are its own alone, where it begins this many bytes after a group of three.

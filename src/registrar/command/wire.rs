@@ -96,7 +96,8 @@ impl<'a> Told<'a> {
     /// The object as text, with a line feed behind it for those who read a line.
     pub(super) fn json(&self) -> Zeroizing<Vec<u8>> {
         // With its full size at once, so that no half of a key stays behind where a smaller buffer was: `\u0000` is the longest of escapes.
-        let longest = self.variables().map(|(_, value)| value.len()).chain(self.metadata.map(str::len)).map(|length| 6 * length).sum::<usize>();
+        let longest =
+            self.variables().map(|(_, value)| value.len()).chain(self.metadata.map(str::len)).map(|length| 6 * length).sum::<usize>();
         let mut text = Zeroizing::new(Vec::with_capacity(longest + 512));
         serde_json::to_writer(&mut *text, self).expect("texts can always be written as JSON");
         text.push(b'\n');
@@ -213,7 +214,10 @@ fn decide(answer: &Answer, secrets: &Secrets) -> Result<Said, Failure> {
         Some("route_fault") => return Err(errors::ROUTE_FAULT.failure(reason())),
         Some(other) => {
             let known = "success, in_progress, failed, other_key, not_ready, route_fault, unknown_token";
-            return Err(misunderstood(format!("its answer has the status {}; the known ones are {known}", crate::names::shown(&secrets.left_out(other)))));
+            return Err(misunderstood(format!(
+                "its answer has the status {}; the known ones are {known}",
+                crate::names::shown(&secrets.left_out(other))
+            )));
         }
         None => return Err(misunderstood("its standard output is a JSON object without a status".into())),
     })
@@ -229,7 +233,7 @@ fn token(token: Option<&str>) -> Result<Option<StatusToken>, Failure> {
         Some(token) if token.len() > LONGEST_TOKEN => Err(misunderstood(format!("its token is longer than {LONGEST_TOKEN} bytes"))),
         // A NUL could not stand in the environment that brings it back.
         Some(token) if token.chars().any(char::is_control) => Err(misunderstood("its token holds control characters".into())),
-        token => Ok(token.map(|token| StatusToken::new(token))),
+        token => Ok(token.map(StatusToken::new)),
     }
 }
 

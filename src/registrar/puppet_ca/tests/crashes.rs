@@ -233,7 +233,9 @@ async fn what_was_signed_before_the_launch_is_somebody_elses_and_what_was_signed
 async fn an_order_that_does_not_say_when_its_launch_began_or_says_what_is_to_come_hides_no_strangers_certificate() {
     let mut timeless = begun(0);
     Arc::get_mut(&mut timeless.action).unwrap().time_ms = None;
-    for (order, signed, contested) in [(&timeless, 10, true), (&timeless, 72 * 3600, false), (&begun(-7200), 10, true), (&begun(-7200), 7200, false)] {
+    for (order, signed, contested) in
+        [(&timeless, 10, true), (&timeless, 72 * 3600, false), (&begun(-7200), 10, true), (&begun(-7200), 7200, false)]
+    {
         let stub = Stub::serve(false, [state("signed"), text(200, &Node::signed(signed).certificate), text(204, "")]).await;
         let failure = stub.ca.associate(order, &KeyMaterial::new(Node::new().request.into())).await.unwrap_err();
         let shown = format!("signed {signed} s ago, launched {:?}: {failure}", order.action.time_ms);
