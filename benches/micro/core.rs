@@ -102,7 +102,7 @@ fn answer(call: Call, bodies: &[Arc<str>], sent: &mut usize) -> Option<Answer> {
             let key = || KeyMaterial::new(Zeroizing::new("-----BEGIN PUBLIC KEY-----".to_owned()));
             Answer::Keys(Ok(wanted.iter().map(|_| Ok(KeyAnswer::Found(key()))).collect()))
         }
-        Call::Associate { .. } => Answer::Registration(Ok(Registration::InProgress(StatusToken("token".into())))),
+        Call::Associate { .. } => Answer::Registration(Ok(Registration::InProgress(StatusToken::new("token")))),
         Call::AssociationStatus { .. } => Answer::Status(Ok(RegistrationStatus::Success)),
         Call::Complete { .. } | Call::Heartbeat { .. } => Answer::Action(Ok(ActionReply::Accepted)),
         Call::Delete { messages } | Call::Extend { messages, .. } => Answer::Entries(Ok(messages.iter().map(|_| Ok(())).collect())),
