@@ -155,3 +155,57 @@ fn a_name_that_was_contested_wakes_somebody_once() {
     // What the registrar has revoked stands there until then, so that a worker after a crash finds it too.
     assert_eq!((bench.count("Associate"), bench.count("Disassociate")), (1, 1));
 }
+
+#[test]
+fn a_success_without_the_certificate_that_the_node_waits_for_ends_its_launch_and_the_node_is_taken_off() {
+    for in_progress in [false, true] {
+        let mut settings = with_certificates();
+        settings.routes[0].second_chance = false;
+        let mut bench = Bench::new(settings);
+        bench.in_progress = in_progress;
+        bench.launch(1);
+        bench.run_for(60_000);
+        assert_eq!(bench.reasons(), [(Outcome::Abandoned, "no_certificate".to_owned())]);
+        assert_eq!(bench.letters[0].attributes[0], ("EnrolldReason", "no_certificate".to_owned()));
+        let ends = ["Associate", "CompleteLifecycleAction", "Disassociate"];
+        assert_eq!(bench.order_of(&ends), ends);
+        assert!(bench.nodes.is_empty() && bench.written.is_empty());
+    }
+}
+
+#[test]
+fn where_it_may_be_the_answer_to_a_repetition_the_node_is_associated_anew_before_that_is_believed() {
+    let signed = || RegistrationStatus::Signed(crate::facts::Certificate("signed".into()));
+    // The last is given first; the one between them is the disassociation's.
+    for (statuses, outcome, written, taken_off) in [
+        (vec![signed(), RegistrationStatus::Success, RegistrationStatus::Success], Outcome::Enrolled, 1, 1),
+        (vec![], Outcome::Abandoned, 0, 2),
+    ] {
+        let mut bench = Bench::new(with_certificates());
+        bench.in_progress = true;
+        bench.statuses = statuses;
+        bench.launch(1);
+        bench.run_for(120_000);
+        assert_eq!(bench.outcomes(), [outcome]);
+        assert_eq!((bench.written.len(), bench.count("Associate"), bench.count("Disassociate")), (written, 2, taken_off));
+        assert_eq!(bench.nodes.contains(&1), outcome == Outcome::Enrolled);
+        bench.assert_nothing_is_left();
+    }
+}
+
+#[test]
+fn a_server_that_gives_no_certificates_holds_launches_instead_of_giving_up_one_after_the_other() {
+    let mut settings = with_certificates();
+    settings.routes[0].second_chance = false;
+    let mut bench = Bench::new(settings);
+    for n in 1..=50 {
+        bench.launch(n);
+    }
+    bench.run_for(600_000);
+    let abandoned = bench.outcomes().len();
+    assert!((1..50).contains(&abandoned), "{abandoned}");
+    bench.certificate = Some("signed".into());
+    bench.run_for(3_600_000);
+    assert_eq!(bench.outcomes().iter().filter(|outcome| **outcome == Outcome::Enrolled).count(), 50 - abandoned);
+    bench.assert_nothing_is_left();
+}
