@@ -144,7 +144,9 @@ impl PuppetCa {
                         // Before the order itself: whatever becomes of its answer, something may have been signed by us.
                         ordered = true;
                         self.will_order(node, request);
-                        authority.order_signature(node).await?;
+                        if let Err(failure) = authority.order_signature(node).await {
+                            return Err(self.give_back_request(node, failure).await);
+                        }
                     } else if self.replace_existing {
                         authority.drop_request(node).await?;
                     } else if authority.state(node.as_str()).await? == State::Requested {
@@ -189,6 +191,17 @@ impl PuppetCa {
             }
         }
         Err(unsettled())
+    }
+
+    /// A request that will never be signed is taken back: nobody comes for it, and a sweep alone would find it.
+    async fn give_back_request(&self, node: &NodeName, failure: Failure) -> Failure {
+        if failure.class != Class::Final {
+            return failure;
+        }
+        match self.authority.drop_request(node).await {
+            Ok(()) => failure,
+            Err(left) => Failure { detail: format!("{}; its request is still pending: {left}", failure.detail), ..failure },
+        }
     }
 
     /// Revokes and removes whatever stands under a name, each by an order that does no harm where another worker has put something else
