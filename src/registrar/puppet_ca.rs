@@ -160,7 +160,8 @@ impl PuppetCa {
                         Judgement::Own => return Ok(certificate),
                         // Only what this very order saw is known not to be of an earlier key of the node's.
                         Judgement::Contested(difference) if ordered || !self.replace_existing => {
-                            // It is not cleaned: while it stands there, whoever comes after a crash finds the same.
+                            // It is not cleaned yet: while it stands there, whoever comes after a crash finds the same. That is done once
+                            // the launch is over.
                             authority.revoke(node).await?;
                             return Err(contested(difference));
                         }
@@ -226,6 +227,16 @@ impl PuppetCa {
         self.ordered().remove(node);
         Ok(Registration::Done)
     }
+
+    /// Takes away a certificate that is revoked, of a node that stays. Whatever else stands there may be the node's own by now. Two workers that
+    /// do this at the same moment could only harm a certificate that was requested and signed between the look and the order of the second.
+    async fn clear_revoked(&self, node: &NodeName) -> Result<Registration, Failure> {
+        check_name(node)?;
+        if self.authority.state(node.as_str()).await? == State::Revoked {
+            self.authority.clean(node).await?;
+        }
+        Ok(Registration::Done)
+    }
 }
 
 /// Judges a certificate by the node's request, and by when it was made. A name is of one instance alone, so what was signed under it since
@@ -279,6 +290,10 @@ impl Registrar for PuppetCa {
 
     fn disassociate<'a>(&'a self, order: &'a NodeOrder) -> Reply<'a, Registration> {
         Box::pin(self.in_time(self.leave(&order.node)))
+    }
+
+    fn clear<'a>(&'a self, order: &'a NodeOrder) -> Reply<'a, Registration> {
+        Box::pin(self.in_time(self.clear_revoked(&order.node)))
     }
 
     fn health(&self) -> Reply<'_, Health> {

@@ -2,7 +2,7 @@
 
 use super::bench::{Bench, settings};
 use crate::core::observation::{Observation, Outcome};
-use crate::core::settings::Settings;
+use crate::core::settings::{OnFailure, Settings};
 use crate::facts::{ActionResult, RegistrationStatus};
 use crate::names::Template;
 use crate::retry::{Class, Failure};
@@ -154,6 +154,54 @@ fn a_name_that_was_contested_wakes_somebody_once() {
     assert_eq!(bench.outcomes(), [Outcome::Abandoned]);
     // What the registrar has revoked stands there until then, so that a worker after a crash finds it too.
     assert_eq!((bench.count("Associate"), bench.count("Disassociate")), (1, 1));
+}
+
+/// A launch that continues whatever becomes of it, refused with this.
+fn continues_though(failure: Failure) -> Bench {
+    let mut settings = believed();
+    settings.routes[0].on_failure = OnFailure::Continue;
+    let mut bench = Bench::new(settings);
+    bench.refused_node = Some((1, failure));
+    bench.launch(1);
+    bench
+}
+
+#[test]
+fn what_was_revoked_of_a_launch_that_continues_is_taken_away_and_the_node_is_not_taken_off() {
+    let mut bench = continues_though(Failure::new(Class::Final, Failure::FOREIGN_CERTIFICATE, "not the node's"));
+    bench.run_for(60_000);
+    assert_eq!(bench.security_events(), ["foreign_certificate"]);
+    assert_eq!(bench.reasons(), [(Outcome::Continued, "foreign_certificate".to_owned())]);
+    let ends = ["SendMessage", "CompleteLifecycleAction", "Clear", "DeleteMessageBatch"];
+    assert_eq!(bench.order_of(&ends), ends);
+    assert_eq!(bench.count("Disassociate"), 0, "what is good under the name of an instance that lives may be its own");
+    bench.assert_nothing_is_left();
+}
+
+#[test]
+fn what_cannot_be_taken_away_of_a_launch_that_continues_is_told_of_and_owed_by_nobody() {
+    for failure in [Failure::new(Class::Final, "http_400", "no"), Failure::new(Class::NotReady, "http_503", "starting")] {
+        let mut bench = continues_though(Failure::new(Class::Final, Failure::FOREIGN_CERTIFICATE, "not the node's"));
+        bench.faults.insert("Clear", failure.clone());
+        bench.run_for(2 * 3_600_000);
+        assert_eq!(bench.reasons(), [(Outcome::Continued, "foreign_certificate".to_owned())], "{failure}");
+        assert_eq!(bench.completions, [(1, ActionResult::Continue)]);
+        let said = |at: usize, name: &str| bench.letters[at].attributes.iter().find(|(of, _)| *of == name).map(|(_, value)| value.as_str());
+        assert_eq!(bench.letters.len(), 2, "{failure}");
+        assert_eq!((said(0, "EnrolldOwed"), said(1, "EnrolldOwed")), (None, None));
+        assert!(said(1, "EnrolldDetail").is_some_and(|detail| detail.contains(&failure.code)), "{:?}", bench.letters[1]);
+        bench.assert_nothing_is_left();
+    }
+}
+
+#[test]
+fn of_any_other_launch_that_continues_nothing_is_taken_away() {
+    for code in [Failure::OTHER_KEY, Failure::FOREIGN_REQUEST, "not_signed"] {
+        let mut bench = continues_though(Failure::new(Class::Final, code, "no"));
+        bench.run_for(60_000);
+        assert_eq!(bench.outcomes(), [Outcome::Continued]);
+        assert_eq!((bench.count("Clear"), bench.count("Disassociate")), (0, 0), "{code}");
+    }
 }
 
 #[test]

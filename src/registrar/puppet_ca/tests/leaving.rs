@@ -86,6 +86,18 @@ async fn two_that_clean_at_once_both_succeed() {
 }
 
 #[tokio::test]
+async fn of_a_node_that_stays_only_what_is_revoked_is_taken_away() {
+    for (stands, orders) in [("revoked", vec![clean()]), ("signed", vec![]), ("requested", vec![])] {
+        let stub = Stub::serve(false, [state(stands), text(200, "")]).await;
+        assert_eq!(stub.ca.clear(&order()).await, Ok(Registration::Done));
+        assert_eq!(stub.asked()[1..], orders, "{stands}");
+    }
+    let stub = Stub::serve(false, [absent()]).await;
+    assert_eq!(stub.ca.clear(&order()).await, Ok(Registration::Done));
+    assert_eq!(stub.asked().len(), 1);
+}
+
+#[tokio::test]
 async fn a_request_that_the_server_will_not_sign_is_taken_back_and_one_that_it_may_yet_sign_is_not() {
     let own = Node::new();
     for (answers, code, orders) in [
