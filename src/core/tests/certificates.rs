@@ -202,6 +202,16 @@ fn of_any_other_launch_that_continues_nothing_is_taken_away() {
         assert_eq!(bench.outcomes(), [Outcome::Continued]);
         assert_eq!((bench.count("Clear"), bench.count("Disassociate")), (0, 0), "{code}");
     }
+    // Its node is on the server, and stays there with the instance.
+    let mut settings = with_certificates();
+    settings.routes[0].on_failure = OnFailure::Continue;
+    let mut bench = Bench::new(settings);
+    bench.certificate = Some("signed".into());
+    bench.faults.insert("PutParameter", Failure::new(Class::Final, "ValidationException", "it is too long"));
+    bench.launch(1);
+    bench.run_for(60_000);
+    assert_eq!(bench.outcomes(), [Outcome::Continued]);
+    assert_eq!((bench.count("Clear"), bench.count("Disassociate"), bench.nodes.contains(&1)), (0, 0, true));
 }
 
 #[test]
