@@ -86,7 +86,7 @@ pub async fn run(args: SimulateArgs) -> Result<(), SimulateError> {
     let failed = |source| SimulateError::Start { listen, source };
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    let simulator = Simulator::start(Options { listen, seed: args.seed, fixture }).await.map_err(failed)?;
+    let simulator = Simulator::start(Options { listen, seed: args.seed, fixture, ..Options::default() }).await.map_err(failed)?;
     announce(&simulator.endpoint(), &region);
     tokio::select! {
         _ = interrupt.recv() => {}

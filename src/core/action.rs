@@ -106,6 +106,7 @@ pub(super) struct Ending {
     pub outcome: Outcome,
     pub reason: Option<Reason>,
     pub complete: Option<ActionResult>,
+    /// Whether the node is to be taken off its server; of one that [`lives`](Self::lives), what is revoked alone.
     pub disassociate: bool,
     /// Whether the key's parameter is to be deleted.
     pub clean: bool,
@@ -136,6 +137,11 @@ impl Ending {
             letter_is_bare: false,
             owed: false,
         }
+    }
+
+    /// Whether its instance goes into service without the node's association: then nothing is taken off its server but what is revoked.
+    pub fn lives(&self) -> bool {
+        self.outcome == Outcome::Continued
     }
 
     /// The same, with the reason.

@@ -229,6 +229,13 @@ pub enum Call {
         /// Which node.
         order: NodeOrder,
     },
+    /// Registrar: take away what is revoked, of a node whose instance lives.
+    Clear {
+        /// Which registrar.
+        route: RouteId,
+        /// Which node.
+        order: NodeOrder,
+    },
     /// Registrar: is the server ready?
     CheckHealth {
         /// Which registrar.
@@ -259,6 +266,7 @@ impl Call {
             Self::Associate { .. } => "Associate",
             Self::AssociationStatus { .. } => "AssociationStatus",
             Self::Disassociate { .. } => "Disassociate",
+            Self::Clear { .. } => "Clear",
             Self::CheckHealth { .. } => "CheckHealth",
         }
     }
@@ -295,7 +303,7 @@ pub enum Answer {
     Output(Result<CommandOutput, Failure>),
     /// To [`Call::PutParameter`].
     Delivered(Result<(), Failure>),
-    /// To [`Call::Associate`] and [`Call::Disassociate`].
+    /// To [`Call::Associate`], [`Call::Disassociate`] and [`Call::Clear`].
     Registration(Result<Registration, Failure>),
     /// To [`Call::AssociationStatus`].
     Status(Result<RegistrationStatus, Failure>),

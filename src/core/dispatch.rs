@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::action::{Association, Stage};
+use super::action::{Association, Ending, Stage};
 use super::call::{ActionOrder, Call, InHand, KeyWanted, NodeOrder, RouteId, ScopeId};
 use super::disputes::DISPUTE_WAIT_MS;
 use super::lane::{Lane, LaneKey, Ticket, Who};
@@ -405,6 +405,7 @@ impl Core {
                 let route = action.route?;
                 let order = NodeOrder { node: action.node.clone()?, action: claim? };
                 match action.stage {
+                    Stage::Disassociate if action.ending.as_deref().is_some_and(Ending::lives) => Call::Clear { route, order },
                     Stage::Disassociate => Call::Disassociate { route, order },
                     _ => Call::Associate { route, order, key: action.key.clone()? },
                 }

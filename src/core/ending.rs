@@ -6,7 +6,8 @@
 //! node could not be taken off, that its instance lives all the same) goes into a second letter.
 //!
 //! A launch is completed first and, if it failed, taken off the registrar then: from ABANDON on, Auto Scaling shows the instance
-//! terminating, which is what allows its node to be removed, and a second worker would find the same. A termination is taken off
+//! terminating, which is what allows its node to be removed, and a second worker would find the same. One that continues all the same
+//! keeps what may be its own, and what was revoked in its name is taken away. A termination is taken off
 //! first and completed then. When all that is done the result is recorded, and the message goes last of all: a worker that dies before
 //! it is gone leaves a record, and to the next worker something that is over.
 
@@ -93,9 +94,14 @@ impl Core {
                 letter: true,
                 ..Ending::because(Outcome::Abandoned, reason)
             },
-            OnFailure::Continue => {
-                Ending { complete: Some(ActionResult::Continue), letter: true, ..Ending::because(Outcome::Continued, reason) }
-            }
+            OnFailure::Continue => Ending {
+                complete: Some(ActionResult::Continue),
+                // What was signed in the node's place was revoked, and as long as it stands there the server takes no request of the
+                // node's own. The node itself is not taken off, since its instance lives: see `Ending::lives`.
+                disassociate: reason.code == Failure::FOREIGN_CERTIFICATE && action.association > Association::None,
+                letter: true,
+                ..Ending::because(Outcome::Continued, reason)
+            },
         };
         self.end(id, ending);
     }
@@ -147,6 +153,13 @@ impl Core {
         let presumed = action.is_launch() && refused && action.association < Association::Done;
         let Some(ending) = action.ending.as_mut() else { return };
         ending.disassociate = false;
+        if ending.lives() {
+            // No node is owed: what stands there is revoked, and goes when the instance does. What failed the launch stays its reason.
+            let why = ending.reason.get_or_insert_with(|| reason.clone());
+            why.detail = format!("{}; it could not be taken away: {}: {}", why.detail, reason.code, reason.detail);
+            ending.letter = true;
+            return self.go_on_ending(id);
+        }
         if ending.outcome == Outcome::Left {
             ending.outcome = Outcome::LeftBehind;
         }

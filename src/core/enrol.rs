@@ -254,11 +254,11 @@ impl Core {
             Order::Associate => {
                 action.association = Association::Done;
                 action.taken_off = false;
-                action.certificate = certificate.filter(|_| action.certificate_parameter.is_some());
-                if action.certificate.is_some() {
-                    return self.begin_deliver(id);
+                if action.certificate_parameter.is_none() {
+                    return self.end_enrolled(id);
                 }
-                self.end_enrolled(id);
+                action.certificate = certificate;
+                if action.certificate.is_some() { self.begin_deliver(id) } else { self.without_certificate(id) }
             }
             Order::Disassociate => {
                 action.association = Association::None;
@@ -275,6 +275,20 @@ impl Core {
                 }
             }
         }
+    }
+
+    /// The registrar reported success, and gave no certificate to a node that waits for one: in service it would wait for ever. Where it is
+    /// documented nowhere what a repeated association is answered with, this may be the answer to one, and the certificate that of an earlier
+    /// run: taken off and associated anew, the node gets another.
+    fn without_certificate(&mut self, id: ActionId) {
+        let detail = "the registrar reported success without a certificate that can be used, and the node waits for one";
+        let failure = Failure::new(Class::Final, "no_certificate", detail);
+        let route = self.route_of(id).map(|route| self.settings.route(route));
+        if route.is_some_and(|route| route.second_chance) {
+            return self.order_failed(id, Order::Associate, failure);
+        }
+        // Unlike one that was refused, it is taken off again: what stands there is its own.
+        self.fail(id, Reason::new(failure.code, failure.detail));
     }
 
     /// Writes the certificate where the node waits for it. A second run writes the same once more.

@@ -54,6 +54,7 @@ impl Patience {
             Call::Associate { .. }
             | Call::AssociationStatus { .. }
             | Call::Disassociate { .. }
+            | Call::Clear { .. }
             | Call::CheckHealth { .. }
             | Call::FindWhereabouts { .. }
             | Call::FetchKeys { .. }

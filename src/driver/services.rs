@@ -73,6 +73,7 @@ impl Services {
             Call::Associate { route, order, key } => Answer::Registration(self.registrar(route).associate(&order, &key).await),
             Call::AssociationStatus { route, order, token } => Answer::Status(self.registrar(route).status(&order, &token).await),
             Call::Disassociate { route, order } => Answer::Registration(self.registrar(route).disassociate(&order).await),
+            Call::Clear { route, order } => Answer::Registration(self.registrar(route).clear(&order).await),
             Call::CheckHealth { route } => Answer::Health(self.registrar(route).health().await),
         }
     }

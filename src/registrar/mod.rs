@@ -59,6 +59,13 @@ pub trait Registrar: Debug + Send + Sync {
     /// Takes a node off the server.
     fn disassociate<'a>(&'a self, order: &'a NodeOrder) -> Reply<'a, Registration>;
 
+    /// Takes away what this node's association left on the server that is of use to nobody, such as a stranger's certificate that was
+    /// revoked, and nothing else: the instance lives, and whatever is good under the node's name may be its own by now. Asked for after a
+    /// failure with [`Failure::FOREIGN_CERTIFICATE`] of a launch that goes into service all the same. Most servers have no such thing.
+    fn clear<'a>(&'a self, _order: &'a NodeOrder) -> Reply<'a, Registration> {
+        Box::pin(async { Ok(Registration::Done) })
+    }
+
     /// Whether the server takes orders.
     fn health(&self) -> Reply<'_, Health>;
 

@@ -144,7 +144,9 @@ impl PuppetCa {
                         // Before the order itself: whatever becomes of its answer, something may have been signed by us.
                         ordered = true;
                         self.will_order(node, request);
-                        authority.order_signature(node).await?;
+                        if let Err(failure) = authority.order_signature(node).await {
+                            return Err(self.give_back_request(node, failure).await);
+                        }
                     } else if self.replace_existing {
                         authority.drop_request(node).await?;
                     } else if authority.state(node.as_str()).await? == State::Requested {
@@ -158,7 +160,8 @@ impl PuppetCa {
                         Judgement::Own => return Ok(certificate),
                         // Only what this very order saw is known not to be of an earlier key of the node's.
                         Judgement::Contested(difference) if ordered || !self.replace_existing => {
-                            // It is not cleaned: while it stands there, whoever comes after a crash finds the same.
+                            // It is not cleaned yet: while it stands there, whoever comes after a crash finds the same. That is done once
+                            // the launch is over.
                             authority.revoke(node).await?;
                             return Err(contested(difference));
                         }
@@ -191,6 +194,17 @@ impl PuppetCa {
         Err(unsettled())
     }
 
+    /// A request that will never be signed is taken back: nobody comes for it, and a sweep alone would find it.
+    async fn give_back_request(&self, node: &NodeName, failure: Failure) -> Failure {
+        if failure.class != Class::Final {
+            return failure;
+        }
+        match self.authority.drop_request(node).await {
+            Ok(()) => failure,
+            Err(left) => Failure { detail: format!("{}; its request is still pending: {left}", failure.detail), ..failure },
+        }
+    }
+
     /// Revokes and removes whatever stands under a name, each by an order that does no harm where another worker has put something else
     /// there since the look: so a certificate is never deleted that is not revoked.
     async fn take_off(&self, node: &NodeName) -> Result<(), Failure> {
@@ -211,6 +225,16 @@ impl PuppetCa {
         self.take_off(node).await?;
         self.authority.is_one().await?;
         self.ordered().remove(node);
+        Ok(Registration::Done)
+    }
+
+    /// Takes away a certificate that is revoked, of a node that stays. Whatever else stands there may be the node's own by now. Two workers that
+    /// do this at the same moment could only harm a certificate that was requested and signed between the look and the order of the second.
+    async fn clear_revoked(&self, node: &NodeName) -> Result<Registration, Failure> {
+        check_name(node)?;
+        if self.authority.state(node.as_str()).await? == State::Revoked {
+            self.authority.clean(node).await?;
+        }
         Ok(Registration::Done)
     }
 }
@@ -266,6 +290,10 @@ impl Registrar for PuppetCa {
 
     fn disassociate<'a>(&'a self, order: &'a NodeOrder) -> Reply<'a, Registration> {
         Box::pin(self.in_time(self.leave(&order.node)))
+    }
+
+    fn clear<'a>(&'a self, order: &'a NodeOrder) -> Reply<'a, Registration> {
+        Box::pin(self.in_time(self.clear_revoked(&order.node)))
     }
 
     fn health(&self) -> Reply<'_, Health> {

@@ -1,5 +1,6 @@
 //! The Chef registrar against a server as the Chef Infra Server API's documentation describes it: what goiardi does not have.
 
+mod answers;
 #[path = "../common/chef.rs"]
 mod chef;
 mod stub;

@@ -51,6 +51,8 @@ pub struct State {
     pub users: Vec<String>,
     /// What was asked: method and path, without the organization's.
     pub asked: Vec<String>,
+    /// What one request (its method and path, without the organization's) is answered with instead of being carried out.
+    pub instead_of: BTreeMap<String, (u16, Value)>,
     /// What is answered, whatever is asked: status, media type, body.
     pub instead: Option<(u16, &'static str, &'static str)>,
     /// Closes the connection instead of answering once so many requests were served.
@@ -178,6 +180,9 @@ fn answer(asked: &Asked<'_>, body: &[u8], state: &mut State) -> (u16, Value) {
     }
     if state.forbidden.contains(&segments.join("/")) {
         return (403, error("missing read permission"));
+    }
+    if let Some(instead) = state.instead_of.get(&format!("{} {path}", asked.method)) {
+        return instead.clone();
     }
     match (asked.method.as_str(), segments.as_slice()) {
         ("GET", ["clients"]) => (200, list(state.clients.keys())),

@@ -81,18 +81,24 @@ impl Fleet {
     /// Launches an instance, and waits until it was abandoned and all of that is over.
     #[allow(dead_code, reason = "not every test that shares this file has launches that fail")]
     pub async fn launch_in_vain(&self, material: impl AsyncFn(&str) -> String) -> String {
+        self.launch_that_ends("ABANDON", "Terminated", material).await
+    }
+
+    /// Launches an instance whose launch ends with this result and in this state, and waits until all of that is over.
+    #[allow(dead_code, reason = "not every test that shares this file has launches that fail")]
+    pub async fn launch_that_ends(&self, result: &str, state: &str, material: impl AsyncFn(&str) -> String) -> String {
         let launched = self.simulator.with(|world, now| world.launch(now, GROUP, 1, Place::AutoScalingGroup, None));
         let id = launched.expect("there is room")[0].to_string();
         self.publish(&id, material(&id).await);
-        self.until("the launch was given up", || {
-            let state = self.simulator.state(true);
-            let details = state.details.expect("they were asked for");
-            let gone = format!("{:?}", details.instances[&id].state) == "Terminated";
-            gone && state.queues["enrolld-lifecycle"].messages.iter().all(|message| !format!("{message:?}").contains(&id))
+        self.until("the launch is over", || {
+            let world = self.simulator.state(true);
+            let details = world.details.expect("they were asked for");
+            let ended = format!("{:?}", details.instances[&id].state) == state;
+            ended && world.queues["enrolld-lifecycle"].messages.iter().all(|message| !format!("{message:?}").contains(&id))
         })
         .await;
         let actions = self.simulator.state(true).details.expect("they were asked for").actions;
-        assert!(actions.iter().any(|action| action.result.as_deref() == Some("ABANDON")), "{}", self.log());
+        assert!(actions.iter().any(|action| action.result.as_deref() == Some(result)), "{}", self.log());
         id
     }
 

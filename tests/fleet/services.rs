@@ -209,6 +209,8 @@ impl Services {
             Call::Associate { route, order, key } => Answer::Registration(self.associate(now, usize::from(route.0), order, key)),
             Call::AssociationStatus { route, token, .. } => Answer::Status(self.status(now, usize::from(route.0), token)),
             Call::Disassociate { route, order } => Answer::Registration(self.disassociate(now, usize::from(route.0), order)),
+            // No server of the model makes anything that could be revoked.
+            Call::Clear { .. } => Answer::Registration(Ok(Registration::Done)),
             Call::CheckHealth { route } => Answer::Health(self.health(now, usize::from(route.0))),
         }
     }
@@ -240,6 +242,7 @@ impl Services {
             Call::Associate { route, .. }
             | Call::AssociationStatus { route, .. }
             | Call::Disassociate { route, .. }
+            | Call::Clear { route, .. }
             | Call::CheckHealth { route } => {
                 if any(&self.outages.denied) {
                     return Some(ApiError::client("AccessDeniedException", "User is not authorized to perform: opsworks-cm:*"));

@@ -143,3 +143,22 @@ async fn a_launch_whose_name_is_contested_is_given_up_with_nothing_left_and_anot
     assert_eq!(server.issued(&pending), 0);
     fleet.stop().await;
 }
+
+#[tokio::test]
+async fn a_launch_whose_name_is_contested_and_that_continues_leaves_the_name_free_for_the_node_itself() {
+    let server = changed().await;
+    let mut fleet = Fleet::start("puppet-continues", &server.as_configured(), r#"on_failure = "continue""#, true).await;
+    let contested = fleet
+        .launch_that_ends("CONTINUE", "InService", async |id| {
+            server.submit(&Node::named(id)).await;
+            server.desire(id, "signed").await;
+            Node::named(id).request().to_owned()
+        })
+        .await;
+    fleet.until_said("foreign_certificate").await;
+    assert_eq!((server.issued(&contested), server.revoked(&contested).await), (1, 1));
+    assert_eq!(server.state(&contested).await, None, "what was revoked is gone");
+    server.submit(&Node::named(&contested)).await;
+    assert_eq!(server.state(&contested).await.as_deref(), Some("requested"));
+    fleet.stop().await;
+}

@@ -199,6 +199,7 @@ async fn what_the_servers_own_rules_refuse_is_final_and_says_why() {
     let failure = server.registrar(false).associate(&node.order(), &node.material()).await.unwrap_err();
     assert_eq!((failure.class, failure.code.as_str()), (Class::Final, "not_signed"));
     assert!(failure.detail.contains("subject alternative names"), "{}", failure.detail);
+    assert_eq!(server.state("rules-1").await, None, "nothing half made stays");
     assert_eq!(refused(&server.registrar(false), &Node::named("Upper-Case")).await, is("bad_node_name"));
 }
 

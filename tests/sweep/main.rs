@@ -8,6 +8,7 @@ mod waiting;
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use enrolld::simulator::model::agent::{Material, material};
 use enrolld::simulator::model::autoscaling::{NewGroup, Place};
@@ -74,10 +75,16 @@ impl Bench {
     }
 
     async fn with(name: &str, template: &str, groups: &str, change: impl FnOnce(&mut Fixture)) -> Self {
+        Self::ago(Duration::ZERO, name, template, groups, change).await
+    }
+
+    /// The same where what happens has happened so long ago, by the clock that the command goes by.
+    async fn ago(ago: Duration, name: &str, template: &str, groups: &str, change: impl FnOnce(&mut Fixture)) -> Self {
+        let behind_ms = u64::try_from(ago.as_millis()).expect("it is short");
         let mut fixture = Fixture::standard();
         change(&mut fixture);
         fixture.groups.push(NewGroup { name: OTHERS.into(), hooks: Vec::new(), ..fixture.groups[0].clone() });
-        let simulator = Simulator::start(Options { fixture, ..Options::default() }).await.expect("the simulator starts");
+        let simulator = Simulator::start(Options { fixture, behind_ms, ..Options::default() }).await.expect("the simulator starts");
         let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
         let (config, file) = (folder.join(format!("sweep-{name}.toml")), folder.join(format!("sweep-{name}.txt")));
         std::fs::write(&config, configuration(&simulator.endpoint(), template, groups)).expect("the folder is there to be written to");

@@ -138,3 +138,40 @@ async fn a_termination_that_waits_without_a_message_is_told_of_too() {
     let [one] = seen.without_message.as_slice() else { panic!("{seen:?}") };
     assert_eq!((one.instance.as_str(), one.transition), (id.as_str(), Transition::Terminating));
 }
+
+#[tokio::test]
+async fn the_command_tells_of_an_instance_that_waits_with_what_is_known_of_its_message_and_what_to_do() {
+    let bench = Bench::ago(LATER, "command-waits", "{instance_id}", "web-*", |_| {}).await;
+    let id = waits(&bench);
+    let told = async |message: &str, word: &str| {
+        let ran = bench.sweep(&[], &["--output", "json"]).await;
+        let report = ran.must_exit(0).json();
+        let [one] = report["waiting"].as_array().expect("there is a list").as_slice() else { panic!("{report:#}") };
+        assert_eq!((one["instance"].as_str(), one["message"].as_str()), (Some(id.as_str()), Some(message)), "{report:#}");
+        assert_eq!((&one["group"], &one["hooks"]), (&GROUP.into(), &serde_json::json!(["enrol-on-launch"])), "{report:#}");
+        assert!(one["waits_for_seconds"].as_u64().is_some_and(|seconds| (590..1200).contains(&seconds)), "{report:#}");
+        let remarks = report["remarks"].as_array().expect("there is a list");
+        assert_eq!(remarks.iter().filter(|remark| remark.as_str().is_some_and(|text| text.contains(word))).count(), 1, "{report:#}");
+
+        let text = bench.sweep(&[], &[]).await.must_exit(0).stdout.clone();
+        let line = text.lines().find(|line| line.starts_with("waiting")).unwrap_or_else(|| panic!("{text}"));
+        assert!(line.contains(&id) && line.contains("at enrol-on-launch") && text.contains(word), "{text}");
+    };
+    told("unknown", "cannot be said").await;
+    lose_messages(&bench);
+    told("none", "complete-lifecycle-action").await;
+    let calls = bench.simulator.state(true).calls;
+    assert!(!calls.keys().any(|call| call.contains("Complete") || call.contains("Heartbeat")), "{calls:?}");
+}
+
+#[tokio::test]
+async fn the_command_tells_nothing_of_what_waits_at_the_hooks_of_another_queue() {
+    let bench = Bench::ago(LATER, "command-others", "{instance_id}", "web-*", |fixture| {
+        let queue = fixture.queues[0].name.clone();
+        fixture.groups[0].hooks[0].delivery.as_mut().expect("the standard hook has one").queue = queue;
+    })
+    .await;
+    waits(&bench);
+    let report = bench.sweep(&[], &["--output", "json"]).await.must_exit(0).json();
+    assert_eq!((report["waiting"].clone(), report["remarks"].clone()), (serde_json::json!([]), serde_json::json!([])), "{report:#}");
+}

@@ -694,6 +694,7 @@ impl Bench {
                     (None, false) => Registration::Done,
                 }))
             }
+            Call::Clear { .. } => Answer::Registration(self.server.clone().map(|()| Registration::Done)),
             Call::AssociationStatus { token, .. } if token.as_str() == EXISTS => {
                 Answer::Status(Ok(RegistrationStatus::Failed("no reason".into())))
             }
@@ -818,7 +819,7 @@ fn refuse(call: &Call, failure: Failure) -> Answer {
         Call::FetchKeys { .. } => Answer::Keys(Err(failure)),
         Call::SendCommand { .. } => Answer::CommandSent(Err(failure)),
         Call::FetchOutput { .. } => Answer::Output(Err(failure)),
-        Call::Associate { .. } | Call::Disassociate { .. } => Answer::Registration(Err(failure)),
+        Call::Associate { .. } | Call::Disassociate { .. } | Call::Clear { .. } => Answer::Registration(Err(failure)),
         Call::AssociationStatus { .. } => Answer::Status(Err(failure)),
         Call::CheckHealth { .. } => Answer::Health(Err(failure)),
     }

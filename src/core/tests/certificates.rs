@@ -2,7 +2,7 @@
 
 use super::bench::{Bench, settings};
 use crate::core::observation::{Observation, Outcome};
-use crate::core::settings::Settings;
+use crate::core::settings::{OnFailure, Settings};
 use crate::facts::{ActionResult, RegistrationStatus};
 use crate::names::Template;
 use crate::retry::{Class, Failure};
@@ -154,4 +154,116 @@ fn a_name_that_was_contested_wakes_somebody_once() {
     assert_eq!(bench.outcomes(), [Outcome::Abandoned]);
     // What the registrar has revoked stands there until then, so that a worker after a crash finds it too.
     assert_eq!((bench.count("Associate"), bench.count("Disassociate")), (1, 1));
+}
+
+/// A launch that continues whatever becomes of it, refused with this.
+fn continues_though(failure: Failure) -> Bench {
+    let mut settings = believed();
+    settings.routes[0].on_failure = OnFailure::Continue;
+    let mut bench = Bench::new(settings);
+    bench.refused_node = Some((1, failure));
+    bench.launch(1);
+    bench
+}
+
+#[test]
+fn what_was_revoked_of_a_launch_that_continues_is_taken_away_and_the_node_is_not_taken_off() {
+    let mut bench = continues_though(Failure::new(Class::Final, Failure::FOREIGN_CERTIFICATE, "not the node's"));
+    bench.run_for(60_000);
+    assert_eq!(bench.security_events(), ["foreign_certificate"]);
+    assert_eq!(bench.reasons(), [(Outcome::Continued, "foreign_certificate".to_owned())]);
+    let ends = ["SendMessage", "CompleteLifecycleAction", "Clear", "DeleteMessageBatch"];
+    assert_eq!(bench.order_of(&ends), ends);
+    assert_eq!(bench.count("Disassociate"), 0, "what is good under the name of an instance that lives may be its own");
+    bench.assert_nothing_is_left();
+}
+
+#[test]
+fn what_cannot_be_taken_away_of_a_launch_that_continues_is_told_of_and_owed_by_nobody() {
+    for failure in [Failure::new(Class::Final, "http_400", "no"), Failure::new(Class::NotReady, "http_503", "starting")] {
+        let mut bench = continues_though(Failure::new(Class::Final, Failure::FOREIGN_CERTIFICATE, "not the node's"));
+        bench.faults.insert("Clear", failure.clone());
+        bench.run_for(2 * 3_600_000);
+        assert_eq!(bench.reasons(), [(Outcome::Continued, "foreign_certificate".to_owned())], "{failure}");
+        assert_eq!(bench.completions, [(1, ActionResult::Continue)]);
+        let said = |at: usize, name: &str| bench.letters[at].attributes.iter().find(|(of, _)| *of == name).map(|(_, value)| value.as_str());
+        assert_eq!(bench.letters.len(), 2, "{failure}");
+        assert_eq!((said(0, "EnrolldOwed"), said(1, "EnrolldOwed")), (None, None));
+        assert!(said(1, "EnrolldDetail").is_some_and(|detail| detail.contains(&failure.code)), "{:?}", bench.letters[1]);
+        bench.assert_nothing_is_left();
+    }
+}
+
+#[test]
+fn of_any_other_launch_that_continues_nothing_is_taken_away() {
+    for code in [Failure::OTHER_KEY, Failure::FOREIGN_REQUEST, "not_signed"] {
+        let mut bench = continues_though(Failure::new(Class::Final, code, "no"));
+        bench.run_for(60_000);
+        assert_eq!(bench.outcomes(), [Outcome::Continued]);
+        assert_eq!((bench.count("Clear"), bench.count("Disassociate")), (0, 0), "{code}");
+    }
+    // Its node is on the server, and stays there with the instance.
+    let mut settings = with_certificates();
+    settings.routes[0].on_failure = OnFailure::Continue;
+    let mut bench = Bench::new(settings);
+    bench.certificate = Some("signed".into());
+    bench.faults.insert("PutParameter", Failure::new(Class::Final, "ValidationException", "it is too long"));
+    bench.launch(1);
+    bench.run_for(60_000);
+    assert_eq!(bench.outcomes(), [Outcome::Continued]);
+    assert_eq!((bench.count("Clear"), bench.count("Disassociate"), bench.nodes.contains(&1)), (0, 0, true));
+}
+
+#[test]
+fn a_success_without_the_certificate_that_the_node_waits_for_ends_its_launch_and_the_node_is_taken_off() {
+    for in_progress in [false, true] {
+        let mut settings = with_certificates();
+        settings.routes[0].second_chance = false;
+        let mut bench = Bench::new(settings);
+        bench.in_progress = in_progress;
+        bench.launch(1);
+        bench.run_for(60_000);
+        assert_eq!(bench.reasons(), [(Outcome::Abandoned, "no_certificate".to_owned())]);
+        assert_eq!(bench.letters[0].attributes[0], ("EnrolldReason", "no_certificate".to_owned()));
+        let ends = ["Associate", "CompleteLifecycleAction", "Disassociate"];
+        assert_eq!(bench.order_of(&ends), ends);
+        assert!(bench.nodes.is_empty() && bench.written.is_empty());
+    }
+}
+
+#[test]
+fn where_it_may_be_the_answer_to_a_repetition_the_node_is_associated_anew_before_that_is_believed() {
+    let signed = || RegistrationStatus::Signed(crate::facts::Certificate("signed".into()));
+    // The last is given first; the one between them is the disassociation's.
+    for (statuses, outcome, written, taken_off) in [
+        (vec![signed(), RegistrationStatus::Success, RegistrationStatus::Success], Outcome::Enrolled, 1, 1),
+        (vec![], Outcome::Abandoned, 0, 2),
+    ] {
+        let mut bench = Bench::new(with_certificates());
+        bench.in_progress = true;
+        bench.statuses = statuses;
+        bench.launch(1);
+        bench.run_for(120_000);
+        assert_eq!(bench.outcomes(), [outcome]);
+        assert_eq!((bench.written.len(), bench.count("Associate"), bench.count("Disassociate")), (written, 2, taken_off));
+        assert_eq!(bench.nodes.contains(&1), outcome == Outcome::Enrolled);
+        bench.assert_nothing_is_left();
+    }
+}
+
+#[test]
+fn a_server_that_gives_no_certificates_holds_launches_instead_of_giving_up_one_after_the_other() {
+    let mut settings = with_certificates();
+    settings.routes[0].second_chance = false;
+    let mut bench = Bench::new(settings);
+    for n in 1..=50 {
+        bench.launch(n);
+    }
+    bench.run_for(600_000);
+    let abandoned = bench.outcomes().len();
+    assert!((1..50).contains(&abandoned), "{abandoned}");
+    bench.certificate = Some("signed".into());
+    bench.run_for(3_600_000);
+    assert_eq!(bench.outcomes().iter().filter(|outcome| **outcome == Outcome::Enrolled).count(), 50 - abandoned);
+    bench.assert_nothing_is_left();
 }

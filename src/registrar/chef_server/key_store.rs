@@ -76,9 +76,13 @@ pub(super) async fn is_in_admins(api: &Api, name: &str) -> Result<bool, Failure>
             Err(failure) if failure.code == errors::NOT_CHEF.code && api.organization.is_empty() => continue,
             said => said?,
         };
+        // Every organization has groups, so whatever else answers for one there shows nothing of who is in it. Where there is none, it may be
+        // a server without groups that answers.
+        let is_none = said.status == 200 && !api.organization.is_empty() && !is_group(&said, group);
         match said.status {
+            _ if is_none => return Err(said.failure(errors::NOT_CHEF, "reading the group of administrators")),
             // A user of the same name is in `actors` too.
-            200 if said.json.get("clients").is_some_and(Value::is_array) => {
+            200 if is_list(&said, "clients") => {
                 if has(&said, "clients", name) {
                     return Ok(true);
                 }
@@ -101,6 +105,16 @@ pub(super) async fn is_in_admins(api: &Api, name: &str) -> Result<bool, Failure>
         }
     }
     Ok(false)
+}
+
+/// Whether an answer is the group of this name, with who is in it.
+fn is_group(said: &Said, name: &str) -> bool {
+    let is_named = said.is_named(name) || said.json.get("groupname").and_then(Value::as_str) == Some(name);
+    is_named && (is_list(said, "clients") || is_list(said, "actors"))
+}
+
+fn is_list(group: &Said, list: &str) -> bool {
+    group.json.get(list).is_some_and(Value::is_array)
 }
 
 fn has(group: &Said, list: &str, name: &str) -> bool {

@@ -328,7 +328,7 @@ async fn each_answer_has_its_class() {
         (vec![(200, "application/json", r#"{"name":"another","state":"signed"}"#.to_owned())], Class::RouteFault),
         (vec![(200, "application/json", format!(r#"{{"name":"{NODE}","state":"odd"}}"#))], Class::RouteFault),
         (vec![absent(), text(400, "Certificate names must be lower case."), absent()], Class::Final),
-        (vec![state("requested"), text(200, &own.request), text(409, "not allowed"), state("requested")], Class::Final),
+        (vec![state("requested"), text(200, &own.request), text(409, "not allowed"), state("requested"), text(204, "")], Class::Final),
         (vec![state("signed"), text(200, "no certificate")], Class::RouteFault),
     ] {
         let shown = format!("{replies:?}");

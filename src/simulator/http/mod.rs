@@ -43,11 +43,13 @@ pub struct Options {
     pub seed: u64,
     /// What is there from the start.
     pub fixture: Fixture,
+    /// How far its clock is behind the machine's, in milliseconds: to whoever goes by that one, all that happens has happened so long ago.
+    pub behind_ms: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), seed: 0, fixture: Fixture::standard() }
+        Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), seed: 0, fixture: Fixture::standard(), behind_ms: 0 }
     }
 }
 
@@ -68,7 +70,7 @@ impl Simulator {
         let address = listener.local_addr()?;
         let mut fixture = options.fixture;
         fixture.settings.endpoint = format!("http://{address}");
-        let now = wall_clock_ms();
+        let now = wall_clock_ms().saturating_sub(options.behind_ms);
         let world = World::from_fixture(fixture, options.seed, now).map_err(|error| {
             let message = error.message.unwrap_or_default();
             io::Error::new(io::ErrorKind::InvalidInput, format!("the fixture cannot be: {}: {message}", error.code))

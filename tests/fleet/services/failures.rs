@@ -47,9 +47,11 @@ pub fn service(call: &Call) -> Service {
         | Call::FetchOutput { .. }
         | Call::PutParameter { .. }
         | Call::DeleteParameters { .. } => Service::Ssm,
-        Call::Associate { .. } | Call::AssociationStatus { .. } | Call::Disassociate { .. } | Call::CheckHealth { .. } => {
-            Service::OpsworksCm
-        }
+        Call::Associate { .. }
+        | Call::AssociationStatus { .. }
+        | Call::Disassociate { .. }
+        | Call::Clear { .. }
+        | Call::CheckHealth { .. } => Service::OpsworksCm,
     }
 }
 
@@ -98,7 +100,7 @@ fn fail(call: &Call, failure: Failure) -> Answer {
         Call::FetchKeys { .. } => Answer::Keys(Err(failure)),
         Call::SendCommand { .. } => Answer::CommandSent(Err(failure)),
         Call::FetchOutput { .. } => Answer::Output(Err(failure)),
-        Call::Associate { .. } | Call::Disassociate { .. } => Answer::Registration(Err(failure)),
+        Call::Associate { .. } | Call::Disassociate { .. } | Call::Clear { .. } => Answer::Registration(Err(failure)),
         Call::AssociationStatus { .. } => Answer::Status(Err(failure)),
         Call::CheckHealth { .. } => Answer::Health(Err(failure)),
     }

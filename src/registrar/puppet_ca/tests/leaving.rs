@@ -84,3 +84,37 @@ async fn two_that_clean_at_once_both_succeed() {
     let tripped = text(500, "Error while cleaning certs: i-0a1b2c3d.pem (No such file or directory)");
     assert_eq!(left([state("revoked"), tripped, absent()]).await, [clean()]);
 }
+
+#[tokio::test]
+async fn of_a_node_that_stays_only_what_is_revoked_is_taken_away() {
+    for (stands, orders) in [("revoked", vec![clean()]), ("signed", vec![]), ("requested", vec![])] {
+        let stub = Stub::serve(false, [state(stands), text(200, "")]).await;
+        assert_eq!(stub.ca.clear(&order()).await, Ok(Registration::Done));
+        assert_eq!(stub.asked()[1..], orders, "{stands}");
+    }
+    let stub = Stub::serve(false, [absent()]).await;
+    assert_eq!(stub.ca.clear(&order()).await, Ok(Registration::Done));
+    assert_eq!(stub.asked().len(), 1);
+}
+
+#[tokio::test]
+async fn a_request_that_the_server_will_not_sign_is_taken_back_and_one_that_it_may_yet_sign_is_not() {
+    let own = Node::new();
+    for (answers, code, orders) in [
+        (vec![text(409, "not allowed"), state("requested"), text(204, "")], "not_signed", vec![drop_request()]),
+        (vec![text(400, "no"), text(204, "")], "http_400", vec![drop_request()]),
+        (vec![text(503, "starting"), state("requested")], "http_503", vec![]),
+    ] {
+        let stub = Stub::serve(false, [state("requested"), text(200, &own.request)].into_iter().chain(answers)).await;
+        assert_eq!(associate(&stub, &own).await.unwrap_err().code, code);
+        let asked = stub.asked();
+        let given: Vec<String> = asked[3..].iter().filter(|asked| !asked.starts_with("GET")).cloned().collect();
+        assert_eq!(given, orders, "{asked:?}");
+    }
+    // What failed the launch is its reason, whatever becomes of the request.
+    let refused = [text(409, "not allowed"), state("requested"), text(503, "starting")];
+    let stub = Stub::serve(false, [state("requested"), text(200, &own.request)].into_iter().chain(refused)).await;
+    let failure = associate(&stub, &own).await.unwrap_err();
+    assert_eq!((failure.class, failure.code.as_str()), (Class::Final, "not_signed"));
+    assert!(failure.detail.contains("not allowed") && failure.detail.contains("still pending: http_503"), "{failure}");
+}
