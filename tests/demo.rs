@@ -33,6 +33,7 @@ fn the_tour_ends_as_it_should() {
         ("associations", 11),
         ("completions", 13),
         ("duplicate_completions", 0),
+        ("beyond_policy", 0),
     ] {
         assert_eq!(n[number], wanted, "{number} in {n}");
     }

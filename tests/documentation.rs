@@ -109,6 +109,48 @@ fn each_threat_has_its_answer_and_its_tests_and_each_of_them_is_there() {
     }
 }
 
+/// How a worker is started: by a person's command, by a test's, or as a part of the test.
+const STARTS: [&str; 7] = [
+    "\"run\", \"--config\"",
+    "arg(\"run\")",
+    "command(&[\"run\"])",
+    "command(\"run\")",
+    "enrolld run \\",
+    "Worker::new(",
+    "second[\"Command\"]",
+];
+
+/// All files below a folder.
+fn files_below(folder: &Path, found: &mut Vec<std::path::PathBuf>) {
+    for entry in fs::read_dir(folder).expect("it is a folder") {
+        let entry = entry.expect("it can be read");
+        if entry.file_type().expect("it has one").is_dir() { files_below(&entry.path(), found) } else { found.push(entry.path()) }
+    }
+}
+
+/// docs/policy.md says so of every worker, and a new test is easily forgotten.
+#[test]
+fn whatever_starts_a_worker_confines_it_to_the_policy_of_its_configuration() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = Vec::new();
+    ["tests", "benches"].iter().for_each(|folder| files_below(&root.join(folder), &mut files));
+    let mut starting = 0;
+    for file in files {
+        let name = file.strip_prefix(root).expect("it is below").display().to_string();
+        // What they start is refused before it makes a call, or is spoken to by nobody who could weigh one; and this file, which only says how.
+        let harmless = ["tests/documentation.rs", "tests/security/wire.rs", "tests/deploy/test_terraform.py"].contains(&name.as_str());
+        let Ok(text) = fs::read_to_string(&file) else { continue };
+        if !harmless && STARTS.iter().any(|way| text.contains(way)) {
+            starting += 1;
+            let confines = ["permissions::", "confinement.", ".confine(", "processes.confined(", "bench.command("]
+                .iter()
+                .any(|way| text.contains(way));
+            assert!(confines, "{name} starts a worker that is not confined to its policy");
+        }
+    }
+    assert!(starting >= 14, "only {starting} places start a worker");
+}
+
 #[test]
 fn the_page_of_each_registrar_says_what_its_failures_mean() {
     for kind in KINDS {

@@ -1,11 +1,16 @@
-//! `enrolld hooks` against a simulated AWS, as a person runs it.
+//! `enrolld hooks` against a simulated AWS, as a person runs it, with the permissions that `docs/hooks.md` names and no others.
 
+#[path = "common/permissions.rs"]
+mod permissions;
+
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::Command;
 
 use enrolld::simulator::model::autoscaling::{
     Closing, Delivery, Form, GroupOptions, Kind, LifecycleState, NewGroup, NewHook, Place, WarmPool,
 };
+use enrolld::simulator::model::caller::Grant;
 use enrolld::simulator::model::faults::{Effect, Fault};
 use enrolld::simulator::model::fixture::Fixture;
 use enrolld::simulator::{Options, Simulator};
@@ -15,9 +20,28 @@ const GROUP: &str = "web-new";
 const ROLE: &str = "arn:aws:iam::123456789012:role/autoscaling-notify";
 const QUEUE: &str = "arn:aws:sqs:eu-central-1:123456789012:enrolld-lifecycle";
 
+/// Whose permissions the command has.
+const KEY: &str = "AKIATEST";
+
 struct Bench {
     simulator: Simulator,
     config: PathBuf,
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.simulator.with(|world, _| permissions::nothing_was_beyond(world));
+        }
+    }
+}
+
+/// The actions of whoever runs the command, as the page names them. `iam:PassRole` is no call, and what the notification role may is not his.
+fn documented() -> BTreeSet<&'static str> {
+    let page = include_str!("../docs/hooks.md").split("## Permissions").nth(1).expect("the page says which permissions it takes");
+    let (theirs, _) = page.split_once("The role itself").expect("what the notification role may comes after");
+    let actions = theirs.split('`').skip(1).step_by(2).filter(|word| word.contains(':') && *word != "iam:PassRole");
+    actions.collect()
 }
 
 struct Ran {
@@ -52,6 +76,8 @@ impl Bench {
         fixture.groups.extend([group(GROUP), group("batch")]);
         change(&mut fixture);
         let simulator = Simulator::start(Options { fixture, ..Options::default() }).await.expect("the simulator starts");
+        let everywhere = |action: &str| Grant { action: action.to_owned(), resource: "*".to_owned() };
+        simulator.with(|world, _| world.confine(KEY, documented().into_iter().map(everywhere).collect()));
         let config = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("hooks-{name}.toml"));
         let text = format!(
             r#"
@@ -74,7 +100,7 @@ key = {{ parameter = "/enrolld/{{instance_id}}/public-key", owner_role = "arn:aw
         let mut command = Command::new(env!("CARGO_BIN_EXE_enrolld"));
         command.arg("hooks").args(arguments).arg("--config").arg(&self.config).env_clear();
         let endpoint = self.simulator.endpoint();
-        command.envs([("AWS_ENDPOINT_URL", endpoint.as_str()), ("AWS_ACCESS_KEY_ID", "AKIATEST"), ("AWS_SECRET_ACCESS_KEY", "secret")]);
+        command.envs([("AWS_ENDPOINT_URL", endpoint.as_str()), ("AWS_ACCESS_KEY_ID", KEY), ("AWS_SECRET_ACCESS_KEY", "secret")]);
         // The simulator runs on this thread, so the waiting is done on another.
         let output = tokio::task::spawn_blocking(move || command.output()).await;
         let output = output.expect("waiting does not panic").expect("the binary was built for this test");
@@ -131,6 +157,18 @@ async fn attach_shows_a_diff_and_makes_both_hooks_and_again_it_changes_nothing()
     again.must(0, &["= launch hook enrolld-launch\n", "= terminate hook enrolld-terminate\n", "nothing is to be changed"]);
     assert_eq!(bench.puts(), 2, "nothing was put again");
     bench.run(&["list", "--group", GROUP]).await.must(0, &["made by enrolld", "3600 s"]);
+}
+
+#[tokio::test]
+async fn every_permission_that_the_page_names_is_needed() {
+    // It is asked for where there is a warm pool alone.
+    let bench = Bench::with("permissions", "", |fixture| fixture.groups[1].warm_pool = Some(WarmPool::default())).await;
+    bench.attach(&[]).await.must(0, &["2 made"]);
+    bench.run(&["list"]).await;
+    bench.run(&["detach", "--group", GROUP]).await.must(0, &["2 removed"]);
+    let called = bench.simulator.state(false).calls;
+    let unused: Vec<_> = documented().into_iter().filter(|action| !called.contains_key(*action)).collect();
+    assert!(unused.is_empty(), "docs/hooks.md names {unused:?}, which nothing calls");
 }
 
 #[tokio::test]

@@ -1,5 +1,8 @@
 //! What systemd hears of the daemon: the real binary, and a real notify socket.
 
+#[path = "common/permissions.rs"]
+mod permissions;
+
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -84,8 +87,8 @@ impl Worker {
     }
 }
 
-fn daemon(manager: &Manager, endpoint: &str, watchdog: Option<Duration>) -> Worker {
-    daemon_with(manager, endpoint, watchdog, "")
+fn daemon(manager: &Manager, aws: &SimulatedAws, watchdog: Option<Duration>) -> Worker {
+    daemon_with(manager, aws, watchdog, "")
 }
 
 fn configuration(endpoint: &str, more: &str, poll_wait: &str) -> String {
@@ -122,40 +125,68 @@ fn post(endpoint: &str, path: &str, body: &str) {
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
 
-fn daemon_with(manager: &Manager, endpoint: &str, watchdog: Option<Duration>, more: &str) -> Worker {
+fn daemon_with(manager: &Manager, aws: &SimulatedAws, watchdog: Option<Duration>, more: &str) -> Worker {
     let config = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("notify-{}.toml", manager.path.file_name().unwrap().display()));
-    let text = configuration(endpoint, more, "1s");
+    let text = configuration(&aws.endpoint, more, "1s");
     std::fs::write(&config, text).expect("the folder is there to be written to");
     let mut command = Command::new(env!("CARGO_BIN_EXE_enrolld"));
     command.args(["run", "--config"]).arg(config).env_clear().env("NOTIFY_SOCKET", &manager.path);
     if let Some(watchdog) = watchdog {
         command.env("WATCHDOG_USEC", watchdog.as_micros().to_string());
     }
-    command.envs([("AWS_ENDPOINT_URL", endpoint), ("AWS_ACCESS_KEY_ID", "AKIATEST"), ("AWS_SECRET_ACCESS_KEY", "secret")]);
+    command.envs([("AWS_ENDPOINT_URL", &*aws.endpoint), ("AWS_ACCESS_KEY_ID", &*aws.key), ("AWS_SECRET_ACCESS_KEY", "secret")]);
     Worker(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the binary was built"))
 }
 
-/// Serves on a thread of its own, since the tests wait on theirs.
-fn simulator() -> (String, tokio::sync::oneshot::Sender<()>) {
-    let (address, told) = std::sync::mpsc::channel();
-    let (end, ended) = tokio::sync::oneshot::channel();
-    std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        runtime.block_on(async {
-            let simulator = Simulator::start(Options::default()).await.expect("the simulator starts");
-            let _ = address.send(simulator.endpoint());
-            // Until the test drops its end.
-            let _ = ended.await;
+/// A simulated AWS on a thread of its own, since the tests wait on theirs.
+struct SimulatedAws {
+    endpoint: String,
+    /// Whose policy is what is printed for the configuration.
+    key: String,
+    /// Dropped to end the thread.
+    open: Option<tokio::sync::oneshot::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl SimulatedAws {
+    fn start() -> Self {
+        let (address, told) = std::sync::mpsc::channel();
+        let (open, closed) = tokio::sync::oneshot::channel();
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async {
+                let simulator = Simulator::start(Options::default()).await.expect("the simulator starts");
+                let text = configuration(&simulator.endpoint(), "", "1s");
+                let key = simulator.with(|world, _| permissions::key_for(world, &text, &[], "run"));
+                let _ = address.send((simulator.endpoint(), key));
+                // Until the test drops its end.
+                let _ = closed.await;
+                simulator.with(|world, _| permissions::nothing_was_beyond(world));
+            });
         });
-    });
-    (told.recv().expect("it listens"), end)
+        let (endpoint, key) = told.recv().expect("it listens");
+        Self { endpoint, key, open: Some(open), thread: Some(thread) }
+    }
+
+    /// Where nobody listens.
+    fn gone() -> Self {
+        Self { endpoint: "http://127.0.0.1:9".into(), key: "AKIATEST".into(), open: None, thread: None }
+    }
+}
+
+impl Drop for SimulatedAws {
+    fn drop(&mut self) {
+        self.open.take();
+        let ended = self.thread.take().map(std::thread::JoinHandle::join);
+        assert!(std::thread::panicking() || !matches!(ended, Some(Err(_))), "a call was beyond the policy, as is said above");
+    }
 }
 
 #[test]
 fn ready_is_said_once_the_queue_has_answered_and_stopping_when_told_to_stop() {
     let manager = Manager::listen("ready");
-    let (endpoint, _simulator) = simulator();
-    let mut worker = daemon(&manager, &endpoint, None);
+    let aws = SimulatedAws::start();
+    let mut worker = daemon(&manager, &aws, None);
     manager.until("READY=1");
     manager.until("STATUS=working; 0 actions open, 0 held");
     worker.signal("-TERM");
@@ -167,8 +198,7 @@ fn ready_is_said_once_the_queue_has_answered_and_stopping_when_told_to_stop() {
 #[test]
 fn a_worker_whose_queue_does_not_answer_is_not_ready_and_says_why() {
     let manager = Manager::listen("unready");
-    // Nobody listens there.
-    let _worker = daemon(&manager, "http://127.0.0.1:9", None);
+    let _worker = daemon(&manager, &SimulatedAws::gone(), None);
     let said = manager.until("STATUS=AWS credentials were not found yet; the queue does not answer");
     std::thread::sleep(Duration::from_secs(1));
     let more = std::iter::from_fn(|| manager.hears(Duration::from_millis(1)));
@@ -178,9 +208,9 @@ fn a_worker_whose_queue_does_not_answer_is_not_ready_and_says_why() {
 #[test]
 fn the_watchdog_is_fed_in_time_and_not_by_a_process_that_stands_still() {
     let manager = Manager::listen("fed");
-    let (endpoint, _simulator) = simulator();
+    let aws = SimulatedAws::start();
     let watchdog = Duration::from_secs(3);
-    let worker = daemon(&manager, &endpoint, Some(watchdog));
+    let worker = daemon(&manager, &aws, Some(watchdog));
     manager.until("READY=1");
     manager.until("WATCHDOG=1");
     for _ in 0..3 {
@@ -200,7 +230,7 @@ fn the_watchdog_is_fed_in_time_and_not_by_a_process_that_stands_still() {
 #[test]
 fn a_daemon_that_is_stuck_in_a_write_is_not_fed_although_its_process_lives() {
     let manager = Manager::listen("wedged");
-    let (endpoint, _simulator) = simulator();
+    let aws = SimulatedAws::start();
     let program = "import os, pty, time\nmaster, slave = pty.openpty()\nprint(os.ttyname(slave), flush=True)\ntime.sleep(600)";
     let mut terminal = Command::new("python3").args(["-c", program]).stdout(Stdio::piped()).spawn().expect("there is a python3");
     let mut name = String::new();
@@ -208,11 +238,11 @@ fn a_daemon_that_is_stuck_in_a_write_is_not_fed_although_its_process_lives() {
     std::io::BufRead::read_line(&mut std::io::BufReader::new(said), &mut name).expect("its name");
     let _terminal = Worker(terminal);
     let watchdog = Duration::from_secs(3);
-    let mut worker = daemon_with(&manager, &endpoint, Some(watchdog), &format!("audit = \"{}\"", name.trim()));
+    let mut worker = daemon_with(&manager, &aws, Some(watchdog), &format!("audit = \"{}\"", name.trim()));
     manager.until("READY=1");
     manager.until("WATCHDOG=1");
     // Each launch leaves a line, and a terminal takes a few thousand bytes.
-    post(&endpoint, "/_sim/launch", r#"{"group":"web-blue","count":60}"#);
+    post(&aws.endpoint, "/_sim/launch", r#"{"group":"web-blue","count":60}"#);
     manager.until("STATUS=working; 60 actions open");
     let (mut last, end) = (Instant::now(), Instant::now() + LONGEST);
     while last.elapsed() < watchdog * 2 {
@@ -280,7 +310,8 @@ fn play_a_worker_whose_loop_turns_for_nothing(what: &str) {
         if what == "nothing" {
             settings.max_open = 0;
         }
-        let aws = Aws::fixed(&rooms::aws_settings(&config), &simulator.endpoint(), "AKIATEST").expect("an endpoint");
+        let key = simulator.with(|world, _| permissions::key_for(world, &text, &[], "run"));
+        let aws = Aws::fixed(&rooms::aws_settings(&config), &simulator.endpoint(), &key).expect("an endpoint");
         let mut services = rooms::services(&config, &settings, &aws).expect("rooms");
         services.registrars[0] = Arc::new(Silent);
         let observer = ObserverSettings { worker: "test".into(), routes: rooms::route_names(&config, &settings), audit: AuditTarget::Off };

@@ -49,6 +49,9 @@ impl Bench {
     pub fn worker_with(&self, simulator: &Simulator, name: &str, configuration: &str) -> Fallible<Process> {
         let file = self.folder.join(format!("{name}.toml"));
         fs::write(&file, configuration)?;
+        if self.quick {
+            simulator.confine(&file)?;
+        }
         Process::start(Command::new(ENROLLD).arg("run").arg("--config").arg(&file), name, &self.folder, &simulator.endpoint())
     }
 }
@@ -76,7 +79,7 @@ pub fn all_in_service(state: &State, launches: usize) -> Fallible<()> {
     if counts.completions != launches as u64 || counts.refused_completions + counts.timed_out > 0 {
         return Err(format!("not every launch was completed once: {launches} launches, {counts:?}").into());
     }
-    let dead = &state.queues["dead-letters"];
+    let dead = &state.queues[setup::DEAD_LETTERS];
     if dead.visible > 0 || state.groups.values().any(|group| group.abandoned > 0) {
         return Err("launches were abandoned or dead-lettered".into());
     }

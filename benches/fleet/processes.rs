@@ -10,6 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
+use serde_json::{Value, json};
 
 use crate::admin::Admin;
 use crate::{Fallible, kernel, setup};
@@ -123,6 +124,27 @@ impl Simulator {
         self.child.id()
     }
 
+    /// From now on its callers may do what is printed for this configuration, and nothing else. Where something is measured they are not confined:
+    /// weighing each call by its policy takes the simulator longer than some calls do.
+    pub fn confine(&self, configuration: &Path) -> Fallible<()> {
+        let letters = format!("arn:aws:sqs:{}:{}:{}", setup::REGION, setup::ACCOUNT, setup::DEAD_LETTERS);
+        let arguments = ["policy", "--output", "json", "--dead-letter-queue", &letters, "--config"];
+        let printed = clean(ENROLLD).args(arguments).arg(configuration).output()?;
+        let printed: Value = serde_json::from_slice(&printed.stdout)
+            .map_err(|error| format!("no policy: {error}: {}", String::from_utf8_lossy(&printed.stderr)))?;
+        let policies = printed["policies"].as_array().into_iter().flatten();
+        let statements = policies.flat_map(|policy| policy["document"]["Statement"].as_array().into_iter().flatten());
+        let list = |statement: &Value, key: &str| statement[key].as_array().cloned().unwrap_or_default();
+        let mut allowed = Vec::new();
+        for statement in statements {
+            for action in list(statement, "Action") {
+                allowed.extend(list(statement, "Resource").into_iter().map(|on| json!({ "action": action, "resource": on })));
+            }
+        }
+        let arn = format!("arn:aws:sts::{}:assumed-role/enrolld/worker", setup::ACCOUNT);
+        self.admin.post("principals", &json!({ "access_key_id": setup::ACCESS_KEY_ID, "arn": arn, "allowed": allowed })).map(drop)
+    }
+
     /// When the first call of an operation came since the counts began, in unix milliseconds.
     pub fn first_call(&self, operation: &str) -> Fallible<Option<u64>> {
         Ok(self.admin.summary()?.arrivals.get(operation).map(|arrivals| arrivals.first_ms))
@@ -137,7 +159,12 @@ impl Simulator {
     pub fn until_drained(&self, launches: usize, worker: &mut Process, mut look: impl FnMut(u64) -> Fallible<()>) -> Fallible<()> {
         let began = Instant::now();
         loop {
-            let deleted = self.admin.summary()?.queues[setup::QUEUE].counts.deleted;
+            let state = self.admin.summary()?;
+            let refused = state.outcomes.iter().find(|(_, ends)| ends.keys().any(|code| code.starts_with("AccessDenied")));
+            if let Some((operation, _)) = refused {
+                return Err(format!("{operation} is beyond the policy that is printed for the configuration").into());
+            }
+            let deleted = state.queues[setup::QUEUE].counts.deleted;
             look(deleted)?;
             if deleted >= launches as u64 {
                 return Ok(());

@@ -12,6 +12,9 @@ use enrolld::simulator::model::ssm::SsmOptions;
 pub const ACCOUNT: &str = "123456789012";
 pub const REGION: &str = "eu-central-1";
 pub const QUEUE: &str = "lifecycle";
+pub const DEAD_LETTERS: &str = "dead-letters";
+/// Whose calls they all are.
+pub const ACCESS_KEY_ID: &str = "simulated";
 /// The group of all rows, and its server.
 pub const GROUP: &str = "web";
 pub const SERVER: &str = "chef";
@@ -50,11 +53,11 @@ pub fn fixture(heartbeat_timeout_s: u64) -> Fixture {
     };
     Fixture {
         queues: vec![
-            NewQueue { name: "dead-letters".into(), ..NewQueue::default() },
+            NewQueue { name: DEAD_LETTERS.into(), ..NewQueue::default() },
             NewQueue {
                 name: QUEUE.into(),
                 attributes: BTreeMap::from([("VisibilityTimeout".into(), "300".into())]),
-                dead_letters: Some(DeadLetters { queue: "dead-letters".into(), max_receive_count: 100 }),
+                dead_letters: Some(DeadLetters { queue: DEAD_LETTERS.into(), max_receive_count: 100 }),
                 ..NewQueue::default()
             },
         ],
@@ -73,7 +76,7 @@ pub fn account(endpoint: &str) -> [(&'static str, String); 5] {
         ("AWS_REGION", REGION.to_owned()),
         // What boto3 reads.
         ("AWS_DEFAULT_REGION", REGION.to_owned()),
-        ("AWS_ACCESS_KEY_ID", "simulated".to_owned()),
+        ("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID.to_owned()),
         ("AWS_SECRET_ACCESS_KEY", "simulated".to_owned()),
     ]
 }

@@ -33,7 +33,7 @@ pub enum EndpointError {
     /// It would send requests and credentials' signatures in the clear.
     #[error(
         "the endpoint {endpoint} of {service} is plain http and not on this machine; \
-         use https, or allow plain http by name in the configuration"
+         use https, or allow_plain_http = true at the top of the configuration if that is meant"
     )]
     PlainHttp {
         /// The service, or `all services`.

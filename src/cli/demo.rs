@@ -18,7 +18,8 @@ use crate::observe::{Health, Observer, ObserverSettings};
 
 /// Watch a fleet launch, without an AWS account
 ///
-/// Starts the simulator on a free port of this machine and the real worker against it, and shows each node on its way. Nothing leaves the machine.
+/// Starts the simulator on a free port of this machine and the real worker against it, and shows each node on its way. The worker may do
+/// what `enrolld policy` prints for its configuration, and nothing else. Nothing leaves the machine.
 /// Exits with 0 only when every action ended as it should.
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
@@ -91,7 +92,7 @@ pub async fn run(args: DemoArgs) -> Result<ExitCode, CommandError> {
 fn worker(plan: &Plan, endpoint: &str, say: mpsc::Sender<demo::Seen>) -> Result<Worker, CommandError> {
     let config = demo::worker::configuration(endpoint, plan.scenario)?;
     let settings = config.core_settings();
-    let aws = Aws::fixed(&rooms::aws_settings(&config), endpoint, "enrolld-demo").map_err(CommandError::failed)?;
+    let aws = Aws::fixed(&rooms::aws_settings(&config), endpoint, demo::worker::ACCESS_KEY_ID).map_err(CommandError::failed)?;
     let services = rooms::services(&config, &settings, &aws)?;
     let names = ObserverSettings {
         worker: config.worker.clone(),

@@ -160,7 +160,12 @@ pub const TOP: &[Key] = &[
         "host name and process id",
         "This worker's name in logs, dead letters and role sessions: 2 to 64 of A-Z a-z 0-9 + = , . @ - _",
     ),
-    usual("allow_plain_http", SWITCH, "false", "Allows endpoints without TLS that are not on this machine."),
+    usual(
+        "allow_plain_http",
+        SWITCH,
+        "false",
+        "Allows endpoints of AWS and queue URLs without TLS that are not on this machine. A server of one's own is allowed in its `registrar`.",
+    ),
     optional(
         "fleet_size",
         NUMBER,

@@ -33,7 +33,7 @@ pub use settings::Server;
 
 use crate::core::settings::{MaxRates, Unmatched};
 use crate::names::{AccountId, Region};
-use crate::registrar::{Allowed, KINDS, Limits};
+use crate::registrar::{KINDS, Limits};
 use crate::retry::Schedule;
 
 /// The environment, as far as it matters here: variables whose names begin with `ENROLLD_`.
@@ -97,7 +97,7 @@ pub struct Config {
     pub audit: Audit,
     /// This worker's name: fit for a role session.
     pub worker: String,
-    /// Whether endpoints without TLS that are not on this machine are allowed.
+    /// Whether endpoints of AWS and queue URLs without TLS that are not on this machine are allowed. A registrar's server is allowed in its own table.
     pub allow_plain_http: bool,
     /// How many nodes may launch at once, where that was said.
     pub fleet_size: Option<u32>,
@@ -109,12 +109,7 @@ impl Config {
     /// The limits of every call.
     #[must_use]
     pub fn limits(&self) -> Limits {
-        Limits {
-            connect: self.connect_timeout,
-            attempt: self.attempt_timeout,
-            call: self.call_timeout,
-            allowed: Allowed { plain_http: self.allow_plain_http },
-        }
+        Limits { connect: self.connect_timeout, attempt: self.attempt_timeout, call: self.call_timeout }
     }
 }
 

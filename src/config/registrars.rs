@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::reader::Section;
 use super::values::none_of;
-use crate::registrar::{Allowed, Blueprint, Kind, Material};
+use crate::registrar::{Blueprint, Kind, Material};
 
 /// The kinds of registrars that a configuration may name.
 pub type Kinds = &'static [&'static Kind];
@@ -52,7 +52,7 @@ impl PartialEq for Registrar {
 }
 
 /// Reads a route's registrar. Its kind decides which keys it has.
-pub(super) fn read(section: &Section<'_, '_>, kinds: Kinds, allowed: Allowed) -> Option<Registrar> {
+pub(super) fn read(section: &Section<'_, '_>, kinds: Kinds) -> Option<Registrar> {
     let written = section.peek("registrar", "kind");
     let Some(kind) = kinds.iter().find(|kind| Some(kind.name) == written) else {
         // Which keys would be right is not known, so nothing but the kind is said to be wrong.
@@ -61,7 +61,7 @@ pub(super) fn read(section: &Section<'_, '_>, kinds: Kinds, allowed: Allowed) ->
         return None;
     };
     let table = section.table("registrar", kind.keys)?;
-    let blueprint = (kind.read)(&table, allowed);
+    let blueprint = (kind.read)(&table);
     table.refuse_unknown(&[]);
     Some(Registrar { kind: kind.name, blueprint: blueprint?.into() })
 }

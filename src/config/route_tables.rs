@@ -12,7 +12,6 @@ use super::tables::{HOUR, MILLIS, MINUTE, SECS, schedule};
 use super::values::{checked, duration, name, one_of, rate, switch, template, text, whole};
 use crate::core::settings::{DeleteKey, OnFailure};
 use crate::names::Region;
-use crate::registrar::Allowed;
 
 /// The document whose sending is root on every instance in scope.
 const SHELL_DOCUMENT: &str = "AWS-RunShellScript";
@@ -25,8 +24,8 @@ pub(super) struct ReadRoute<'s, 'a> {
     pub(super) route: Option<Route>,
 }
 
-/// Reads one route. `allowed` is what the top of the file allows registrars.
-pub(super) fn read_route<'s, 'a>(section: Section<'s, 'a>, kinds: Kinds, allowed: Allowed) -> ReadRoute<'s, 'a> {
+/// Reads one route.
+pub(super) fn read_route<'s, 'a>(section: Section<'s, 'a>, kinds: Kinds) -> ReadRoute<'s, 'a> {
     let name = section.read("name", checked(rules::route_name));
     if matches!(section.place_of("name"), Place::Variable(_)) {
         section.refuse("name", Refusal::new("a variable cannot rename the route that it is named after", "write the name in the file"));
@@ -35,20 +34,14 @@ pub(super) fn read_route<'s, 'a>(section: Section<'s, 'a>, kinds: Kinds, allowed
     if groups.as_ref().is_some_and(Vec::is_empty) {
         section.refuse("groups", Refusal::new("the list is empty", "name at least one group, such as [\"web-*\"]"));
     }
-    let route = read_rest(&section, name.clone(), groups.clone(), kinds, allowed);
+    let route = read_rest(&section, name.clone(), groups.clone(), kinds);
     section.refuse_unknown(&[]);
     ReadRoute { section, name, groups, route }
 }
 
-fn read_rest(
-    section: &Section<'_, '_>,
-    name_of_route: Option<String>,
-    groups: Option<Vec<String>>,
-    kinds: Kinds,
-    allowed: Allowed,
-) -> Option<Route> {
+fn read_rest(section: &Section<'_, '_>, name_of_route: Option<String>, groups: Option<Vec<String>>, kinds: Kinds) -> Option<Route> {
     let scope = read_scope(section);
-    let registrar = registrars::read(section, kinds, allowed);
+    let registrar = registrars::read(section, kinds);
     let key = section.table("key", keys::KEY).and_then(|table| {
         let key = read_key(&table);
         table.refuse_unknown(&[]);

@@ -43,7 +43,7 @@ impl QueueUrl {
         }
         if plain && !allow_plain_http && !is_loopback(host) {
             let wrong = format!("{} is without TLS and not on this machine", shown(url));
-            return Err(Refusal::new(wrong, "write https://, or allow_plain_http = true if that is meant"));
+            return Err(Refusal::new(wrong, "write https://, or allow_plain_http = true at the top of the file if that is meant"));
         }
         let region =
             host.strip_prefix("sqs.").and_then(|host| host.split_once(".amazonaws.com")).and_then(|(region, _)| Region::new(region).ok());

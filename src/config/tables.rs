@@ -16,7 +16,6 @@ use super::values::{checked, duration, name, one_of, refused_name, seconds, show
 use super::{Audit, Config, Environment, LogFormat, sense};
 use crate::core::settings::Unmatched;
 use crate::names::{AccountId, Region, shown};
-use crate::registrar::Allowed;
 use crate::retry::Schedule;
 
 pub(super) const MILLIS: fn(u64) -> Duration = Duration::from_millis;
@@ -105,7 +104,7 @@ fn read_top<'a>(
     let worker = top.read_optional("worker", checked(rules::worker));
     let fleet_size = top.read_optional("fleet_size", whole(1..=1_000_000));
 
-    let read_routes = read_routes(top, routes, overrides, source, |section| read_route(section, kinds, Allowed { plain_http: plain }));
+    let read_routes = read_routes(top, routes, overrides, source, |section| read_route(section, kinds));
     sense::of_routes(&read_routes);
     let routes: Option<Vec<Route>> = read_routes.iter().map(|read| read.route.clone()).collect();
 

@@ -131,6 +131,7 @@ pub(super) const OTHER_VALUES: &[(&str, &str, &str)] = &[
     ("registrar", "organization", r#""ours""#),
     ("chef", "kind", r#""chef-server""#),
     ("chef", "url", r#""https://chef.example.com/organizations/other""#),
+    ("chef", "allow_plain_http", "true"),
     ("chef", "client_name", r#""somebody""#),
     ("chef", "client_key", r#""/etc/enrolld/other.pem""#),
     ("chef", "ca_file", r#""/etc/enrolld/ca.pem""#),
@@ -141,6 +142,7 @@ pub(super) const OTHER_VALUES: &[(&str, &str, &str)] = &[
     ("chef", "replace_existing", "true"),
     ("puppet", "kind", r#""puppet-ca""#),
     ("puppet", "url", r#""https://puppet.example.com:8141""#),
+    ("puppet", "allow_plain_http", "true"),
     ("puppet", "certificate", r#""/etc/enrolld/other.pem""#),
     ("puppet", "private_key", r#""/etc/enrolld/other.key""#),
     ("puppet", "ca_file", r#""/etc/enrolld/other-ca.pem""#),
@@ -602,6 +604,37 @@ fn the_documentation_has_every_key_as_the_code_has_it() {
 }
 
 #[test]
+fn plain_http_is_allowed_where_it_is_written_for_a_server_and_to_no_other() {
+    let of = |lines: &[(&str, &str, &str)]| read(&file_of(lines));
+    for kind in ["chef", "puppet"] {
+        let (plain, allowed) = ((kind, "url", r#""http://server.example.com""#), (kind, "allow_plain_http", "true"));
+        // What is written for an emulator of AWS says nothing about a server of one's own.
+        for top in ["false", "true"] {
+            let said = of(&[plain, ("top", "allow_plain_http", top)]).unwrap_err().to_string();
+            let place = "route.web.registrar.url: \"http://server.example.com\" is without TLS and not on this machine";
+            assert!(said.contains(place) && said.contains("allow_plain_http = true beside it, in this registrar"), "{said}");
+        }
+        of(&[plain, allowed]).unwrap();
+        of(&[(kind, "url", r#""http://127.0.0.1:4545""#)]).unwrap();
+        // Nor does what is written for the server say anything about the queue, or about the server of the next route.
+        let queue = ("top", "queue_url", r#""http://sqs.example.com/123456789012/enrolld""#);
+        let said = of(&[queue, plain, allowed]).unwrap_err().to_string();
+        assert!(said.contains("queue_url: ") && said.contains("allow_plain_http = true at the top of the file"), "{said}");
+        assert!(!said.contains("registrar"), "{said}");
+        of(&[queue, plain, allowed, ("top", "allow_plain_http", "true")]).unwrap();
+        let first = file_of(&[plain, allowed]);
+        let (_, route) = first.split_once("[[route]]").unwrap();
+        let second = route.replacen("\"web\"", "\"api\"", 1).replacen("web-*", "api-*", 1).replacen(
+            "allow_plain_http = true",
+            "allow_plain_http = false",
+            1,
+        );
+        let said = read(&format!("{first}\n[[route]]{second}")).unwrap_err().to_string();
+        assert!(said.contains("route.api.registrar.url: ") && !said.contains("route.web"), "{said}");
+    }
+}
+
+#[test]
 fn a_chef_server_is_read_with_what_its_nodes_are_given_to_do() {
     let of = |lines: &[(&str, &str, &str)]| read(&file_of(lines));
     let chef = of(&[("chef", "environment", r#""production""#)]).unwrap().routes.remove(0).registrar;
@@ -613,9 +646,6 @@ fn a_chef_server_is_read_with_what_its_nodes_are_given_to_do() {
     assert!(said(&[("chef", "policy_name", r#""web""#)]).contains("policy_group is missing"));
     let policy = [("chef", "policy_name", r#""web""#), ("chef", "policy_group", r#""live""#), ("chef", "run_list", r#"["role[web]"]"#)];
     assert!(said(&policy).contains("gets this from the policy"));
-    assert!(said(&[("chef", "url", r#""http://chef.example.com""#)]).contains("without TLS"));
-    assert!(of(&[("chef", "url", r#""http://127.0.0.1:4545""#)]).is_ok());
-    assert!(of(&[("chef", "url", r#""http://chef.example.com""#), ("top", "allow_plain_http", "true")]).is_ok());
     let colon = ("route", "node_name", r#""web:{instance_id}""#);
     assert!(said(&[("chef", "replace_existing", "true"), colon]).contains("takes no colon"));
     assert!(of(&[colon]).is_ok());

@@ -99,13 +99,13 @@ pub(super) fn none_of<'w>(given: Given<'_>, words: impl Iterator<Item = &'w str>
     Refusal::new(format!("it is {}", given.what()), format!("write {all}"))
 }
 
-/// The base URL of a server of one's own; without TLS only on this machine, or where `plain_http` is allowed.
+/// The base URL of a server of one's own; without TLS only on this machine, or where the same table allows it for this server.
 pub fn server_url(plain_http: bool) -> impl FnOnce(Given<'_>) -> Result<ServerUrl, Refusal> {
     checked(move |url| {
         let server = ServerUrl::new(url).map_err(refused_name)?;
         if server.is_exposed() && !plain_http {
             let wrong = format!("{} is without TLS and not on this machine", shown(url));
-            return Err(Refusal::new(wrong, "write https://, or allow_plain_http = true if that is meant"));
+            return Err(Refusal::new(wrong, "write https://, or allow_plain_http = true beside it, in this registrar, if that is meant"));
         }
         Ok(server)
     })

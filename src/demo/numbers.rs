@@ -31,6 +31,8 @@ pub struct Numbers {
     pub completions: u64,
     /// CompleteLifecycleAction calls for an action that was completed before.
     pub duplicate_completions: u64,
+    /// Calls that the policy which is printed for the worker's configuration does not allow.
+    pub beyond_policy: u64,
     /// Calls by operation.
     pub api_calls: BTreeMap<String, u64>,
     /// All of them for each launch that is in service.
@@ -71,6 +73,7 @@ impl Numbers {
         amount("nodes left on the server", self.nodes_on_server, nodes - unusable - again, false);
         amount("actions lost", self.lost, 0, false);
         amount("actions that others ended", self.stale, 0, false);
+        amount("calls beyond the printed policy", self.beyond_policy, 0, false);
         amount("lifecycle actions completed", self.completions, nodes + again, false);
         // In a storm answers are lost and messages doubled: what was done is done again, with the same result.
         let storm = plan.scenario == Scenario::Storm;
@@ -113,7 +116,7 @@ pub(super) mod tests {
     #[test]
     fn every_number_that_matters_is_missed_when_it_is_wrong() {
         let plan = Plan::new(Scenario::Tour, 12, 1);
-        let wrong: [fn(&mut Numbers); 10] = [
+        let wrong: [fn(&mut Numbers); 11] = [
             |n| n.launched += 1,
             |n| n.in_service -= 1,
             |n| n.abandoned += 1,
@@ -124,6 +127,7 @@ pub(super) mod tests {
             |n| n.stale += 1,
             |n| n.completions += 1,
             |n| n.duplicate_completions += 1,
+            |n| n.beyond_policy += 1,
         ];
         for change in wrong {
             let mut numbers = tour();
@@ -165,6 +169,7 @@ pub(super) mod tests {
             "associations",
             "completions",
             "duplicate_completions",
+            "beyond_policy",
             "api_calls",
             "api_calls_per_enrolment",
             "wall_seconds",

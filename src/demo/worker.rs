@@ -14,6 +14,8 @@ pub const SERVER: &str = "demo-chef";
 pub const ACCOUNT: &str = "123456789012";
 /// The simulated region.
 pub const REGION: &str = "eu-central-1";
+/// The access key id of the worker's credentials.
+pub const ACCESS_KEY_ID: &str = "enrolld-demo";
 /// The instances' role.
 pub const ROLE: &str = "enrolld-node";
 

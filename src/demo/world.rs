@@ -10,11 +10,14 @@ use tokio::sync::oneshot;
 
 use super::numbers::Numbers;
 use super::scenario::{NodePlan, Part, Plan, Scenario};
-use super::worker::{ACCOUNT, DEAD_LETTERS, QUEUE, REGION, ROLE, SERVER};
+use super::worker::{ACCESS_KEY_ID, ACCOUNT, DEAD_LETTERS, QUEUE, REGION, ROLE, SERVER, configuration};
+use crate::names::{AccountId, Region};
+use crate::policy::{self, DeadLetterQueue, Extras};
 use crate::simulator::model::agent::{AgentOptions, Material, Publish};
 use crate::simulator::model::autoscaling::{
     ActionState, Closing, Delivery, Form, GroupOptions, Kind, LifecycleState, NewGroup, NewHook, Place,
 };
+use crate::simulator::model::caller::Grant;
 use crate::simulator::model::faults::{Effect, Fault};
 use crate::simulator::model::fixture::{DeadLetters, Fixture, NewQueue};
 use crate::simulator::model::opsworks_cm::wire::ServerStatus;
@@ -56,13 +59,34 @@ impl Theatre {
         };
         let thread = thread::Builder::new().name("simulator".into()).spawn(run)?;
         let simulator = starting.recv().map_err(|_| io::Error::other("the simulator's thread ended"))??;
-        Ok(Self { simulator: Some(simulator), open: Some(open), thread: Some(thread) })
+        let theatre = Self { simulator: Some(simulator), open: Some(open), thread: Some(thread) };
+        theatre.confine_worker(plan.scenario)?;
+        Ok(theatre)
     }
 
     /// What every AWS service's endpoint must be.
     #[must_use]
     pub fn endpoint(&self) -> String {
         self.simulator().endpoint()
+    }
+
+    /// Lets the worker do what `enrolld policy` prints for its configuration, and nothing else: the demonstration shows what works in an
+    /// account too.
+    fn confine_worker(&self, scenario: Scenario) -> io::Result<()> {
+        let config = configuration(&self.endpoint(), scenario).map_err(io::Error::other)?;
+        let region = Region::new(REGION).map_err(io::Error::other)?;
+        let place = policy::Place { region, account: AccountId::new(ACCOUNT).map_err(io::Error::other)? };
+        let letters = DeadLetterQueue::Arn(format!("arn:aws:sqs:{REGION}:{ACCOUNT}:{DEAD_LETTERS}"));
+        let policies = policy::worker(&config, &place, Some(&letters), Extras::default()).map_err(io::Error::other)?;
+        let statements = policies.iter().flat_map(|policy| policy.document.statements());
+        let on = |action: &'static str, resource: &String| Grant { action: action.to_owned(), resource: resource.clone() };
+        let grants = statements
+            .flat_map(|statement| {
+                statement.action.iter().flat_map(move |action| statement.resource.iter().map(move |resource| on(action, resource)))
+            })
+            .collect();
+        self.simulator().with(|world, _| world.confine(ACCESS_KEY_ID, grants));
+        Ok(())
     }
 
     /// Launches a node, and names its instance.
@@ -125,7 +149,8 @@ impl Theatre {
     /// What it all came to.
     #[must_use]
     pub fn numbers(&self, plan: &Plan, wall: Duration) -> Numbers {
-        count(&self.simulator().state(true), plan, wall)
+        let beyond = self.simulator().with(|world, _| world.beyond().len() as u64);
+        Numbers { beyond_policy: beyond, ..count(&self.simulator().state(true), plan, wall) }
     }
 
     fn simulator(&self) -> &Simulator {
@@ -265,6 +290,34 @@ fn count(state: &State, plan: &Plan, wall: Duration) -> Numbers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpStream;
+
+    #[test]
+    fn a_call_of_the_worker_that_its_policy_does_not_allow_is_refused_and_counted() {
+        let plan = Plan::new(Scenario::Calm, 1, 1);
+        let theatre = Theatre::open(&plan).unwrap();
+        let address = theatre.endpoint().trim_start_matches("http://").to_owned();
+        let ask = |form: &str| {
+            let mut stream = TcpStream::connect(&address).unwrap();
+            let credential = format!("{ACCESS_KEY_ID}/20260302/{REGION}/autoscaling/aws4_request");
+            write!(
+                stream,
+                "POST / HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Type: application/x-www-form-urlencoded\r\n\
+                 Content-Length: {}\r\nAuthorization: AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders=host, Signature=0\r\n\r\n{form}",
+                form.len()
+            )
+            .unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            answer
+        };
+        let beyond = || theatre.numbers(&plan, Duration::ZERO).beyond_policy;
+        let allowed = ask("Action=DescribeAutoScalingInstances&Version=2011-01-01");
+        assert!(allowed.starts_with("HTTP/1.1 200") && beyond() == 0, "{allowed}");
+        let refused = ask("Action=SetDesiredCapacity&Version=2011-01-01&AutoScalingGroupName=demo-web&DesiredCapacity=0");
+        assert!(refused.starts_with("HTTP/1.1 403") && beyond() == 1, "{refused}");
+    }
 
     #[test]
     fn a_launch_that_nobody_answers_counts_as_lost() {

@@ -22,7 +22,7 @@ use secrets::Secrets;
 use wire::{Said, Told, misunderstood};
 use zeroize::Zeroizing;
 
-use super::kind::{Allowed, Blueprint, Kind, Limits, Material, Unusable};
+use super::kind::{Blueprint, Kind, Limits, Material, Unusable};
 use super::{Registrar, Reply, without_key};
 use crate::aws::detail;
 use crate::config::Refusal;
@@ -102,7 +102,7 @@ struct Written {
     material: Material,
 }
 
-fn read(table: &Section<'_, '_>, _: Allowed) -> Option<Box<dyn Blueprint>> {
+fn read(table: &Section<'_, '_>) -> Option<Box<dyn Blueprint>> {
     let program = table.read("program", checked(absolute_path));
     let args = table.read_each("args", argument);
     let timeout = table.read("timeout", duration(SHORTEST..=LONGEST));

@@ -29,11 +29,17 @@ pub use files::{FileError, PrivateKey, read_certificates};
 
 use super::kind::Limits;
 use crate::aws::Allowance;
+use crate::config::keys::{Key, SWITCH, usual};
 use crate::names::ServerUrl;
 use crate::retry::{Class, Failure};
 
 /// How long an unused connection is kept: shorter than servers and balancers keep theirs.
 const IDLE: Duration = Duration::from_secs(20);
+
+/// The key by which a route allows its server to be without TLS. It stands beside the `url` that it is meant for, so that what was written for
+/// one server, or for an emulator of AWS, admits no other.
+pub const ALLOW_PLAIN_HTTP: Key =
+    usual("allow_plain_http", SWITCH, "false", "Allows this server to be without TLS although it is not on this machine.");
 
 /// How a server is reached.
 #[derive(Debug, Clone)]
@@ -58,7 +64,7 @@ impl HttpSettings {
     /// The longest answer where nothing else is set: 4 MiB. A node object with all that its operating system tells is rarely beyond 1 MiB.
     pub const MAX_ANSWER: usize = 4 * 1024 * 1024;
 
-    /// A server with the configuration's limits, the system's authorities, and no certificate of ours.
+    /// A server with the configuration's limits, the system's authorities, and no certificate of ours; without TLS only on this machine.
     #[must_use]
     pub fn of(url: ServerUrl, limits: &Limits) -> Self {
         Self {
@@ -67,7 +73,7 @@ impl HttpSettings {
             identity: None,
             connect_timeout: limits.connect,
             attempt_timeout: limits.attempt,
-            allow_plain_http: limits.allowed.plain_http,
+            allow_plain_http: false,
             max_answer: Self::MAX_ANSWER,
         }
     }
@@ -110,7 +116,7 @@ impl Identity {
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
     /// Plain HTTP to another machine.
-    #[error("{0} is without TLS and not on this machine; write https://, or allow_plain_http = true if that is meant")]
+    #[error("{0} is without TLS and not on this machine; write https://, or allow_plain_http = true in its registrar if that is meant")]
     Exposed(ServerUrl),
     /// The system has no authorities.
     #[error("the system's certificate authorities cannot be read ({0}); install them, or name a ca_file")]

@@ -30,14 +30,7 @@ pub struct Kind {
     /// What its failures mean, in parts: the only place where their classes are decided. Its page shows them.
     pub errors: &'static [&'static [Meaning]],
     /// Reads its table. What is wrong is noted in the section; nothing comes back where anything was.
-    pub read: fn(&Section<'_, '_>, Allowed) -> Option<Box<dyn Blueprint>>,
-}
-
-/// What the top of the configuration allows its registrars.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Allowed {
-    /// Servers without TLS that are not on this machine.
-    pub plain_http: bool,
+    pub read: fn(&Section<'_, '_>) -> Option<Box<dyn Blueprint>>,
 }
 
 /// The limits that the configuration sets for every call.
@@ -49,8 +42,6 @@ pub struct Limits {
     pub attempt: Duration,
     /// The longest that a call may take in all.
     pub call: Duration,
-    /// What the configuration allows.
-    pub allowed: Allowed,
 }
 
 /// What nodes publish for a server.

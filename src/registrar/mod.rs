@@ -28,7 +28,7 @@ kinds! {
 
 pub use chef_server::{ChefError, ChefServer, ChefSettings, NodeWork};
 pub use command::{CommandRegistrar, CommandSettings};
-pub use kind::{Advice, Agent, Allowed, Blueprint, Kind, Limits, Material, Rights, Unusable};
+pub use kind::{Advice, Agent, Blueprint, Kind, Limits, Material, Rights, Unusable};
 pub use meaning::Meaning;
 pub use opsworks_cm::{CmEngine, CmSettings, OpsWorksCm, classify as classify_opsworks_cm};
 pub use puppet_ca::{PuppetCa, PuppetCaSettings};

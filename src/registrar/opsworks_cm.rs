@@ -7,7 +7,7 @@ use std::sync::Arc;
 use aws_sdk_opsworkscm::Client;
 use aws_sdk_opsworkscm::types::{EngineAttribute, NodeAssociationStatus, ServerStatus};
 
-use super::kind::{Advice, Agent, Allowed, Blueprint, Kind, Limits, Material, Rights, Unusable};
+use super::kind::{Advice, Agent, Blueprint, Kind, Limits, Material, Rights, Unusable};
 use super::{Registrar, Reply, without_key};
 use crate::aws::{detail, from_sdk, further, shared_class};
 use crate::config::Refusal;
@@ -78,7 +78,7 @@ const KEYS: &[Key] = &[
     optional("organization", TEXT, "`default` for Chef", "The Chef organization. Not for Puppet."),
 ];
 
-fn read(table: &Section<'_, '_>, _: Allowed) -> Option<Box<dyn Blueprint>> {
+fn read(table: &Section<'_, '_>) -> Option<Box<dyn Blueprint>> {
     #[derive(Clone, Copy)]
     enum Software {
         Chef,

@@ -18,6 +18,10 @@ import uuid
 
 from elsewhere import Elsewhere
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "common"))
+
+import confinement  # noqa: E402 (shared with the other stages that start workers)
+
 ACCOUNT = "123456789012"
 REGION = "eu-central-1"
 # The route wants both groups; the second had no hooks when it launched its instances, so that none of them ever waited.
@@ -116,17 +120,6 @@ def faults(operations):
     return [fault for operation in operations for fault in about(operation)]
 
 
-def confine(simulator, binary, config):
-    """The workers may do what is printed for their configuration, and nothing else."""
-    letters = f"arn:aws:sqs:{REGION}:{ACCOUNT}:{DEAD_LETTERS}"
-    command = [binary, "policy", "--config", config, "--output", "json", "--region", REGION, "--account", ACCOUNT, "--dead-letter-queue", letters]
-    printed = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, env={"PATH": os.environ["PATH"]}).stdout)
-    statements = [statement for policy in printed["policies"] for statement in policy["document"]["Statement"]]
-    allowed = [{"action": action, "resource": on} for one in statements for action in one["Action"] for on in one["Resource"]]
-    arn = f"arn:aws:sts::{ACCOUNT}:assumed-role/enrolld/worker"
-    simulator.ask("principals", {"access_key_id": "simulated", "arn": arn, "allowed": allowed})
-
-
 def forged(instance):
     """A launch of an instance that waits for none."""
     claim = {
@@ -157,8 +150,7 @@ def check(state, terminated, settled, letters, left, moved):
     wrong["messages left in the queue"] = left
     wrong["messages that SQS moved"] = moved
     wrong["dead letters"] = len(letters)
-    refused = [count for outcomes in state["outcomes"].values() for code, count in outcomes.items() if code.startswith("AccessDenied")]
-    wrong["calls beyond the printed policy"] = sum(refused)
+    wrong["operations beyond the printed policy"] = len(confinement.beyond(state))
 
     done = collections.defaultdict(list)
     fingerprints = collections.defaultdict(set)
@@ -250,7 +242,7 @@ def main():
         config = folder / "enrolld.toml"
         config.write_text(CONFIG.format(queue_url=queue_url, owner=owner, server=SERVER, visibility=VISIBILITY_S))
 
-        confine(simulator, binary, config)
+        confinement.confine(simulator.base, binary, config, "simulated", DEAD_LETTERS)
 
         def left():
             return elsewhere.left() if elsewhere else left_in(simulator.ask("state?summary=1")["queues"][QUEUE])

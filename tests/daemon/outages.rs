@@ -7,6 +7,7 @@ use enrolld::simulator::model::fixture::{Fixture, NewQueue};
 use enrolld::simulator::model::sqs::wire::DeleteQueue;
 
 use crate::bench::{ACCOUNT, Bench, LETTERS, QUEUE, configuration, never_publishes};
+use crate::permissions;
 use crate::process::{Process, folder};
 use enrolld::simulator::model::agent::{Material, material};
 
@@ -60,14 +61,16 @@ async fn credentials_that_are_not_there_at_the_start_are_waited_for() {
         ("AWS_EC2_METADATA_DISABLED", "true"),
         ("PATH", "/usr/bin:/bin"),
     ];
-    let mut process = Process::start(&bench, "late-credentials", &configuration(&bench.simulator.endpoint(), ""), &environment);
+    let text = configuration(&bench.simulator.endpoint(), "");
+    let key = bench.simulator.with(|world, _| permissions::key_for(world, &text, &[], "run"));
+    let mut process = Process::start(&bench, "late-credentials", &text, &environment);
     let said = process.until_ready_is(503).await;
     assert!(said.contains("credentials"), "{said}");
     process.until_logged("credentials").await;
     assert_eq!(process.ask("/livez").await.0, 200, "it lives");
     assert!(bench.summary().calls.is_empty(), "nothing is asked without credentials: {:?}", bench.summary().calls);
 
-    fs::write(&credentials, r#"{"Version": 1, "AccessKeyId": "AKIALATE", "SecretAccessKey": "planted-secret"}"#)
+    fs::write(&credentials, format!(r#"{{"Version": 1, "AccessKeyId": "{key}", "SecretAccessKey": "planted-secret"}}"#))
         .expect("the folder is ours");
     process.until_ready_is(200).await;
     bench.until_in_service(&launched).await;

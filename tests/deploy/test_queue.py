@@ -107,9 +107,10 @@ def daemon(folder, deployed, fleet):
         "ENROLLD_LISTEN": f"127.0.0.1:{port}",
     }
     command = image.command(root, *second["Command"])
-    with processes.process("daemon", command, folder, surroundings, f"http://127.0.0.1:{port}/livez") as running:
-        running.root, running.port, running.check = root, port, second["HealthCheck"]["Command"]
-        yield running
+    with processes.confined(fleet.url, root / "etc/enrolld/enrolld.toml") as credentials:
+        with processes.process("daemon", command, folder, surroundings | credentials, f"http://127.0.0.1:{port}/livez") as running:
+            running.root, running.port, running.check = root, port, second["HealthCheck"]["Command"]
+            yield running
     assert running.returncode == 0, (folder / "daemon.log").read_text()
 
 

@@ -19,7 +19,6 @@ BINARY = os.environ["ENROLLD_BIN"]
 CONFIGURATION = """
 queue_url = "{url}/{account}/enrolld-lifecycle"
 region = "{region}"
-listen = "127.0.0.1:{port}"
 poll_wait = "2s"
 
 [[route]]
@@ -60,14 +59,13 @@ def fixture():
 def world(tmp_path):
     """A simulator whose instances do nothing by themselves, and a daemon."""
     (tmp_path / "world.json").write_text(json.dumps(fixture()))
-    port, listen = processes.free_port(), processes.free_port()
+    port = processes.free_port()
     url = f"http://127.0.0.1:{port}"
     simulate = [BINARY, "simulate", "--listen", f"127.0.0.1:{port}", "--fixture", "world.json"]
-    (tmp_path / "enrolld.toml").write_text(CONFIGURATION.format(url=url, account=ACCOUNT, region=REGION, port=listen))
+    configuration = CONFIGURATION.format(url=url, account=ACCOUNT, region=REGION)
     with ExitStack() as stack:
         stack.enter_context(processes.process("simulate", simulate, tmp_path, {}, f"{url}/_sim/state?summary=1"))
-        run = [BINARY, "run", "--config", "enrolld.toml"]
-        stack.enter_context(processes.process("daemon", run, tmp_path, CREDENTIALS | {"AWS_ENDPOINT_URL": url}, f"http://127.0.0.1:{listen}/readyz"))
+        stack.enter_context(processes.worker(tmp_path, configuration, CREDENTIALS | {"AWS_ENDPOINT_URL": url}, url, "dead"))
         yield Fleet(url)
 
 

@@ -8,13 +8,13 @@ use serde_json::{Value, json};
 
 use crate::config::keys::{Key, TEXT, optional, required};
 use crate::config::reader::Section;
-use crate::config::values::{path, server_url};
+use crate::config::values::{path, server_url, switch};
 use crate::core::call::NodeOrder;
 use crate::facts::{Health, KeyMaterial, ListMark, NodeList, Registration, RegistrationStatus, StatusToken};
 use crate::meanings;
 use crate::names::{NodeName, ServerUrl};
-use crate::registrar::http::{self, Answer, HttpClient, HttpSettings, read_certificates, shared_class, unexpected};
-use crate::registrar::{Allowed, Blueprint, Kind, Limits, Registrar, Reply, Unusable, without_key};
+use crate::registrar::http::{self, ALLOW_PLAIN_HTTP, Answer, HttpClient, HttpSettings, read_certificates, shared_class, unexpected};
+use crate::registrar::{Blueprint, Kind, Limits, Registrar, Reply, Unusable, without_key};
 use crate::retry::{Class, Failure};
 
 /// The kind: what a route writes, which page documents it, what its failures mean.
@@ -23,6 +23,7 @@ pub(super) const KIND: Kind = Kind { name: "inventory", page: "inventory.md", ke
 const KEYS: &[Key] = &[
     required("kind", "`inventory`", "The kind of server."),
     required("url", TEXT, "The inventory's base URL."),
+    ALLOW_PLAIN_HTTP,
     optional("ca_file", "path", "the system's authorities", "The only authorities that its certificate may come from."),
 ];
 
@@ -38,20 +39,22 @@ meanings! {
 #[derive(Debug, PartialEq)]
 struct Written {
     url: ServerUrl,
+    allow_plain_http: bool,
     ca_file: Option<std::path::PathBuf>,
 }
 
 /// Every key is read before the first bad one ends it, so that a person sees all that is wrong at once.
-fn read(table: &Section<'_, '_>, allowed: Allowed) -> Option<Box<dyn Blueprint>> {
-    let url = table.read("url", server_url(allowed.plain_http));
+fn read(table: &Section<'_, '_>) -> Option<Box<dyn Blueprint>> {
+    let allow_plain_http = table.read("allow_plain_http", switch);
+    let url = table.read("url", server_url(allow_plain_http.unwrap_or(true)));
     let ca_file = table.read_optional("ca_file", path);
-    Some(Box::new(Written { url: url?, ca_file: ca_file? }))
+    Some(Box::new(Written { url: url?, allow_plain_http: allow_plain_http?, ca_file: ca_file? }))
 }
 
 impl Written {
     fn inventory(&self, limits: &Limits) -> Result<Inventory, Unusable> {
         let authorities = self.ca_file.as_deref().map(read_certificates).transpose()?;
-        let settings = HttpSettings { authorities, ..HttpSettings::of(self.url.clone(), limits) };
+        let settings = HttpSettings { authorities, allow_plain_http: self.allow_plain_http, ..HttpSettings::of(self.url.clone(), limits) };
         Ok(Inventory(HttpClient::new(&settings)?))
     }
 }

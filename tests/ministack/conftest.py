@@ -191,12 +191,10 @@ def worker(folder, cloud, fleet):
         "AWS_ENDPOINT_URL_AUTO_SCALING": fleet.url,
         "AWS_ENDPOINT_URL_OPSWORKSCM": fleet.url,
         "AWS_REGION": REGION,
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_EC2_METADATA_DISABLED": "true",
     }
     configuration = CONFIGURATION.format(queue_url=cloud.queue_url, region=REGION, server=SERVER)
-    with processes.worker(folder, configuration, environment) as running:
+    with processes.worker(folder, configuration, environment, fleet.url) as running:
         yield running
     assert running.returncode == 0, "SIGTERM ends the worker well"
 

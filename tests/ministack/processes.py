@@ -1,5 +1,6 @@
 """Starts and stops the real processes of a test, on free ports of the loopback."""
 
+import json
 import os
 import signal
 import socket
@@ -10,6 +11,10 @@ import urllib.error
 import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "common"))
+
+import confinement  # noqa: E402 (shared with tests/chaos)
 
 BINARY = os.environ.get("ENROLLD_BIN", "target/debug/enrolld")
 REGION = "eu-central-1"
@@ -96,9 +101,21 @@ def simulator(folder: Path):
 
 
 @contextmanager
-def worker(folder: Path, configuration: str, environment: dict[str, str]):
-    port = free_port()
-    (folder / "enrolld.toml").write_text(f'listen = "127.0.0.1:{port}"\n{configuration}')
+def confined(simulator: str, config: Path, dead_letters: str = "enrolld-dead-letters"):
+    """Credentials of a worker that may do on the simulator what is printed for its configuration, and nothing else, which is looked at in the end. The
+    access key is its own, since tests look at things that it may not."""
+    confinement.confine(simulator, str(Path(BINARY).resolve()), config, "worker", dead_letters)
+    yield {"AWS_ACCESS_KEY_ID": "worker", "AWS_SECRET_ACCESS_KEY": "secret"}
+    with urllib.request.urlopen(f"{simulator}/_sim/state?summary=1", timeout=30) as answer:
+        beyond = confinement.beyond(json.load(answer))
+    assert beyond == [], "beyond the policy that is printed for the configuration"
+
+
+@contextmanager
+def worker(folder: Path, configuration: str, environment: dict[str, str], simulator: str, dead_letters: str = "enrolld-dead-letters"):
+    port, config = free_port(), folder / "enrolld.toml"
+    config.write_text(f'listen = "127.0.0.1:{port}"\n{configuration}')
     command = [str(Path(BINARY).resolve()), "run", "--config", "enrolld.toml"]
-    with process("worker", command, folder, environment, f"http://127.0.0.1:{port}/readyz") as running:
-        yield running
+    with confined(simulator, config, dead_letters) as credentials:
+        with process("worker", command, folder, environment | credentials, f"http://127.0.0.1:{port}/readyz") as running:
+            yield running

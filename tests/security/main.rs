@@ -5,4 +5,5 @@
 mod bench;
 mod memory;
 mod owner;
+mod tls;
 mod wire;

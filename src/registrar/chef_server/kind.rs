@@ -10,8 +10,8 @@ use crate::config::reader::Section;
 use crate::config::values::{checked, path, server_url, switch};
 use crate::names::{ServerUrl, Template, shown};
 use crate::registrar::Registrar;
-use crate::registrar::http::{HttpSettings, PrivateKey, read_certificates};
-use crate::registrar::kind::{Agent, Allowed, Blueprint, Kind, Limits, Unusable};
+use crate::registrar::http::{ALLOW_PLAIN_HTTP, HttpSettings, PrivateKey, read_certificates};
+use crate::registrar::kind::{Agent, Blueprint, Kind, Limits, Unusable};
 
 /// What a route's `registrar` may say of a Chef Infra Server.
 pub(in crate::registrar) const KIND: Kind = Kind {
@@ -26,6 +26,7 @@ pub(in crate::registrar) const KIND: Kind = Kind {
 const KEYS: &[Key] = &[
     required("kind", "`chef-server`", "The kind of server."),
     required("url", TEXT, "The server's base URL, with `/organizations/ORG` where it has organizations (goiardi has none)."),
+    ALLOW_PLAIN_HTTP,
     required("client_name", TEXT, "The API client or user that the requests are signed as."),
     required(
         "client_key",
@@ -54,6 +55,7 @@ const KEYS: &[Key] = &[
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Written {
     url: ServerUrl,
+    allow_plain_http: bool,
     client_name: String,
     client_key: PathBuf,
     ca_file: Option<PathBuf>,
@@ -61,8 +63,10 @@ struct Written {
     replace_existing: bool,
 }
 
-fn read(table: &Section<'_, '_>, allowed: Allowed) -> Option<Box<dyn Blueprint>> {
-    let url = table.read("url", server_url(allowed.plain_http));
+fn read(table: &Section<'_, '_>) -> Option<Box<dyn Blueprint>> {
+    let allow_plain_http = table.read("allow_plain_http", switch);
+    // A switch that cannot be read is said to be wrong, and the URL not judged by it.
+    let url = table.read("url", server_url(allow_plain_http.unwrap_or(true)));
     let client_name = table.read("client_name", checked(chef_client));
     let client_key = table.read("client_key", path);
     let ca_file = table.read_optional("ca_file", path);
@@ -70,6 +74,7 @@ fn read(table: &Section<'_, '_>, allowed: Allowed) -> Option<Box<dyn Blueprint>>
     let replace_existing = table.read("replace_existing", switch);
     Some(Box::new(Written {
         url: url?,
+        allow_plain_http: allow_plain_http?,
         client_name: client_name?,
         client_key: client_key?,
         ca_file: ca_file?,
@@ -109,7 +114,7 @@ impl Written {
     fn server(&self, limits: &Limits) -> Result<ChefServer, Unusable> {
         let authorities = self.ca_file.as_deref().map(read_certificates).transpose()?;
         let settings = ChefSettings {
-            http: HttpSettings { authorities, ..HttpSettings::of(self.url.clone(), limits) },
+            http: HttpSettings { authorities, allow_plain_http: self.allow_plain_http, ..HttpSettings::of(self.url.clone(), limits) },
             client_name: self.client_name.clone(),
             client_key: PrivateKey::read(&self.client_key)?,
             work: self.work.clone(),

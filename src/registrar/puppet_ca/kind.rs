@@ -10,8 +10,8 @@ use crate::config::reader::Section;
 use crate::config::values::{path, server_url, switch};
 use crate::names::{ServerUrl, Template, shown};
 use crate::registrar::Registrar;
-use crate::registrar::http::{HttpSettings, Identity, read_certificates};
-use crate::registrar::kind::{Agent, Allowed, Blueprint, Kind, Limits, Material, Unusable};
+use crate::registrar::http::{ALLOW_PLAIN_HTTP, HttpSettings, Identity, read_certificates};
+use crate::registrar::kind::{Agent, Blueprint, Kind, Limits, Material, Unusable};
 
 /// What a route's `registrar` may say of a Puppet Server's certificate authority.
 pub(in crate::registrar) const KIND: Kind =
@@ -21,6 +21,7 @@ pub(in crate::registrar) const KIND: Kind =
 const KEYS: &[Key] = &[
     required("kind", "`puppet-ca`", "The kind of server."),
     required("url", TEXT, "The Puppet (or OpenVox) Server that is the certificate authority, such as `https://puppet.example.com:8140`."),
+    ALLOW_PLAIN_HTTP,
     required("certificate", "path", "The certificate, in PEM, of a client that may sign, revoke and clean."),
     required(
         "private_key",
@@ -40,20 +41,24 @@ const KEYS: &[Key] = &[
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Written {
     url: ServerUrl,
+    allow_plain_http: bool,
     certificate: PathBuf,
     private_key: PathBuf,
     ca_file: PathBuf,
     replace_existing: bool,
 }
 
-fn read(table: &Section<'_, '_>, allowed: Allowed) -> Option<Box<dyn Blueprint>> {
-    let url = table.read("url", server_url(allowed.plain_http));
+fn read(table: &Section<'_, '_>) -> Option<Box<dyn Blueprint>> {
+    let allow_plain_http = table.read("allow_plain_http", switch);
+    // A switch that cannot be read is said to be wrong, and the URL not judged by it.
+    let url = table.read("url", server_url(allow_plain_http.unwrap_or(true)));
     let certificate = table.read("certificate", path);
     let private_key = table.read("private_key", path);
     let ca_file = table.read("ca_file", path);
     let replace_existing = table.read("replace_existing", switch);
     Some(Box::new(Written {
         url: url?,
+        allow_plain_http: allow_plain_http?,
         certificate: certificate?,
         private_key: private_key?,
         ca_file: ca_file?,
@@ -66,6 +71,7 @@ impl Written {
         let http = HttpSettings {
             authorities: Some(read_certificates(&self.ca_file)?),
             identity: Some(Identity::read(&self.certificate, &self.private_key)?),
+            allow_plain_http: self.allow_plain_http,
             ..HttpSettings::of(self.url.clone(), limits)
         };
         let settings = PuppetCaSettings { http, call_timeout: limits.call, replace_existing: self.replace_existing };
