@@ -471,9 +471,13 @@ fn combinations_that_cannot_work_are_refused() {
         ),
         (
             GOOD.replace("arn:aws:iam::123456789012:role/web-instances", "arn:aws:iam::210987654321:role/web-instances"),
-            "key: owner_role is in account 210987654321, whose events are not taken",
+            "key: owner_role is in account 210987654321, and the route asks in 123456789012",
         ),
-        (top("accounts = [\"210987654321\"]"), "key: owner_role is in account 123456789012, whose events are not taken"),
+        (top("accounts = [\"210987654321\"]"), "key: owner_role is in account 123456789012, and the route asks in 210987654321"),
+        (
+            top("accounts = [\"123456789012\", \"210987654321\"]").replace("iam::123456789012", "iam::210987654321"),
+            "key: owner_role is in account 210987654321, and the route asks in 123456789012",
+        ),
         (GOOD.replace("arn:aws:iam::123456789012:role/web-instances", "web-instances"), "write it as arn:aws:iam::123456789012:role/NAME"),
         (in_route("certificate_parameter = \"/enrolld/certificate\""), "does not name the instance"),
         (by_puppet().replace("groups =", "node_name = \"Web-{instance_id}\"\ngroups ="), "which no Puppet certificate can have"),
