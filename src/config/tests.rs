@@ -428,6 +428,10 @@ fn combinations_that_cannot_work_are_refused() {
         (top("fleet_size = 10000"), "key_poll: 5s is too short for a fleet of 10000"),
         (top("visibility_timeout = \"45s\""), "visibility_timeout: 45s leaves no room for poll_wait (20s) and three calls"),
         (top("connect_timeout = \"11s\""), "connect_timeout: 11s is longer than attempt_timeout (10s)"),
+        (
+            top("call_timeout = \"51s\"\nvisibility_timeout = \"5m\""),
+            "call_timeout: 51s is out of range; write a duration from \"100ms\" to \"50s\"",
+        ),
         (top("attempt_timeout = \"16s\""), "attempt_timeout: 16s is longer than call_timeout (15s)"),
         (top("retry_initial = \"1m\""), "retry_initial (1m) is longer than retry_max (30s)"),
         (top("poll_wait = \"1500ms\""), "is not a whole number of seconds"),
