@@ -202,7 +202,7 @@ impl Body {
         match event::decode(body) {
             Ok(Notification::Action(action)) => Self::Action(Arc::new(action)),
             Ok(Notification::Test { .. }) => Self::Test,
-            Err(error) => Self::NoNotification { code: error.code(), beginning: Said::new(body) },
+            Err(error) => Self::NoNotification { code: error.code(), beginning: Said::of_body(body) },
         }
     }
 
