@@ -10,15 +10,15 @@ use zeroize::Zeroizing;
 use crate::names::{AccountId, GroupName, HookName, InstanceId, MessageId, NodeName, ReceiptHandle, Region};
 use crate::retry::Failure;
 
-/// A message as one receive brought it. Its body, which holds a token, is not shown.
-#[derive(Clone)]
+/// A message as one receive brought it.
+#[derive(Debug, Clone)]
 pub struct ReceivedMessage {
     /// The message's id: the same at each delivery.
     pub id: MessageId,
     /// This delivery's handle.
     pub handle: ReceiptHandle,
     /// The body, unchanged.
-    pub body: Arc<str>,
+    pub body: MessageBody,
     /// When it was sent, in Unix milliseconds (`SentTimestamp`).
     pub sent_ms: Option<u64>,
     /// How often it was received, this time included (`ApproximateReceiveCount`); 1 where SQS did not say.
@@ -27,9 +27,30 @@ pub struct ReceivedMessage {
     pub earlier_run: bool,
 }
 
-impl fmt::Debug for ReceivedMessage {
+/// The body of a message. It holds the token of an action: it is never printed, and is wiped with its last copy.
+#[derive(Clone, PartialEq, Eq)]
+pub struct MessageBody(Arc<Zeroizing<String>>);
+
+impl MessageBody {
+    /// Takes it as the queue gave it. It stays where it stands, so that nothing is left of it elsewhere, unless far more room was
+    /// reserved for it than it fills: what is in hand is bounded by the length of bodies.
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Self {
+        let text = Zeroizing::new(text.into());
+        let fits = text.capacity() - text.len() <= text.len() / 2;
+        Self(Arc::new(if fits { text } else { Zeroizing::new(text.as_str().to_owned()) }))
+    }
+
+    /// The body as text, to be read, or sent to a queue as it is.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for MessageBody {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReceivedMessage").field("id", &self.id).field("bytes", &self.body.len()).finish_non_exhaustive()
+        write!(f, "MessageBody({} bytes, redacted)", self.0.len())
     }
 }
 
@@ -321,9 +342,31 @@ pub enum NodeList {
 mod tests {
     use super::*;
 
+    fn is_wiped<T: zeroize::ZeroizeOnDrop>(_: &T) {}
+
+    #[test]
+    fn a_body_is_never_printed_and_is_wiped_with_its_last_copy() {
+        let body = MessageBody::new(r#"{"LifecycleActionToken":"planted-token"}"#);
+        assert_eq!(body.as_str(), r#"{"LifecycleActionToken":"planted-token"}"#);
+        assert_eq!(format!("{body:?}"), "MessageBody(40 bytes, redacted)");
+        is_wiped(&*body.0);
+        assert!(Arc::ptr_eq(&body.0, &body.clone().0), "a copy of the handle is none of the text");
+    }
+
+    #[test]
+    fn a_body_stays_where_the_queue_put_it_unless_most_of_its_room_is_empty() {
+        for (room, stays) in [(4_000, true), (5_000, true), (20_000, false)] {
+            let mut text = String::with_capacity(room);
+            text.push_str(&"x".repeat(4_000));
+            let stood = text.as_ptr();
+            let body = MessageBody::new(text);
+            assert_eq!(body.as_str().as_ptr() == stood, stays, "{room} bytes");
+            assert!(body.0.capacity() <= 6_000, "{room} bytes");
+        }
+    }
+
     #[test]
     fn a_status_token_is_never_printed_and_is_wiped_with_its_last_copy() {
-        fn is_wiped<T: zeroize::ZeroizeOnDrop>(_: &T) {}
         let token = StatusToken::new("planted-token");
         assert_eq!(token.as_str(), "planted-token");
         assert_eq!(format!("{:#?}", Registration::InProgress(token.clone())).matches("planted").count(), 0);

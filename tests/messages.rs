@@ -6,7 +6,11 @@ mod odd_messages;
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
+use enrolld::dead_letters::{Letter, table};
 use enrolld::event::{Notification, Transition, decode};
+use enrolld::facts::{MessageBody, ReceivedMessage};
+use enrolld::names::{MessageId, ReceiptHandle};
+use enrolld::queue::StoredLetter;
 use odd_messages::{Fate, Launch, ODD_MESSAGES, PRIVATE_KEY_SECRET, SQS_MAX_BYTES, UNROUTED_GROUP, sqs_takes};
 
 #[test]
@@ -54,6 +58,37 @@ fn each_refusal_is_a_short_sentence_that_forges_nothing() {
             );
         }
     }
+}
+
+/// The instance may still wait: whoever looks after dead letters is not to be able to complete its action.
+#[test]
+fn no_refused_message_is_shown_with_the_token_that_it_holds() {
+    let mut held = 0;
+    for odd in ODD_MESSAGES {
+        let launch = Launch::example(odd.group);
+        let body = (odd.body)(&launch);
+        let Err(error) = decode(&body) else { continue };
+        held += usize::from(body.contains(&launch.token));
+        let message = ReceivedMessage {
+            id: MessageId::new("m-1").unwrap(),
+            handle: ReceiptHandle::new("h").unwrap(),
+            body: MessageBody::new(body),
+            sent_ms: None,
+            receive_count: 1,
+            earlier_run: false,
+        };
+        let attributes = [("EnrolldReason", error.code().to_owned()), ("EnrolldDetail", error.to_string())];
+        let attributes = attributes.map(|(name, value)| (name.to_owned(), value)).into();
+        let letter = Letter::read(&StoredLetter { message, attributes, moved_from: None }, None);
+        for shown in [letter.json().to_string(), table::text([&letter].into_iter()), format!("{letter:?}")] {
+            let shown = shown.to_lowercase();
+            // A part of it is most of what nobody knows.
+            for part in [&launch.token[..8], &launch.token[24..], "5d1f0a527b0e", "u0035"] {
+                assert!(!shown.contains(part), "{}: {part} in {shown}", odd.name);
+            }
+        }
+    }
+    assert!(held > 40, "{held} of them hold a token");
 }
 
 #[test]

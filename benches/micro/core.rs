@@ -1,7 +1,6 @@
 //! A thousand launches through the core, with services that answer at once: what deciding costs, without any call.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
@@ -11,7 +10,7 @@ use enrolld::core::observation::Observation;
 use enrolld::core::settings::Settings;
 use enrolld::core::{Core, Moment};
 use enrolld::facts::{
-    ActionReply, HookFacts, InstanceSeen, KeyAnswer, KeyMaterial, LifecycleState, QueueFacts, ReceivedMessage, Registration,
+    ActionReply, HookFacts, InstanceSeen, KeyAnswer, KeyMaterial, LifecycleState, MessageBody, QueueFacts, ReceivedMessage, Registration,
     RegistrationStatus, StatusToken,
 };
 use enrolld::names::{AccountId, GroupName, HookName, MessageId, ReceiptHandle, Region};
@@ -41,15 +40,15 @@ fn settings() -> Settings {
 }
 
 /// The sample with an instance and a token of its own.
-fn body(number: usize) -> Arc<str> {
-    include_str!("../../tests/events/direct-launch.json")
+fn body(number: usize) -> MessageBody {
+    let text = include_str!("../../tests/events/direct-launch.json")
         .replace("i-0a1b2c3d4e5f60718", &format!("i-0{number:016x}"))
-        .replace("5d1f0a52-7b0e-4c8e-9a49-2f6d3f6f1c01", &format!("5d1f0a52-7b0e-4c8e-9a49-{number:012x}"))
-        .into()
+        .replace("5d1f0a52-7b0e-4c8e-9a49-2f6d3f6f1c01", &format!("5d1f0a52-7b0e-4c8e-9a49-{number:012x}"));
+    MessageBody::new(text)
 }
 
 /// Runs until every launch has ended.
-fn drain(settings: &Settings, bodies: &[Arc<str>]) {
+fn drain(settings: &Settings, bodies: &[MessageBody]) {
     let at = |ms| Moment { mono_ms: ms, wall_ms: WALL_MS + ms };
     let mut core = Core::new(settings.clone(), 1, at(0));
     let (mut now, mut ended, mut sent) = (0, 0, 0);
@@ -70,7 +69,7 @@ fn drain(settings: &Settings, bodies: &[Arc<str>]) {
 }
 
 /// What a service that has everything ready answers; a receive from an empty queue waits.
-fn answer(call: Call, bodies: &[Arc<str>], sent: &mut usize) -> Option<Answer> {
+fn answer(call: Call, bodies: &[MessageBody], sent: &mut usize) -> Option<Answer> {
     Some(match call {
         Call::DescribeQueue => Answer::Queue(Ok(QueueFacts {
             account: AccountId::new("123456789012").expect("it has twelve digits"),
@@ -110,11 +109,11 @@ fn answer(call: Call, bodies: &[Arc<str>], sent: &mut usize) -> Option<Answer> {
     })
 }
 
-fn message(number: usize, body: &Arc<str>) -> ReceivedMessage {
+fn message(number: usize, body: &MessageBody) -> ReceivedMessage {
     ReceivedMessage {
         id: MessageId::new(&format!("message-{number}")).expect("it is a message's id"),
         handle: ReceiptHandle::new(&format!("handle-{number}")).expect("it is a handle"),
-        body: Arc::clone(body),
+        body: body.clone(),
         sent_ms: Some(WALL_MS),
         receive_count: 1,
         earlier_run: false,

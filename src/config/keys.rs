@@ -120,7 +120,7 @@ pub const TOP: &[Key] = &[
         "call_timeout",
         SPAN,
         "15s",
-        "The longest that a call may take in all; at least `attempt_timeout`; three of it and `poll_wait` are less than `visibility_timeout`.",
+        "The longest that a call may take in all, 50s at most; at least `attempt_timeout`; three of it and `poll_wait` are less than `visibility_timeout`.",
     ),
     usual("retry_initial", SPAN, "500ms", "The first wait after a transient error or throttling; each wait doubles, with jitter."),
     usual("retry_max", SPAN, "30s", "The longest such wait."),

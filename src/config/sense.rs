@@ -130,6 +130,17 @@ fn covers(first: &str, later: &str) -> bool {
     first.matches(&some_text) && first.matches(&no_text)
 }
 
+/// The account that a route without a role asks in: the queue's where that one's events are taken, else the only one whose events
+/// are. None where the file does not tell.
+fn asked_without_a_role(config: &Config) -> Option<&AccountId> {
+    let own = config.queue_url.account();
+    match &config.accounts[..] {
+        [] => own,
+        [only] => Some(only),
+        several => own.filter(|own| several.contains(own)),
+    }
+}
+
 /// Accounts and regions: what a route asks with must be what its events may come from; one server is one kind of server.
 pub(super) fn of_places(top: &Section<'_, '_>, config: &Config, routes: &[ReadRoute<'_, '_>]) {
     for ReadRoute { section, route, .. } in routes {
@@ -159,24 +170,25 @@ pub(super) fn of_places(top: &Section<'_, '_>, config: &Config, routes: &[ReadRo
     }
     for ReadRoute { section, route, .. } in routes {
         let Some(Route { scope, key: KeySource::Parameter { owner: Owner::Role(owner), .. }, .. }) = route else { continue };
-        let own = config.queue_url.account();
-        let taken = if config.accounts.is_empty() {
-            own.is_none_or(|own| own == owner.account())
-        } else {
-            config.accounts.contains(owner.account())
-        };
+        let account = owner.account();
         // A route with a role of its own has been compared with that.
-        if scope.role.is_none() && !taken {
-            let wrong =
-                format!("owner_role is in account {}, whose events are not taken: no instance of this route has it", owner.account());
-            section.refuse(
-                "key",
-                Refusal::new(
-                    wrong,
-                    format!("name the role that the instances have in their own account, or add \"{}\" to accounts", owner.account()),
-                ),
-            );
+        if scope.role.is_some() {
+            continue;
         }
+        let wrong = match asked_without_a_role(config) {
+            Some(asked) if asked != account => {
+                format!("owner_role is in account {account}, and the route asks in {asked}: no instance of it has that role")
+            }
+            None if !config.accounts.is_empty() && !config.accounts.contains(account) => {
+                format!("owner_role is in account {account}, whose events are not taken: no instance of this route has it")
+            }
+            _ => continue,
+        };
+        let right = format!(
+            "name the role that the instances have in their own account, or give the route a role_arn in {account}, or take no other \
+             account's events than that one's (accounts = [\"{account}\"])"
+        );
+        section.refuse("key", Refusal::new(wrong, right));
     }
     if let Some(own) = config.queue_url.account()
         && config.accounts.len() > 1
@@ -209,7 +221,7 @@ pub(super) fn of_places(top: &Section<'_, '_>, config: &Config, routes: &[ReadRo
 
 /// Parameters beside each other: what the instances of any route may write is never where enrolld writes a certificate.
 pub(super) fn of_parameters(config: &Config, routes: &[ReadRoute<'_, '_>]) {
-    let account = |route: &Route| route.scope.role.as_ref().map(RoleArn::account).or(config.queue_url.account()).cloned();
+    let account = |route: &Route| route.scope.role.as_ref().map(RoleArn::account).or(asked_without_a_role(config)).cloned();
     let region = |route: &Route| route.scope.region.as_ref().or(config.region.as_ref()).cloned();
     let meets = |certificate: &Template, route: &Route, keys: &Template, other: &Route| {
         let (accounts, regions) = ((account(route), account(other)), (region(route), region(other)));

@@ -25,6 +25,9 @@ pub(super) const HOUR: u64 = 3600;
 
 /// More routes than this are a mistake.
 const MAX_ROUTES: usize = 1000;
+/// The longest `call_timeout`: an instance was seen waiting not more than a minute before the request that associates it leaves, and that may be
+/// at the end of the call. What is left is for the look itself, and for its turn.
+const LONGEST_CALL: Duration = Duration::from_secs(50);
 
 /// Reads everything; the problems are all that there are.
 pub(super) fn read(text: &str, file: &str, environment: &Environment, kinds: Kinds) -> Result<Config, Vec<Problem>> {
@@ -87,7 +90,7 @@ fn read_top<'a>(
     let shutdown_grace = top.read("shutdown_grace", duration(SECS(1)..=SECS(HOUR)));
     let connect_timeout = top.read("connect_timeout", duration(MILLIS(100)..=SECS(MINUTE)));
     let attempt_timeout = top.read("attempt_timeout", duration(MILLIS(100)..=SECS(5 * MINUTE)));
-    let call_timeout = top.read("call_timeout", duration(MILLIS(100)..=SECS(HOUR)));
+    let call_timeout = top.read("call_timeout", duration(MILLIS(100)..=LONGEST_CALL));
     let retry = schedule(top, "retry_initial", "retry_max", MILLIS(10)..=SECS(HOUR));
     let not_ready = schedule(top, "not_ready_initial", "not_ready_max", MILLIS(100)..=SECS(HOUR));
     let route_fault = schedule(top, "route_fault_initial", "route_fault_max", MILLIS(100)..=SECS(HOUR));

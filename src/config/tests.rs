@@ -430,6 +430,10 @@ fn combinations_that_cannot_work_are_refused() {
         (top("fleet_size = 10000"), "key_poll: 5s is too short for a fleet of 10000"),
         (top("visibility_timeout = \"45s\""), "visibility_timeout: 45s leaves no room for poll_wait (20s) and three calls"),
         (top("connect_timeout = \"11s\""), "connect_timeout: 11s is longer than attempt_timeout (10s)"),
+        (
+            top("call_timeout = \"51s\"\nvisibility_timeout = \"5m\""),
+            "call_timeout: 51s is out of range; write a duration from \"100ms\" to \"50s\"",
+        ),
         (top("attempt_timeout = \"16s\""), "attempt_timeout: 16s is longer than call_timeout (15s)"),
         (top("retry_initial = \"1m\""), "retry_initial (1m) is longer than retry_max (30s)"),
         (top("poll_wait = \"1500ms\""), "is not a whole number of seconds"),
@@ -473,9 +477,13 @@ fn combinations_that_cannot_work_are_refused() {
         ),
         (
             GOOD.replace("arn:aws:iam::123456789012:role/web-instances", "arn:aws:iam::210987654321:role/web-instances"),
-            "key: owner_role is in account 210987654321, whose events are not taken",
+            "key: owner_role is in account 210987654321, and the route asks in 123456789012",
         ),
-        (top("accounts = [\"210987654321\"]"), "key: owner_role is in account 123456789012, whose events are not taken"),
+        (top("accounts = [\"210987654321\"]"), "key: owner_role is in account 123456789012, and the route asks in 210987654321"),
+        (
+            top("accounts = [\"123456789012\", \"210987654321\"]").replace("iam::123456789012", "iam::210987654321"),
+            "key: owner_role is in account 210987654321, and the route asks in 123456789012",
+        ),
         (GOOD.replace("arn:aws:iam::123456789012:role/web-instances", "web-instances"), "write it as arn:aws:iam::123456789012:role/NAME"),
         (in_route("certificate_parameter = \"/enrolld/certificate\""), "does not name the instance"),
         (by_puppet().replace("groups =", "node_name = \"Web-{instance_id}\"\ngroups ="), "which no Puppet certificate can have"),

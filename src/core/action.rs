@@ -8,7 +8,7 @@ use super::observation::{Outcome, Reason, Step, StepRecord, Subject};
 use super::time::Moment;
 use super::{ActionId, MessageKey};
 use crate::event::{LifecycleAction, Transition};
-use crate::facts::{ActionResult, Certificate, CommandId, KeyMaterial, StatusToken};
+use crate::facts::{ActionResult, Certificate, CommandId, KeyMaterial, MessageBody, StatusToken};
 use crate::names::{MessageId, NodeName, ParameterName, ReceiptHandle};
 use crate::retry::{Failure, Progress};
 
@@ -364,7 +364,7 @@ impl Action {
 pub(super) struct Message {
     pub id: MessageId,
     pub handle: ReceiptHandle,
-    pub body: Arc<str>,
+    pub body: MessageBody,
     pub receive_count: u32,
     /// When the receive that brought it began: its 12 hours run from there.
     pub received_at: u64,

@@ -217,15 +217,15 @@ impl Core {
         }
         let key = MessageKey(self.new_id());
         let id = ActionId(self.new_id());
-        let body = Arc::clone(&received.body);
+        let body = received.body;
         self.message_ids.insert(received.id.clone(), key);
-        self.body_bytes += body.len();
+        self.body_bytes += body.as_str().len();
         self.messages.insert(
             key,
             Message {
                 id: received.id.clone(),
                 handle: received.handle,
-                body: Arc::clone(&body),
+                body: body.clone(),
                 receive_count: received.receive_count,
                 received_at: began,
                 leased_at: began,
@@ -238,7 +238,7 @@ impl Core {
 
         // A launch that was sent back since its node may be left has had a run before, whatever its own message counts.
         let runs = received.receive_count.max(if received.earlier_run { 2 } else { 1 });
-        let decoded = catch_unwind(|| event::decode(&body));
+        let decoded = catch_unwind(|| event::decode(body.as_str()));
         let (claim, ending) = match decoded {
             Ok(Ok(Notification::Action(claim))) => match self.tokens.get(&claim.token) {
                 Some(&first) if self.claims_the_same(first, &claim) && !self.is_too_late_for(first, runs) => {

@@ -2,14 +2,13 @@
 //!
 //! A batch's entries are answered in the order they stand in the call.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::event::LifecycleAction;
 use crate::facts::{
-    ActionReply, ActionResult, Certificate, CommandId, CommandOutput, Health, HookFacts, InstanceSeen, KeyAnswer, KeyMaterial, QueueFacts,
-    ReceivedMessage, Registration, RegistrationStatus, StatusToken, Whereabouts,
+    ActionReply, ActionResult, Certificate, CommandId, CommandOutput, Health, HookFacts, InstanceSeen, KeyAnswer, KeyMaterial, MessageBody,
+    QueueFacts, ReceivedMessage, Registration, RegistrationStatus, StatusToken, Whereabouts,
 };
 use crate::names::{GroupName, HookName, InstanceId, LifecycleActionToken, MessageId, NodeName, ParameterName, ReceiptHandle};
 use crate::retry::Failure;
@@ -40,19 +39,12 @@ pub struct InHand {
 }
 
 /// A body for the dead-letter queue, with the reason beside it.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeadLetter {
     /// The body, unchanged.
-    pub body: Arc<str>,
+    pub body: MessageBody,
     /// Message attributes, most important first: at most ten, and fewer where the body leaves no room.
     pub attributes: Vec<(&'static str, String)>,
-}
-
-impl fmt::Debug for DeadLetter {
-    // The body holds a token.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DeadLetter").field("bytes", &self.body.len()).field("attributes", &self.attributes).finish_non_exhaustive()
-    }
 }
 
 /// One node whose key material is wanted.

@@ -11,7 +11,7 @@ use super::disputes::DISPUTE_WAIT_MS;
 use super::lane::{Lane, LaneKey, Ticket, Who};
 use super::pace::Pace;
 use super::settings::{KeySource, Limited};
-use super::verify::{SECOND_CHANCE_FRESH_MS, SIGHTING_FRESH_MS};
+use super::verify::SECOND_CHANCE_FRESH_MS;
 use super::{ActionId, Core, Flight};
 use crate::names::GroupName;
 
@@ -334,7 +334,7 @@ impl Core {
                     }
                 }
                 // Before a node is taken off for its second chance the look must have been just now.
-                let fresh_ms = if action.stage == Stage::Disassociate { SECOND_CHANCE_FRESH_MS } else { SIGHTING_FRESH_MS };
+                let fresh_ms = if action.stage == Stage::Disassociate { SECOND_CHANCE_FRESH_MS } else { self.sighting_fresh_ms() };
                 let launches = matches!(key, LaneKey::Server(_)) && action.ending.is_none();
                 if launches && action.verified_at.is_none_or(|at| now > at + fresh_ms) {
                     return Fit::Renew(id);

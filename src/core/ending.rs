@@ -279,7 +279,7 @@ impl Core {
             attributes.push(("EnrolldOwed", format!("disassociate {node}")));
         }
         if ending.letter_is_bare {
-            return Some(DeadLetter { body: Arc::clone(&message.body), attributes: fitting(attributes, message.body.len()) });
+            return Some(DeadLetter { body: message.body.clone(), attributes: fitting(attributes, message.body.as_str().len()) });
         }
         attributes.push(("EnrolldDetail", reason.detail));
         attributes.push(("EnrolldOutcome", ending.outcome.as_str().to_owned()));
@@ -289,7 +289,7 @@ impl Core {
         attributes.push(("EnrolldVersion", env!("CARGO_PKG_VERSION").to_owned()));
         attributes.push(("EnrolldMessageId", action.message.to_string()));
         attributes.push(("EnrolldWorker", self.settings.worker.clone()));
-        Some(DeadLetter { body: Arc::clone(&message.body), attributes: fitting(attributes, message.body.len()) })
+        Some(DeadLetter { body: message.body.clone(), attributes: fitting(attributes, message.body.as_str().len()) })
     }
 
     /// The dead letter is written, or cannot be.

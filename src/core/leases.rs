@@ -103,7 +103,7 @@ impl Core {
     /// Forgets a message, and says whose it was.
     pub(super) fn forget_message(&mut self, key: MessageKey) -> Option<ActionId> {
         let mut message = self.messages.remove(&key)?;
-        self.body_bytes = self.body_bytes.saturating_sub(message.body.len());
+        self.body_bytes = self.body_bytes.saturating_sub(message.body.as_str().len());
         self.timers.set(Timer::Lease(key), &mut message.lease_timer, None);
         if self.message_ids.get(&message.id) == Some(&key) {
             self.message_ids.remove(&message.id);

@@ -14,9 +14,8 @@ use crate::facts::{ActionResult, HookFacts, InstanceSeen, LifecycleState, Wherea
 use crate::names::GroupName;
 use crate::retry::{Failure, Schedule};
 
-/// A sighting older than this is renewed before the registrar is asked: no node is associated that was not seen waiting within
-/// the minute before, and the call itself takes time.
-pub(super) const SIGHTING_FRESH_MS: u64 = 45_000;
+/// No node is associated that was not seen waiting so long before at most, in milliseconds.
+const SIGHTING_MS: u64 = 60_000;
 /// The same before a node is taken off for a second chance: what another worker puts in service meanwhile would be without it.
 pub(super) const SECOND_CHANCE_FRESH_MS: u64 = 10_000;
 /// A group's hooks are asked for again after this time, in milliseconds.
@@ -32,6 +31,12 @@ impl Core {
         self.set_stage(id, Stage::Verify);
         let scope = self.scope_of(id);
         self.ask(id, LaneKey::Instances(scope));
+    }
+
+    /// A sighting older than this is renewed before the registrar is asked, in milliseconds: the request may leave as late as the call may
+    /// take. The configuration allows no `call_timeout` that leaves nothing.
+    pub(super) fn sighting_fresh_ms(&self) -> u64 {
+        SIGHTING_MS.saturating_sub(self.call_ms())
     }
 
     /// Another action of the same instance has come: something may have changed, so an action that only waits looks again.

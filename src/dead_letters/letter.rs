@@ -113,7 +113,7 @@ impl Letter {
             was_message: said("EnrolldMessageId"),
             when_ms: attribute("EnrolldTime").and_then(|text| text.parse().ok()).or(message.sent_ms),
             received: message.receive_count,
-            body: Body::read(&message.body),
+            body: Body::read(message.body.as_str()),
         }
     }
 
@@ -202,7 +202,7 @@ impl Body {
         match event::decode(body) {
             Ok(Notification::Action(action)) => Self::Action(Arc::new(action)),
             Ok(Notification::Test { .. }) => Self::Test,
-            Err(error) => Self::NoNotification { code: error.code(), beginning: Said::new(body) },
+            Err(error) => Self::NoNotification { code: error.code(), beginning: Said::of_body(body) },
         }
     }
 
@@ -220,7 +220,7 @@ impl Body {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::facts::ReceivedMessage;
+    use crate::facts::{MessageBody, ReceivedMessage};
     use crate::names::ReceiptHandle;
 
     /// The notification of a termination of an instance of the group `web-blue`.
@@ -242,7 +242,7 @@ pub(super) mod tests {
             message: ReceivedMessage {
                 id: MessageId::new("m-1").unwrap(),
                 handle: ReceiptHandle::new("h").unwrap(),
-                body: body.into(),
+                body: MessageBody::new(body),
                 sent_ms: Some(1_700_000_000_123),
                 receive_count: 1,
                 earlier_run: false,

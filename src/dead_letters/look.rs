@@ -4,13 +4,13 @@
 //! the looker dies they come back by themselves. Each look counts as a receive.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
 use super::{Letter, LettersError};
 use crate::core::call::InHand;
+use crate::facts::MessageBody;
 use crate::names::MessageId;
 use crate::queue::{Depth, Queue};
 use crate::removal::{AGAIN, TRIES, retried};
@@ -37,7 +37,7 @@ pub struct Held {
     /// What giving it back and deleting it takes.
     pub hand: InHand,
     /// Its body, unchanged.
-    pub body: Arc<str>,
+    pub body: MessageBody,
 }
 
 /// Why looking ended.
@@ -104,7 +104,7 @@ pub async fn take(queues: &Queues, limit: usize, stop: &watch::Receiver<bool>) -
                 continue;
             }
             known.insert(hand.id.clone(), held.len());
-            bytes += stored.message.body.len();
+            bytes += stored.message.body.as_str().len();
             held.push(Held { letter: Letter::read(&stored, queues.facts.max_receive_count), hand, body: stored.message.body });
         }
         without_news = if held.len() == before { without_news + 1 } else { 0 };

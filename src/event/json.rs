@@ -1,10 +1,16 @@
 //! JSON, read more strictly than usual: an object that has a field twice is refused, since two readers of it (this worker, and
 //! the person or program that looks at the same body) could each take the other value.
+//!
+//! One of the texts is an action's token, and which one is known only once all of them have been looked at, if then. So all are wiped
+//! when they are dropped, also where reading ends half-way. What `serde_json` keeps for itself while it reads a text with escapes is
+//! out of our reach.
 
 use std::fmt;
+use std::ops::Deref;
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
+use zeroize::Zeroize;
 
 use super::DecodeError;
 use crate::names::shown;
@@ -13,12 +19,46 @@ use crate::names::shown;
 ///
 /// A UTF-8 byte order mark before the JSON is tolerated: some tools that people send test events with write one, and it changes
 /// nothing about what is meant.
-pub(super) fn object(text: &str, place: &str) -> Result<Map<String, Value>, DecodeError> {
+pub(super) fn object(text: &str, place: &str) -> Result<Object, DecodeError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     match serde_json::from_str::<Strict>(text) {
-        Ok(Strict(Value::Object(object))) => Ok(object),
-        Ok(Strict(other)) => Err(DecodeError::NotAnObject { place: place.to_owned(), found: kind(&other) }),
+        Ok(mut read) => match read.take() {
+            Value::Object(object) => Ok(Object(object)),
+            other => {
+                let found = kind(&other);
+                drop(Strict(other));
+                Err(DecodeError::NotAnObject { place: place.to_owned(), found })
+            }
+        },
         Err(error) => Err(refusal(&error, place)),
+    }
+}
+
+/// An object whose texts are wiped with it; the names of its fields are not.
+#[derive(Default)]
+pub(super) struct Object(Map<String, Value>);
+
+impl Deref for Object {
+    type Target = Map<String, Value>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
+    }
+}
+
+impl Drop for Object {
+    fn drop(&mut self) {
+        self.0.values_mut().for_each(wipe);
+    }
+}
+
+/// Overwrites every text of a value. Values stand in each other 127 deep at most.
+fn wipe(value: &mut Value) {
+    match value {
+        Value::String(text) => text.zeroize(),
+        Value::Array(values) => values.iter_mut().for_each(wipe),
+        Value::Object(fields) => fields.values_mut().for_each(wipe),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 
@@ -47,8 +87,21 @@ fn refusal(error: &serde_json::Error, place: &str) -> DecodeError {
     }
 }
 
-/// A value in which no object has a field twice.
+/// A value in which no object has a field twice. Its texts are wiped with it.
 struct Strict(Value);
+
+impl Strict {
+    /// The value, for somebody else to wipe.
+    fn take(&mut self) -> Value {
+        std::mem::take(&mut self.0)
+    }
+}
+
+impl Drop for Strict {
+    fn drop(&mut self) {
+        wipe(&mut self.0);
+    }
+}
 
 impl<'de> Deserialize<'de> for Strict {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -94,23 +147,23 @@ impl<'de> Visitor<'de> for StrictVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
-        let mut values = Vec::new();
-        while let Some(Strict(value)) = list.next_element()? {
+        let mut values: Vec<Strict> = Vec::new();
+        while let Some(value) = list.next_element()? {
             values.push(value);
         }
-        Ok(Value::Array(values))
+        Ok(Value::Array(values.iter_mut().map(Strict::take).collect()))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-        let mut object = Map::new();
+        let mut object = Object::default();
         while let Some(key) = map.next_key::<String>()? {
             if object.contains_key(&key) {
                 return Err(de::Error::custom(shown(&key)));
             }
-            let Strict(value) = map.next_value()?;
-            object.insert(key, value);
+            let value = map.next_value::<Strict>()?.take();
+            object.0.insert(key, value);
         }
-        Ok(Value::Object(object))
+        Ok(Value::Object(std::mem::take(&mut object.0)))
     }
 }
 
@@ -121,13 +174,13 @@ mod tests {
     #[test]
     fn what_is_read_is_what_serde_json_reads() {
         let text = r#"{"a":[1,-2,3.5,true,null,"x",{"b":{}}],"ü":18446744073709551615}"#;
-        assert_eq!(Value::Object(object(text, "the body").unwrap()), serde_json::from_str::<Value>(text).unwrap());
+        assert_eq!(Value::Object(object(text, "the body").unwrap().clone()), serde_json::from_str::<Value>(text).unwrap());
     }
 
     #[test]
     fn a_field_twice_is_refused_at_any_depth_and_named() {
         for text in [r#"{"a":1,"a":1}"#, r#"{"x":[{"a":1,"\u0061":2}]}"#] {
-            let error = object(text, "the body").unwrap_err();
+            let error = object(text, "the body").err().unwrap();
             assert_eq!(error.code(), "duplicate_field");
             assert!(error.to_string().contains("\"a\" at line 1 column"), "{error}");
         }
@@ -138,14 +191,22 @@ mod tests {
         for (open, close) in [("[", "]"), (r#"{"a":"#, "}")] {
             let deep = |levels: usize| format!(r#"{{"x":{}1{}}}"#, open.repeat(levels), close.repeat(levels));
             assert!(object(&deep(126), "the body").is_ok());
-            assert_eq!(object(&deep(127), "the body").unwrap_err().code(), "too_deep");
-            assert_eq!(object(&deep(200_000), "the body").unwrap_err().code(), "too_deep");
+            assert_eq!(object(&deep(127), "the body").err().unwrap().code(), "too_deep");
+            assert_eq!(object(&deep(200_000), "the body").err().unwrap().code(), "too_deep");
         }
+    }
+
+    #[test]
+    fn every_text_that_was_read_is_wiped_wherever_it_stands() {
+        const { assert!(std::mem::needs_drop::<Object>() && std::mem::needs_drop::<Strict>()) };
+        let mut value = serde_json::json!({"token": "planted", "list": ["planted", 7, {"deep": ["planted"]}], "none": null});
+        wipe(&mut value);
+        assert_eq!(value, serde_json::json!({"token": "", "list": ["", 7, {"deep": [""]}], "none": null}));
     }
 
     #[test]
     fn one_byte_order_mark_is_tolerated_and_two_are_not() {
         assert!(object("\u{feff}{}", "the body").is_ok());
-        assert_eq!(object("\u{feff}\u{feff}{}", "the body").unwrap_err().code(), "not_json");
+        assert_eq!(object("\u{feff}\u{feff}{}", "the body").err().unwrap().code(), "not_json");
     }
 }

@@ -30,15 +30,25 @@ pub struct NameError {
 }
 
 /// A text from outside made fit to be shown: escaped, in quotes, and cut after 80 characters. One that says it is a private key is
-/// not shown at all: 80 characters hold most of a short one.
+/// not shown at all: 80 characters hold most of a short one. Nor is one that is an action's token, written with or without hyphens and
+/// whatever stands around it: it may be in the wrong place, and its instance still wait.
 #[must_use]
 pub fn shown(text: &str) -> String {
     if text.contains("PRIVATE KEY") {
         return "(not shown: it looks like a private key)".to_owned();
     }
+    if looks_like_a_token(text) {
+        return "(not shown: it looks like a token)".to_owned();
+    }
     let cut: String = text.chars().take(80).collect();
     let more = if cut.len() < text.len() { "…" } else { "" };
     format!("\"{}{more}\"", cut.escape_debug())
+}
+
+fn looks_like_a_token(text: &str) -> bool {
+    let bare = text.trim_matches(|c: char| !c.is_ascii_alphanumeric());
+    // Nothing longer is looked at to its end.
+    bare.len() <= 40 && bare.bytes().filter(u8::is_ascii_hexdigit).count() == 32 && bare.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-')
 }
 
 macro_rules! checked_name {
@@ -263,6 +273,17 @@ mod tests {
         let key = concat!("-----BEGIN EC PRIV", "ATE KEY-----\nMHcCAQEEIExample");
         let error = InstanceId::new(key).unwrap_err().to_string();
         assert!(!error.contains("MHcC") && error.contains("private key"), "{error}");
+    }
+
+    #[test]
+    fn a_token_in_the_place_of_a_name_is_not_shown() {
+        for token in [TOKEN.to_owned(), TOKEN.replace('-', ""), TOKEN.to_uppercase(), format!("{{{TOKEN}}}\n")] {
+            let error = InstanceId::new(&token).unwrap_err().to_string();
+            assert!(error.contains("not shown") && !error.to_lowercase().contains("0f1e"), "{error}");
+        }
+        for other in [&format!("eks-{TOKEN}"), "prod-chef", &"0".repeat(31)] {
+            assert!(shown(other).contains(other), "{other}");
+        }
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! The dead-letter queue from its reader's side: what stands in it, with what was written beside each body.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_sqs::types::{Message, MessageAttributeValue, MessageSystemAttributeName, QueueAttributeName};
@@ -9,7 +8,7 @@ use aws_sdk_sqs::types::{Message, MessageAttributeValue, MessageSystemAttributeN
 use super::errors::classify;
 use super::{LONGEST_WAIT, Queue, invalid, received, seconds};
 use crate::aws::from_sdk;
-use crate::facts::{EARLIER_RUN, ReceivedMessage};
+use crate::facts::{EARLIER_RUN, MessageBody, ReceivedMessage};
 use crate::retry::Failure;
 
 /// A message of a dead-letter queue as one receive brought it.
@@ -69,8 +68,8 @@ impl Queue {
     ///
     /// # Errors
     /// By this room's table.
-    pub async fn send_back(&self, body: &Arc<str>, earlier_run: bool) -> Result<(), Failure> {
-        let mut request = self.client.send_message().queue_url(&self.url).message_body(body.as_ref());
+    pub async fn send_back(&self, body: &MessageBody, earlier_run: bool) -> Result<(), Failure> {
+        let mut request = self.client.send_message().queue_url(&self.url).message_body(body.as_str());
         if earlier_run {
             let value = MessageAttributeValue::builder().data_type("String").string_value("1").build();
             request = request.message_attributes(EARLIER_RUN, value.map_err(|error| invalid(&error))?);

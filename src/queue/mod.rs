@@ -7,7 +7,6 @@ mod errors;
 
 pub use dead_letters::{Depth, StoredLetter};
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_sqs::Client;
@@ -18,7 +17,7 @@ use aws_smithy_types::error::operation::BuildError;
 
 use crate::aws::{Aws, from_sdk};
 use crate::core::call::{BatchAnswer, DeadLetter, InHand};
-use crate::facts::{EARLIER_RUN, ReceivedMessage};
+use crate::facts::{EARLIER_RUN, MessageBody, ReceivedMessage};
 use crate::names::{MessageId, ReceiptHandle};
 use crate::retry::{Class, Failure};
 pub use errors::{classify, classify_entry};
@@ -151,7 +150,7 @@ impl Queue {
     /// # Errors
     /// By this room's table.
     pub async fn dead_letter(&self, url: &str, letter: &DeadLetter) -> Result<(), Failure> {
-        let mut request = self.client.send_message().queue_url(url).message_body(letter.body.as_ref());
+        let mut request = self.client.send_message().queue_url(url).message_body(letter.body.as_str());
         for (name, value) in &letter.attributes {
             let value = MessageAttributeValue::builder().data_type("String").string_value(value).build();
             request = request.message_attributes(*name, value.map_err(|error| invalid(&error))?);
@@ -170,7 +169,7 @@ fn received(message: Message) -> Option<ReceivedMessage> {
     Some(ReceivedMessage {
         id: MessageId::new(message.message_id.as_deref()?).ok()?,
         handle: ReceiptHandle::new(message.receipt_handle.as_deref()?).ok()?,
-        body: Arc::from(message.body?),
+        body: MessageBody::new(message.body?),
         sent_ms,
         receive_count: receive_count.unwrap_or(1),
         earlier_run,

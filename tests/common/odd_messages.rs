@@ -173,6 +173,14 @@ fn without(mut object: Value, field: &str) -> Value {
     object
 }
 
+/// `object`, whose values are texts, with every character of its texts escaped.
+fn escaped(object: &Value) -> String {
+    let escaped = |text: &str| text.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect::<String>();
+    let fields: &Map<String, Value> = object.as_object().expect("an object");
+    let fields = fields.iter().map(|(key, value)| format!("\"{}\":\"{}\"", escaped(key), escaped(value.as_str().expect("a string"))));
+    format!("{{{}}}", fields.collect::<Vec<_>>().join(","))
+}
+
 /// `object` with a field of padding that makes it exactly as long as SQS allows.
 fn padded(object: Value) -> String {
     let bare = with(object.clone(), "Padding", "").to_string().len();
@@ -312,6 +320,7 @@ pub const ODD_MESSAGES: &[Odd] = &[
     odd("a token without hyphens", BAD_FIELD, |launch| launch.direct_with("LifecycleActionToken", launch.token.replace('-', ""))),
     odd("a token in braces", BAD_FIELD, |launch| launch.direct_with("LifecycleActionToken", format!("{{{}}}", launch.token))),
     odd("a token of 36 other characters", BAD_FIELD, |launch| launch.direct_with("LifecycleActionToken", "z".repeat(36))),
+    odd("a token for an instance id", BAD_FIELD, |launch| launch.direct_with("EC2InstanceId", launch.token.as_str())),
     odd("an account of 11 digits", BAD_FIELD, |launch| launch.direct_with("AccountId", "12345678901")),
     odd("an account in letters", BAD_FIELD, |launch| launch.direct_with("AccountId", "administrator")),
     odd("metadata of 100,000 bytes", BAD_FIELD, |launch| launch.direct_with("NotificationMetadata", "x".repeat(100_000))),
@@ -339,6 +348,9 @@ pub const ODD_MESSAGES: &[Odd] = &[
     }),
     odd("one field twice, once in disguise", DUPLICATE_FIELD, |launch| {
         launch.direct().to_string().replacen('{', "{\"\\u0045C2InstanceId\":\"i-0ffffffffffffffff\",", 1)
+    }),
+    odd("one field twice, and every character of the others escaped", DUPLICATE_FIELD, |launch| {
+        escaped(&launch.direct()).replacen('{', "{\"Service\":\"\",", 1)
     }),
     odd("one field twice inside SNS", DUPLICATE_FIELD, |launch| {
         launch.sns(&launch.direct().to_string().replacen('{', "{\"AccountId\":\"210987654321\",", 1)).to_string()
@@ -392,12 +404,7 @@ pub const ODD_MESSAGES: &[Odd] = &[
     // Odd to look at, and good.
     odd("a byte order mark", Fate::Served, |launch| format!("\u{feff}{}", launch.direct())),
     odd("white space around, and CR LF between", Fate::Served, |launch| format!("\r\n{:#}\r\n", launch.direct()).replace('\n', "\r\n")),
-    odd("every character escaped", Fate::Served, |launch| {
-        let escaped = |text: &str| text.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect::<String>();
-        let fields: Map<String, Value> = serde_json::from_value(launch.direct()).expect("an object");
-        let fields = fields.iter().map(|(key, value)| format!("\"{}\":\"{}\"", escaped(key), escaped(value.as_str().expect("a string"))));
-        format!("{{{}}}", fields.collect::<Vec<_>>().join(","))
-    }),
+    odd("every character escaped", Fate::Served, |launch| escaped(&launch.direct())),
     odd("1 MiB, most of it in a field nobody reads", Fate::Served, |launch| padded(launch.direct())),
     odd("50,000 fields nobody reads", Fate::Served, |launch| {
         let more = (0..50_000).map(|n| format!("\"x{n}\":{n}")).collect::<Vec<_>>().join(",");

@@ -2,3 +2,5 @@
 
 mod properties;
 mod samples;
+#[cfg(target_os = "linux")]
+mod wiped;

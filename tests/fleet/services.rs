@@ -10,7 +10,7 @@ use std::sync::Arc;
 use aws_sdk_autoscaling::types::Activity;
 use enrolld::core::call::{ActionOrder, Answer, BatchAnswer, Call, InHand, NodeOrder};
 use enrolld::facts::{
-    ActionReply, Health, HookFacts, InstanceSeen, KeyMaterial, LifecycleState, QueueFacts, ReceivedMessage, Registration,
+    ActionReply, Health, HookFacts, InstanceSeen, KeyMaterial, LifecycleState, MessageBody, QueueFacts, ReceivedMessage, Registration,
     RegistrationStatus, StatusToken, Whereabouts,
 };
 use enrolld::names::{AccountId, GroupName, HookName, InstanceId, MessageId, ReceiptHandle, Region};
@@ -161,7 +161,7 @@ impl Services {
                 };
                 let request = sqs::SendMessage {
                     queue_url: self.dead_letter_url.clone(),
-                    message_body: Some(letter.body.to_string()),
+                    message_body: Some(letter.body.as_str().to_owned()),
                     message_attributes: letter.attributes.iter().map(|(name, value)| ((*name).to_owned(), attribute(value))).collect(),
                     ..sqs::SendMessage::default()
                 };
@@ -288,7 +288,7 @@ impl Services {
             messages.push(ReceivedMessage {
                 id: MessageId::new(&message.message_id).unwrap(),
                 handle: ReceiptHandle::new(&message.receipt_handle).unwrap(),
-                body: message.body,
+                body: MessageBody::new(&*message.body),
                 sent_ms: message.attributes.get("SentTimestamp").and_then(|text| text.parse().ok()),
                 receive_count: message.attributes.get("ApproximateReceiveCount").and_then(|text| text.parse().ok()).unwrap_or(1),
                 earlier_run: false,

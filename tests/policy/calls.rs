@@ -1,5 +1,6 @@
 //! The real worker under its own policy: nothing that it calls is refused, and nothing is allowed that it never calls.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use enrolld::simulator::model::agent::{AgentOptions, Publish};
@@ -12,12 +13,16 @@ use crate::bench::{Bench, DOCUMENT, GROUP, LETTERS, SERVER, termination};
 const LETTERS_ARN: &str = "arn:aws:sqs:eu-central-1:123456789012:enrolld-dead-letters";
 
 fn route(engine: &str, key: &str, more: &str) -> String {
+    route_to(&format!("kind = \"opsworks-cm\", server = \"{SERVER}\", engine = \"{engine}\""), key, more)
+}
+
+fn route_to(registrar: &str, key: &str, more: &str) -> String {
     format!(
         r#"
 [[route]]
 name = "web"
 groups = ["web-*"]
-registrar = {{ kind = "opsworks-cm", server = "{SERVER}", engine = "{engine}" }}
+registrar = {{ {registrar} }}
 key = {{ {key} }}
 key_poll = "200ms"
 status_poll_initial = "100ms"
@@ -31,22 +36,59 @@ const OWNED: &str = r#"parameter = "/enrolld/{instance_id}/public-key", owner_ro
 const CERTIFICATES: &str = "certificate_parameter = \"/enrolld/{instance_id}/certificate\"";
 const ANYBODYS: &str = r#"parameter = "/enrolld/{instance_id}/public-key", require_owner = false"#;
 
+/// What nodes are enrolled with.
+enum Server {
+    OpsWorks,
+    /// A program of one's own, which takes orders while there is a file `up` in this folder, and writes down what it was asked.
+    Program(PathBuf),
+}
+
+impl Server {
+    /// It, and a route's registrar that runs it.
+    fn program(name: &str) -> (Self, String) {
+        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("policy-{name}"));
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir(&folder).expect("the folder is there to be written to");
+        let script = format!("echo $ENROLLD_OPERATION >>'{0}/asked'; [ -e '{0}/up' ] || exit 75", folder.display());
+        let registrar = format!("kind = \"command\", program = \"/bin/sh\", args = [\"-c\", \"{script}\"]");
+        (Self::Program(folder), registrar)
+    }
+
+    fn takes_orders(&self, bench: &Bench, does: bool) {
+        match self {
+            Self::OpsWorks => bench.server(if does { ServerStatus::Healthy } else { ServerStatus::UnderMaintenance }),
+            Self::Program(folder) if does => std::fs::write(folder.join("up"), "").expect("the folder is there to be written to"),
+            Self::Program(_) => {}
+        }
+    }
+
+    async fn until_asked(&self, bench: &Bench, action: &str, operation: &str) {
+        match self {
+            Self::OpsWorks => bench.until_called(action).await,
+            Self::Program(folder) => {
+                let asked = || std::fs::read_to_string(folder.join("asked")).unwrap_or_default();
+                bench.until(operation, |_| asked().lines().any(|line| line == operation)).await;
+            }
+        }
+    }
+}
+
 /// Everything that can happen to a fleet, in a few seconds: a launch through a maintenance of the server, with heartbeats meanwhile;
 /// garbage; a termination; one that nothing proves; and an end while an action is open.
-async fn a_day(bench: &Bench, publish: impl Fn(&Bench, &str)) {
+async fn a_day(bench: &Bench, server: &Server, publish: impl Fn(&Bench, &str)) {
     let worker = bench.worker();
-    bench.server(ServerStatus::UnderMaintenance);
+    server.takes_orders(bench, false);
     let instance = bench.launch(GROUP, None);
     publish(bench, &instance);
-    bench.until_called("opsworks-cm:AssociateNode").await;
+    server.until_asked(bench, "opsworks-cm:AssociateNode", "associate").await;
     bench.until_called("autoscaling:RecordLifecycleActionHeartbeat").await;
-    bench.server(ServerStatus::Healthy);
+    server.takes_orders(bench, true);
     bench.until("the launch is in service", |bench| bench.is_in_service(&instance)).await;
     bench.send("this is no lifecycle event");
     bench.send(&termination("i-00000000000000000"));
     bench.until("both are dead letters", |bench| bench.letters() == 2).await;
     bench.simulator.with(|world, now| world.terminate(now, &instance));
-    bench.until_called("opsworks-cm:DisassociateNode").await;
+    server.until_asked(bench, "opsworks-cm:DisassociateNode", "disassociate").await;
     bench.until("the node has left", |bench| bench.simulator.state(false).counts.open_actions == 0).await;
     bench.launch(GROUP, Some(Bench::silent()));
     bench.until("its message is in hand", |bench| bench.simulator.state(false).queues[crate::bench::MAIN].in_flight == 1).await;
@@ -59,7 +101,7 @@ async fn a_day(bench: &Bench, publish: impl Fn(&Bench, &str)) {
 async fn a_day_under_the_policy(bench: &Bench, more: &[&str], publish: impl Fn(&Bench, &str)) {
     let printed = bench.printed(more).await;
     bench.confine(&printed);
-    a_day(bench, publish).await;
+    a_day(bench, &Server::OpsWorks, publish).await;
     assert_eq!(bench.called(), printed, "left: called, right: printed");
 }
 
@@ -127,6 +169,27 @@ async fn run_command_with_a_document_of_ones_own_and_with_the_shell_document() {
 }
 
 #[tokio::test]
+async fn a_server_of_ones_own_of_whatever_kind_takes_no_right_beside_those_for_instances_and_keys() {
+    let top = format!("dead_letter_queue_url = \"{{endpoint}}/123456789012/{LETTERS}\"");
+    let (server, registrar) = Server::program("own");
+    let bench = Bench::start("own", AgentOptions::default(), &top, &route_to(&registrar, OWNED, "")).await;
+    let printed = bench.printed(&[]).await;
+    bench.confine(&printed);
+    a_day(&bench, &server, by_itself).await;
+    assert_eq!(bench.called(), printed, "left: called, right: printed");
+    let with_check = bench.printed(&["--with-check"]).await;
+    for (name, kind) in [
+        ("own-chef", r#"kind = "chef-server", url = "https://chef.example.com", client_name = "enrolld", client_key = "/nowhere""#),
+        ("own-puppet", r#"kind = "puppet-ca", url = "https://puppet.example.com", certificate = "/a", private_key = "/b", ca_file = "/c""#),
+    ] {
+        let bench = Bench::start(name, AgentOptions::default(), &top, &route_to(kind, OWNED, "")).await;
+        assert_eq!(bench.printed(&[]).await, printed, "{name}");
+        assert_eq!(bench.printed(&["--with-check"]).await, with_check, "{name}");
+    }
+    assert!(!with_check.iter().any(|action| action.starts_with("opsworks-cm:")), "{with_check:?}");
+}
+
+#[tokio::test]
 async fn a_route_with_a_role_asks_as_a_session_of_that_role_named_after_the_worker() {
     let top = format!("dead_letter_queue_url = \"{{endpoint}}/123456789012/{LETTERS}\"\nworker = \"w-1\"");
     let role = "role_arn = \"arn:aws:iam::123456789012:role/fleet/asks\"\nexternal_id = \"x-7\"";
@@ -137,7 +200,7 @@ async fn a_route_with_a_role_asks_as_a_session_of_that_role_named_after_the_work
         printed.iter().map(String::as_str).filter(|action| action.starts_with("sqs:") || action.starts_with("sts:")).collect();
     assert!(own.contains(&"sts:AssumeRole"), "{own:?}");
     bench.confine(&own.iter().map(|action| (*action).to_owned()).collect());
-    a_day(&bench, by_itself).await;
+    a_day(&bench, &Server::OpsWorks, by_itself).await;
     assert_eq!(bench.called(), printed, "left: called, right: printed");
     let state = serde_json::to_value(bench.simulator.state(true)).expect("the state is JSON");
     let log = state["associations"].as_array().expect("there is a log");

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use enrolld::core::call::{Answer, Call, DeadLetter, InHand};
+use enrolld::facts::MessageBody;
 use enrolld::names::{MessageId, ReceiptHandle};
 use enrolld::retry::Class;
 use serde_json::json;
@@ -25,7 +26,7 @@ async fn messages_come_with_their_count_and_time() {
     .await;
     let call = Call::Receive { max: 10, wait: Duration::from_secs(20), visibility: Duration::from_secs(90) };
     let Answer::Received(Ok(messages)) = server.services.perform(call).await else { panic!() };
-    let seen: Vec<_> = messages.iter().map(|m| (m.id.as_str(), m.handle.as_str(), &*m.body, m.receive_count, m.sent_ms)).collect();
+    let seen: Vec<_> = messages.iter().map(|m| (m.id.as_str(), m.handle.as_str(), m.body.as_str(), m.receive_count, m.sent_ms)).collect();
     assert_eq!(seen, [("m1", "h1", r#"{"a":1}"#, 3, Some(1_700_000_000_000)), ("m2", "h2", "x", 1, None)]);
     let asked = server.asked_json();
     assert_eq!(
@@ -71,7 +72,7 @@ async fn each_message_is_given_back_with_its_own_delay() {
 #[tokio::test]
 async fn a_dead_letter_carries_its_reason_beside_the_body() {
     let server = Canned::serve([Reply::ok(r#"{"MessageId":"m"}"#)]).await;
-    let letter = DeadLetter { body: "broken".into(), attributes: vec![("enrolld.code", "not_json".into())] };
+    let letter = DeadLetter { body: MessageBody::new("broken"), attributes: vec![("enrolld.code", "not_json".into())] };
     let call = Call::DeadLetter { url: "http://127.0.0.1/123456789012/dead".into(), letter };
     let Answer::DeadLettered(result) = server.services.perform(call).await else { panic!() };
     assert_eq!(result, Ok(()));

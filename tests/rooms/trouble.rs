@@ -65,7 +65,7 @@ async fn ten_messages_of_the_longest_there_are_are_read() {
     let server = Canned::serve([Reply::ok(json!({ "Messages": (0..10).map(message).collect::<Vec<_>>() }).to_string())]).await;
     let call = Call::Receive { max: 10, wait: Duration::from_secs(20), visibility: Duration::from_secs(90) };
     let Answer::Received(Ok(messages)) = server.services.perform(call).await else { panic!() };
-    assert!(messages.len() == 10 && messages.iter().all(|message| message.body.len() == 1 << 20));
+    assert!(messages.len() == 10 && messages.iter().all(|message| message.body.as_str().len() == 1 << 20));
 }
 
 #[tokio::test]

@@ -1,7 +1,6 @@
 //! Services made by hand: just enough of SQS, Auto Scaling, SSM and a registrar to run the core against, under virtual time.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
 use std::time::Duration;
 
 use wildmatch::WildMatch;
@@ -13,7 +12,7 @@ use crate::core::{Core, Flight, Moment, Timer, samples};
 use crate::event::{LifecycleAction, Place, Transition};
 use crate::facts::{
     ActionReply, ActionResult, Certificate, CommandId, CommandOutput, Health, HookFacts, InstanceSeen, KeyAnswer, KeyMaterial,
-    LifecycleState, QueueFacts, ReceivedMessage, Registration, RegistrationStatus, StatusToken, Whereabouts,
+    LifecycleState, MessageBody, QueueFacts, ReceivedMessage, Registration, RegistrationStatus, StatusToken, Whereabouts,
 };
 use crate::names::{AccountId, GroupName, HookName, InstanceId, LifecycleActionToken, MessageId, ReceiptHandle, Region, Template};
 use crate::retry::{Class, Failure, Schedule};
@@ -67,7 +66,7 @@ pub(super) fn settings() -> Settings {
 }
 
 struct Stored {
-    body: Arc<str>,
+    body: MessageBody,
     visible_at: u64,
     receives: u32,
     handle: u64,
@@ -227,7 +226,8 @@ impl Bench {
 
     pub fn send(&mut self, body: &str) -> u64 {
         self.sent += 1;
-        self.messages.insert(self.sent, Stored { body: body.into(), visible_at: self.now, receives: 0, handle: 0, earlier_run: false });
+        self.messages
+            .insert(self.sent, Stored { body: MessageBody::new(body), visible_at: self.now, receives: 0, handle: 0, earlier_run: false });
         self.sent
     }
 
@@ -337,7 +337,7 @@ impl Bench {
 
     /// The bodies of all messages in hand, in bytes.
     pub fn bytes_in_hand(&self) -> usize {
-        self.core.messages.values().map(|message| message.body.len()).sum()
+        self.core.messages.values().map(|message| message.body.as_str().len()).sum()
     }
 
     /// How many messages are in hand.
@@ -498,7 +498,7 @@ impl Bench {
                 received.push(ReceivedMessage {
                     id: MessageId::new(&key.to_string()).unwrap(),
                     handle: ReceiptHandle::new(&format!("{key}/{}", stored.handle)).unwrap(),
-                    body: Arc::clone(&stored.body),
+                    body: stored.body.clone(),
                     sent_ms: Some(WALL_MS),
                     receive_count: stored.receives,
                     earlier_run: stored.earlier_run,

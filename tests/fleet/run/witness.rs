@@ -105,7 +105,7 @@ impl Fleet {
         }
         if let Call::DeadLetter { letter, .. } = call
             && letter.attributes.iter().any(|(name, value)| *name == "EnrolldOutcome" && value == "abandoned")
-            && let Ok(Notification::Action(claim)) = event::decode(&letter.body)
+            && let Ok(Notification::Action(claim)) = event::decode(letter.body.as_str())
             && claim.transition == Transition::Launching
         {
             self.decided(run, claim.group.as_str(), claim.instance.as_str(), claim.token.as_str(), true);
@@ -144,10 +144,11 @@ impl Fleet {
         let why = match (call, answer) {
             (Call::Receive { .. }, Answer::Received(Ok(messages))) => {
                 for message in messages {
-                    let token = self.witness.tokens.entry(message.id.to_string()).or_insert_with(|| match event::decode(&message.body) {
-                        Ok(Notification::Action(claim)) => Some(claim.token.as_str().to_owned()),
-                        _ => None,
-                    });
+                    let token =
+                        self.witness.tokens.entry(message.id.to_string()).or_insert_with(|| match event::decode(message.body.as_str()) {
+                            Ok(Notification::Action(claim)) => Some(claim.token.as_str().to_owned()),
+                            _ => None,
+                        });
                     if let Some(token) = token {
                         self.witness.given.entry(token.clone()).or_default().push((at, run));
                     }
