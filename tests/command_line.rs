@@ -3,6 +3,9 @@
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
+use clap::CommandFactory as _;
+use enrolld::cli::Cli;
+
 fn enrolld(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_enrolld"));
     command.args(arguments).env_clear().envs(variables.iter().copied());
@@ -192,10 +195,25 @@ fn there_is_a_manual_page_for_each_command_with_each_of_its_options() {
         assert!(page("enrolld").contains(&format!("enrolld\\-{}(1)", command.replace('-', "\\-"))), "{command} is not on the first page");
         page(&format!("enrolld-{command}"));
     }
-    let attach = page("enrolld-hooks-attach");
-    for text in ["\\-\\-role\\-arn", "\\-\\-dry\\-run", "enrolld hooks attach \\-\\-config", ".SH NAME\nenrolld\\-hooks\\-attach"] {
-        assert!(attach.contains(text), "{text} in {attach}");
+    // Those below another too, each with every option that it takes.
+    let mut command = Cli::command();
+    command.build();
+    let mut left = vec![("enrolld".to_owned(), command)];
+    let mut options = 0;
+    while let Some((name, command)) = left.pop() {
+        let text = page(&name);
+        assert!(text.contains(&format!(".SH NAME\n{}", name.replace('-', "\\-"))), "{name}: {text}");
+        let told = text.split(".SH OPTIONS").nth(1).and_then(|rest| rest.split("\n.SH ").next()).unwrap_or_default();
+        for option in command.get_opts().filter(|option| !option.is_hide_set()) {
+            options += 1;
+            let long = format!("\\fB\\-\\-{}\\fR", option.get_long().expect("each has a long name").replace('-', "\\-"));
+            assert!(told.contains(&long), "{name} has {long}, which is not in its page: {text}");
+        }
+        let further = command.get_subcommands().filter(|one| one.get_name() != "help" && !one.is_hide_set());
+        left.extend(further.map(|one| (format!("{name}-{}", one.get_name()), one.clone())));
     }
+    assert!(options > 60, "{options} options");
+    assert!(page("enrolld-hooks-attach").contains("enrolld hooks attach \\-\\-config"), "the examples are there");
     let nowhere = enrolld(&["man", "/nowhere"], &[]);
     assert_eq!(nowhere.status.code(), Some(1));
     assert!(stderr(&nowhere).contains("/nowhere"), "{}", stderr(&nowhere));

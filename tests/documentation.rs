@@ -42,6 +42,16 @@ fn every_configuration_that_the_documentation_shows_is_one_that_works() {
 }
 
 #[test]
+fn enrolled_is_not_converged_stands_before_anything_that_is_to_be_done() {
+    for page in ["README.md", "deploy/README.md", "docs/launch-kit.md"] {
+        let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page)).expect("the page is there");
+        let said = text.find("\n**Enrolled is not converged.**").unwrap_or_else(|| panic!("{page} does not say it"));
+        assert!(said < text.find("```").expect("it shows something") && said < text.find("\n## ").expect("it has parts"), "{page}");
+        assert!(text[..said].matches("\n\n").count() <= 2, "{page}: no more than one paragraph stands before it");
+    }
+}
+
+#[test]
 fn every_page_that_the_documentation_links_is_there() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     for page in ["README.md", "CONTRIBUTING.md", "SECURITY.md"] {

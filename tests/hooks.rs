@@ -6,19 +6,21 @@ mod permissions;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
 use enrolld::simulator::model::autoscaling::{
     Closing, Delivery, Form, GroupOptions, Kind, LifecycleState, NewGroup, NewHook, Place, WarmPool,
 };
-use enrolld::simulator::model::caller::Grant;
+use enrolld::simulator::model::caller::{Grant, Principal};
 use enrolld::simulator::model::faults::{Effect, Fault};
-use enrolld::simulator::model::fixture::Fixture;
+use enrolld::simulator::model::fixture::{Fixture, NewTopic};
 use enrolld::simulator::{Options, Simulator};
 use serde_json::Value;
 
 const GROUP: &str = "web-new";
 const ROLE: &str = "arn:aws:iam::123456789012:role/autoscaling-notify";
 const QUEUE: &str = "arn:aws:sqs:eu-central-1:123456789012:enrolld-lifecycle";
+const TOPIC: &str = "arn:aws:sns:eu-central-1:123456789012:lifecycle";
 
 /// Whose permissions the command has.
 const KEY: &str = "AKIATEST";
@@ -119,6 +121,14 @@ key = {{ parameter = "/enrolld/{{instance_id}}/public-key", owner_role = "arn:aw
         json["groups"][0]["hooks"].as_array().expect("there is a list").clone()
     }
 
+    /// What is refused to whoever runs the commands, and nothing else.
+    fn deny(&self, denied: &[&str]) {
+        let denied = denied.iter().map(|&operation| operation.to_owned()).collect();
+        let arn = "arn:aws:iam::123456789012:user/somebody".to_owned();
+        let principal = Principal { access_key_id: "AKIATEST".into(), arn, account: None, denied, allowed: None };
+        self.simulator.with(|world, _| world.set_principal(principal));
+    }
+
     fn puts(&self) -> u64 {
         self.simulator.state(false).calls.get("autoscaling:PutLifecycleHook").copied().unwrap_or(0)
     }
@@ -133,6 +143,11 @@ key = {{ parameter = "/enrolld/{{instance_id}}/public-key", owner_role = "arn:aw
     fn state(&self, instance: &str) -> LifecycleState {
         self.simulator.state(true).details.expect("asked for").instances[instance].state
     }
+}
+
+/// What happens once.
+fn fault(operation: &str, effect: Effect) -> Fault {
+    Fault { id: None, operation: operation.into(), effect, probability: 1.0, limit: Some(1), after_ms: 0, for_ms: None }
 }
 
 fn hook(name: &str, transition: Kind, queue: Option<&str>, default: &str) -> NewHook {
@@ -281,6 +296,69 @@ async fn list_says_what_is_wrong_with_the_hooks_of_every_group_that_a_route_matc
     bench.run(&["list", "--group", "web-blue"]).await.must(0, &[]);
 }
 
+/// Groups behind a role that is the daemon's alone, as `other-account.yaml` makes it: whoever runs the commands may not assume it, nor ask for the queue.
+async fn in_another_account(name: &str) -> Bench {
+    let far = r#"[[route]]
+name = "far"
+groups = ["far-*"]
+role_arn = "arn:aws:iam::123456789012:role/enrolld"
+external_id = "x-7"
+registrar = { kind = "opsworks-cm", server = "prod-chef", engine = "chef" }
+key = { parameter = "/enrolld/{instance_id}/public-key", require_owner = false }"#;
+    let bench = Bench::with(name, far, |fixture| {
+        fixture.topics.push(NewTopic { arn: TOPIC.into(), queue: "enrolld-lifecycle".into(), raw: true });
+        let by_topic = |name: &str, transition, default: &str| NewHook {
+            delivery: Some(Delivery { queue: "enrolld-lifecycle".into(), via: Form::SnsRaw }),
+            ..hook(name, transition, None, default)
+        };
+        let hooks = vec![by_topic("enrol", Kind::Launching, "ABANDON"), by_topic("leave", Kind::Terminating, "CONTINUE")];
+        fixture.groups.extend([NewGroup { hooks, ..group("far-old") }, group("far-new")]);
+    })
+    .await;
+    bench.deny(&["sts:AssumeRole", "sqs:*"]);
+    bench
+}
+
+#[tokio::test]
+async fn hooks_of_another_account_are_made_shown_and_taken_off_with_credentials_of_it_and_without_the_queue() {
+    let bench = in_another_account("elsewhere").await;
+    let attach = ["attach", "--group", "far-new", "--target", TOPIC, "--role-arn", ROLE];
+    let instead =
+        "where arn:aws:iam::123456789012:role/enrolld is the daemon's alone, ask with credentials of its account and --own-credentials";
+    bench.run(&attach).await.must(1, &["group far-new: DescribeLifecycleHooks failed", instead]);
+    bench.run(&["detach", "--group", "far-old"]).await.must(1, &[instead]);
+    bench.run(&["list", "--group", "far-old"]).await.must(1, &["FAIL", instead]);
+    assert_eq!(bench.puts(), 0);
+
+    let own = "--own-credentials";
+    bench.run(&[&attach[..], &[own]].concat()).await.must(0, &["2 made"]);
+    bench.run(&[&attach[..], &[own]].concat()).await.must(0, &["nothing is to be changed"]);
+    let ran = bench.run(&["list", own, "--group", "far-new", "--group", "far-old"]).await;
+    ran.must(0, &["(route far)", &format!("enrol  to {TOPIC}"), "made by enrolld", "cannot be seen from here"]);
+    assert!(!bench.simulator.state(false).calls.contains_key("sqs:GetQueueAttributes"), "no hook names a queue");
+    bench.run(&["detach", own, "--group", "far-new"]).await.must(0, &["2 removed"]);
+    // Nothing but the remedy would name the queue.
+    bench.run(&["list", own, "--group", "far-new"]).await.must(1, &["it has no launch hook", "whose target is the configuration's queue"]);
+    // A hook that may be ours, or another queue's, cannot be judged without.
+    bench.run(&["list", own, "--group", "web-blue"]).await.must(1, &["FAIL", "sqs:GetQueueAttributes answered"]);
+}
+
+#[tokio::test]
+async fn a_role_that_cannot_be_assumed_fails_its_own_groups_and_list_shows_the_others() {
+    let bench = in_another_account("one-scope").await;
+    bench.deny(&["sts:AssumeRole"]);
+    bench.attach(&[]).await.must(0, &["2 made"]);
+    let ran = bench.run(&["list"]).await;
+    let fails = "FAIL        groups seen by arn:aws:iam::123456789012:role/enrolld: autoscaling:DescribeAutoScalingGroups answered";
+    ran.must(1, &[fails, "--own-credentials", &format!("group {GROUP} (route web)"), "enrolld-launch", "group web-blue (route web)"]);
+    assert!(!ran.stdout.contains("group far-"), "{}", ran.stdout);
+    let json = bench.run(&["list", "--output", "json"]).await;
+    let json: Value = serde_json::from_str(&json.stdout).expect("it is JSON");
+    assert_eq!((json["findings"].as_array().map(Vec::len), &json["findings"][0]["result"]), (Some(1), &Value::from("FAIL")));
+    assert_eq!(json["groups"].as_array().map(Vec::len), Some(2), "web-new and web-blue: {json}");
+    bench.run(&["list", "--own-credentials"]).await.must(1, &["group far-new (route far)", "group far-old (route far)", "group web-blue"]);
+}
+
 #[tokio::test]
 async fn detach_removes_its_own_and_leaves_the_hooks_of_others() {
     let bench = Bench::with("detach", "", |fixture| {
@@ -323,6 +401,31 @@ async fn detach_refuses_while_a_launch_waits_and_abandons_it_only_when_told() {
 }
 
 #[tokio::test]
+async fn detach_looks_again_before_each_launch_hook_and_leaves_one_at_which_an_instance_has_begun_to_wait() {
+    let bench = Bench::with("late", "", |fixture| fixture.groups.push(group("web-two"))).await;
+    let groups = ["--group", GROUP, "--group", "web-two"];
+    bench.run(&[&["attach", "--role-arn", ROLE], &groups[..]].concat()).await.must(0, &["4 made"]);
+    // Both were looked at when the first hook goes, and that takes its time.
+    let slow = fault("autoscaling:DeleteLifecycleHook", Effect::Latency { ms: 500, jitter_ms: 0 });
+    bench.simulator.with(|world, now| world.add_fault(now, slow));
+    let launch = async {
+        while bench.simulator.state(false).faults[0].happened == 0 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        bench.launches("web-two", Place::AutoScalingGroup)
+    };
+    let detach = [&["detach"], &groups[..]].concat();
+    let (ran, late) = tokio::join!(bench.run(&detach), launch);
+    ran.must(1, &[&format!("group web-two: {late} has begun to wait; enrolld-launch is left, and 2 of 4 hooks were removed")]);
+    assert_eq!(bench.state(&late), LifecycleState::PendingWait);
+    let hooks = bench.simulator.state(false).groups["web-two"].hooks.clone();
+    assert_eq!(hooks, ["enrolld-launch", "enrolld-terminate"]);
+    assert!(bench.simulator.state(false).groups[GROUP].hooks.is_empty());
+    let told = bench.run(&["detach", "--group", "web-two", "--abandon-waiting"]).await;
+    told.must(0, &["2 removed"]);
+}
+
+#[tokio::test]
 async fn a_launch_that_waits_in_the_warm_pool_counts_and_a_termination_goes_on() {
     let bench = Bench::with("warm", "", |fixture| fixture.groups[1].warm_pool = Some(WarmPool::default())).await;
     let old = bench.launches(GROUP, Place::AutoScalingGroup);
@@ -342,22 +445,21 @@ async fn a_launch_that_waits_in_the_warm_pool_counts_and_a_termination_goes_on()
 #[tokio::test]
 async fn throttling_and_lost_answers_are_gone_through() {
     let bench = Bench::start("trouble").await;
-    let fault = |operation: &str, effect| Fault {
-        id: None,
-        operation: operation.into(),
-        effect,
-        probability: 1.0,
-        limit: Some(1),
-        after_ms: 0,
-        for_ms: None,
-    };
     bench.simulator.with(|world, now| {
         world.add_fault(now, fault("autoscaling:PutLifecycleHook", Effect::LoseAnswer));
         world.add_fault(now, fault("autoscaling:DeleteLifecycleHook", Effect::LoseAnswer));
         world.add_fault(now, fault("autoscaling:DescribeLifecycleHooks", Effect::Drop));
+        for operation in ["PutLifecycleHook", "DeleteLifecycleHook", "DescribeLifecycleHooks", "DescribeAutoScalingGroups"] {
+            let throttled = Effect::Error { status: 400, code: Some("Throttling".into()), message: Some("Rate exceeded".into()) };
+            world.add_fault(now, fault(&format!("autoscaling:{operation}"), throttled));
+        }
     });
     bench.attach(&[]).await.must(0, &["2 made"]);
-    assert_eq!(bench.puts(), 3);
+    bench.run(&["list", "--group", GROUP]).await.must(0, &["made by enrolld"]);
     bench.run(&["detach", "--group", GROUP]).await.must(0, &["2 removed"]);
     assert!(bench.simulator.state(false).groups[GROUP].hooks.is_empty());
+    let outcomes = bench.simulator.state(false).outcomes;
+    for operation in ["PutLifecycleHook", "DeleteLifecycleHook", "DescribeLifecycleHooks", "DescribeAutoScalingGroups"] {
+        assert_eq!(outcomes[&format!("autoscaling:{operation}")].get("Throttling"), Some(&1), "{operation}");
+    }
 }

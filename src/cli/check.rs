@@ -15,6 +15,7 @@ use std::process::ExitCode;
 
 use clap::ValueEnum;
 
+pub(super) use report::is_denied;
 pub use report::{Finding, Report, Verdict};
 
 use super::{CommandError, ConfigArgs, process, rooms};

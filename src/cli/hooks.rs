@@ -8,8 +8,9 @@ use std::process::ExitCode;
 
 use clap::{Subcommand, ValueEnum};
 
+use super::check::is_denied;
 use super::{CommandError, ConfigArgs, process, rooms};
-use crate::config::{Config, Route};
+use crate::config::{Config, RoleArn, Route};
 use crate::core::settings::Settings;
 use crate::event::Transition;
 use crate::hooks::Hook;
@@ -39,7 +40,9 @@ Examples:
   What is there, and what is wrong with it:
     enrolld hooks list --config enrolld.toml
   And away again:
-    enrolld hooks detach --config enrolld.toml --group web-blue";
+    enrolld hooks detach --config enrolld.toml --group web-blue
+  With the credentials of the account that a route's role_arn is of, where that role is the daemon's alone:
+    enrolld hooks list --config enrolld.toml --own-credentials --group far-blue";
 
 /// What to do with the hooks. Described where the arguments are.
 #[expect(missing_docs, reason = "clap would show it instead of the command's own description")]
@@ -48,6 +51,18 @@ pub enum HooksCommand {
     Attach(attach::AttachArgs),
     List(list::ListArgs),
     Detach(detach::DetachArgs),
+}
+
+/// How each of the commands asks.
+#[derive(Debug, Clone, clap::Args)]
+pub struct AskArgs {
+    /// Where the configuration is.
+    #[command(flatten)]
+    pub config: ConfigArgs,
+
+    /// Ask with the credentials that are found here in the place of the routes' role_arn: those of the account in which the groups are
+    #[arg(long)]
+    pub own_credentials: bool,
 }
 
 /// One of the two transitions.
@@ -92,9 +107,15 @@ struct Bench {
 }
 
 impl Bench {
-    async fn load(args: &ConfigArgs) -> Result<Self, CommandError> {
-        let config = args.load()?;
+    async fn load(args: &AskArgs) -> Result<Self, CommandError> {
+        let mut config = args.config.load()?;
         process::keep_memory_private();
+        if args.own_credentials {
+            // Such a role is often the daemon's alone, and may not change hooks. Each route is still asked in its own region.
+            for route in &mut config.routes {
+                (route.scope.role, route.scope.external_id) = (None, None);
+            }
+        }
         let settings = config.core_settings();
         let aws = rooms::aws(&config).await?;
         let queue = Queue::new(&aws, config.queue_url.as_str(), None);
@@ -103,8 +124,12 @@ impl Bench {
     }
 
     async fn queue_arn(&self) -> Result<String, CommandError> {
-        let arn = retried(async || self.queue.arn().await).await;
+        let arn = self.ask_for_queue_arn().await;
         arn.map_err(|failure| CommandError::failed(format!("GetQueueAttributes of the configuration's queue failed: {failure}")))
+    }
+
+    async fn ask_for_queue_arn(&self) -> Result<String, Failure> {
+        retried(async || self.queue.arn().await).await
     }
 
     /// The groups with what serves each, in the order they were named.
@@ -145,10 +170,24 @@ impl Group<'_> {
     }
 
     fn failed(&self, call: &str, failure: &Failure) -> CommandError {
-        CommandError::failed(format!("group {}: {call} failed: {failure}", self.name))
+        CommandError::failed(format!("group {}: {call} failed: {failure}{}", self.name, self.instead(failure)))
     }
 
     fn failed_for(&self, call: &str, hook: &HookName, failure: &Failure) -> CommandError {
-        CommandError::failed(format!("group {}: {call} of {hook} failed: {failure}", self.name))
+        CommandError::failed(format!("group {}: {call} of {hook} failed: {failure}{}", self.name, self.instead(failure)))
     }
+
+    /// What to do where the route's role is not for people.
+    fn instead(&self, failure: &Failure) -> String {
+        self.route.scope.role.as_ref().filter(|_| is_refused(failure)).map(|role| format!("; {}", own_instead_of(role))).unwrap_or_default()
+    }
+}
+
+/// Whether a role could not be assumed, or may not do what was asked of it.
+fn is_refused(failure: &Failure) -> bool {
+    failure.code == "credentials" || is_denied(failure)
+}
+
+fn own_instead_of(role: &RoleArn) -> String {
+    format!("where {} is the daemon's alone, ask with credentials of its account and --own-credentials", role.as_str())
 }

@@ -35,4 +35,10 @@ impl Hook {
     pub fn goes_to(&self) -> &str {
         self.target.as_deref().unwrap_or("EventBridge alone")
     }
+
+    /// Whether it notifies a queue itself, ours or another.
+    #[must_use]
+    pub fn names_a_queue(&self) -> bool {
+        self.target.as_deref().and_then(|arn| arn.split(':').nth(2)) == Some("sqs")
+    }
 }

@@ -119,12 +119,21 @@ impl Bench {
 
     /// An instance that may do what its printed policy allows and nothing else, and on which nothing has run yet.
     pub fn launch(&self, policy: &[&str]) -> String {
-        self.launch_with(AgentOptions { publish: Publish::Never, allowed: Some(self.allowed(policy)), ..AgentOptions::default() })
+        self.launch_to(policy, Place::AutoScalingGroup)
+    }
+
+    /// The same, into the group's warm pool where that is said.
+    pub fn launch_to(&self, policy: &[&str], to: Place) -> String {
+        self.launch_as(AgentOptions { publish: Publish::Never, allowed: Some(self.allowed(policy)), ..AgentOptions::default() }, to)
     }
 
     /// An instance in the group, as it is told to be.
     pub fn launch_with(&self, agent: AgentOptions) -> String {
-        let launched = self.simulator.with(|world, now| world.launch(now, GROUP, 1, Place::AutoScalingGroup, Some(&agent)));
+        self.launch_as(agent, Place::AutoScalingGroup)
+    }
+
+    fn launch_as(&self, agent: AgentOptions, to: Place) -> String {
+        let launched = self.simulator.with(|world, now| world.launch(now, GROUP, 1, to, Some(&agent)));
         launched.expect("the group is there")[0].to_string()
     }
 
@@ -153,16 +162,22 @@ impl Bench {
         std::fs::create_dir_all(&home).expect("the folder is ours");
         let path = home.join("user-data");
         std::fs::write(&path, script).expect("the folder is ours");
+        self.start_script(instance, &path, variables)
+    }
+
+    /// Runs a script that is there already, as the instance would.
+    pub fn start_script(&self, instance: &str, script: &Path, variables: &[(&str, &str)]) -> tokio::task::JoinHandle<Ran> {
+        let home = self.folder.join(instance);
         let tools = std::env::var(TOOLS).unwrap_or_else(|_| panic!("{TOOLS} is not set: these tests are run by their stage's script"));
         let mut command = self.command("sh");
         command
-            .arg(&path)
+            .arg(script)
             .current_dir(&home)
             .env("PATH", format!("{}/bin:{tools}:/usr/local/bin:/usr/bin:/bin", home.display()))
             .env("HOME", &home);
         command.env("AWS_EC2_METADATA_SERVICE_ENDPOINT", format!("{}/_imds/{instance}", self.simulator.endpoint()));
         command.env("ENROLLD_KEY_FILE", home.join("client.pem")).env("ENROLLD_SSL_DIR", home.join("ssl"));
-        command.env("ENROLLD_DOCUMENT_FILE", home.join("enrolld/node"));
+        command.env("ENROLLD_DOCUMENT_FILE", home.join("enrolld/node")).env("ENROLLD_PER_BOOT", home.join("per-boot"));
         command.envs([("ENROLLD_FIRST_PAUSE", "1"), ("ENROLLD_LONGEST_PAUSE", "2"), ("ENROLLD_DEADLINE", "120")]);
         command.envs(variables.iter().copied());
         tokio::task::spawn_blocking(move || {

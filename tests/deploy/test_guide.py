@@ -1,6 +1,7 @@
 """The guide's commands, read from it and run: `aws` and `enrolld` against ministack, and against the simulator for what ministack only pretends to do."""
 
 import base64
+import itertools
 import json
 import os
 import re
@@ -18,8 +19,8 @@ from test_queue import UNKNOWN
 GUIDE = ROOT / "deploy" / "README.md"
 BINARY = os.environ["ENROLLD_BIN"]
 RUN, RUN_ELSEWHERE = "run: simulator", "run: simulator, which is one region and one account"
-# By tests/package, in a root that systemd boots.
-RUN_ON_A_MACHINE = "run: a machine of its own"
+# By tests/package: in a root that systemd boots, and from this tree.
+RUN_ON_A_MACHINE, RUN_WITH_RUST = "run: a machine of its own", "run: where there is Rust"
 # The server of the page is nobody's: where it would be asked, the simulator's takes its place. Nothing else is changed.
 ASKS_THE_SERVER = "enrolld check --config enrolld.toml\n"
 THEIRS = "registrar = { kind = .chef-server.*}"
@@ -155,35 +156,63 @@ def test_the_commands_of_the_guide_do_what_they_say(tmp_path):
 
 def test_another_region_and_another_account_are_joined_by_the_commands_of_the_guide(tmp_path):
     """The emulator's one account is both, and its one region stands for the other."""
-    with ministack(tmp_path) as cloud:
+    port = processes.free_port()
+    fleet, topic = f"http://127.0.0.1:{port}", f"arn:aws:sns:{REGION}:{ACCOUNT}:enrolld"
+    world = json.loads(simulated(tmp_path).read_text())
+    world["groups"].append({"name": "far-blue", "hooks": []})
+    # Auto Scaling must be able to send to it.
+    world["topics"] = [{"arn": topic, "queue": "enrolld", "raw": True}]
+    (tmp_path / "world.json").write_text(json.dumps(world))
+    simulate = [BINARY, "simulate", "--listen", f"127.0.0.1:{port}", "--fixture", str(tmp_path / "world.json")]
+    with ministack(tmp_path) as cloud, processes.process("simulate", simulate, tmp_path, {}, f"{fleet}/_sim/state?summary=1"):
         desk = Desk(tmp_path, cloud)
-        (first, *_) = [block for block in blocks() if block[1] == RUN]
-        desk.type(first[0], first[2])
+        for service in ("AUTO_SCALING", "STS"):
+            desk.surroundings[f"AWS_ENDPOINT_URL_{service}"] = fleet
+        for line, _, code in [block for block in blocks() if block[1] == RUN][:2]:
+            desk.type(line, code)
         elsewhere = [block for block in blocks() if block[1] == RUN_ELSEWHERE]
-        assert len(elsewhere) == 3
-        for line, _, code in elsewhere[:2]:
+        assert len(elsewhere) == 6
+        for line, _, code in elsewhere[:4]:
             desk.type(line, code.replace("us-east-1", REGION))
-        desk.run()
-        topic = f"arn:aws:sns:{REGION}:{ACCOUNT}:enrolld"
+        said = desk.run()
+        assert "2 made, 0 changed" in said and f"enrolld-launch  to {topic}" in said
         client("sns", cloud).publish(TopicArn=topic, Message="as it was sent")
         sqs = client("sqs", cloud)
         url = sqs.get_queue_url(QueueName="enrolld")["QueueUrl"]
         (received,) = processes.eventually(lambda: sqs.receive_message(QueueUrl=url).get("Messages"), "the message comes")
         assert received["Body"] == "as it was sent"
-        line, _, code = elsewhere[2]
+        # A topic of somebody else, which stays.
+        other = client("sns", cloud).create_topic(Name="other")["TopicArn"]
+        client("sns", cloud).subscribe(TopicArn=other, Protocol="sqs", Endpoint=f"arn:aws:sqs:{REGION}:{ACCOUNT}:enrolld")
         desk.script = ["set -eu", f"account={ACCOUNT}"]
-        desk.type(line, code.replace("us-east-1", REGION))
-        desk.run()
-        assert not client("sns", cloud).list_subscriptions()["Subscriptions"]
+        for line, _, code in elsewhere[4:]:
+            desk.type(line, code.replace("us-east-1", REGION))
+        assert "2 removed" in desk.run()
+        assert [one["TopicArn"] for one in client("sns", cloud).list_subscriptions()["Subscriptions"]] == [other]
         assert "stack enrolld-topic" not in what_is_left(cloud)
+        with urlopen(f"{fleet}/_sim/state", timeout=10) as answer:
+            state = json.load(answer)
+        assert not state["groups"]["far-blue"]["hooks"] and state["calls"]["autoscaling:PutLifecycleHook"] == 2
+        assert "sts:AssumeRole" not in state["calls"], "the role is the daemon's alone"
+
+
+def test_what_the_guide_says_of_another_account_is_what_its_template_makes():
+    (text,) = [re.search(r"<<ROUTE\n(.*?)\nROUTE\n", code, re.DOTALL)[1] for _, _, code in blocks() if "<<ROUTE" in code]
+    (deployed,) = [code for _, _, code in blocks() if "DaemonRoleArn=" in code]
+    given = dict(re.findall(r"([A-Z]\w+)='?([^\s']+)", deployed))
+    assert f'external_id = "{given["ExternalId"]}"' in text and f'groups = ["{given["GroupPattern"]}"]' in text
+    assert f':role/{read("other-account.yaml")["Parameters"]["RoleName"]["Default"]}"' in text
+    # The subscriptions of a topic are its owner's to list; one's own are not.
+    assert "list-subscriptions-by-topic" not in GUIDE.read_text()
 
 
 def test_every_block_of_commands_is_run_or_says_why_not():
     marks = [(line, mark) for line, mark, _ in blocks()]
     assert len(marks) == GUIDE.read_text().count("```sh\n")
     for line, mark in marks:
-        assert mark in (RUN, RUN_ELSEWHERE, RUN_ON_A_MACHINE) or re.fullmatch(r"not run: .{20,}", mark), f"deploy/README.md:{line} is neither run nor says why not"
-    assert [mark for _, mark in marks].count(RUN_ON_A_MACHINE) == 2 and f"<!-- {RUN_ON_A_MACHINE} -->" in (ROOT / "tests/package/run").read_text()
+        assert mark in (RUN, RUN_ELSEWHERE, RUN_ON_A_MACHINE, RUN_WITH_RUST) or re.fullmatch(r"not run: .{20,}", mark), f"deploy/README.md:{line} is neither run nor says why not"
+    for mark, script in ((RUN_ON_A_MACHINE, "run"), (RUN_WITH_RUST, "from_source")):
+        assert [one for _, one in marks].count(mark) == 2 and f"<!-- {mark} -->" in (ROOT / "tests/package" / script).read_text()
     assert sum(mark.startswith("run") for _, mark in marks) >= len(marks) * 2 / 3
 
 
@@ -270,11 +299,16 @@ def test_the_tables_of_permissions_have_each_permission_once_and_no_other(headin
 
 
 def printed(folder, *arguments):
-    """The actions that are allowed by what is printed for the daemon on ECS with a Chef server."""
-    path = folder / "enrolld.toml"
-    path.write_text(environment(container(daemon_stack("chef-server"), "configuration"))["CONFIGURATION"])
-    ran = subprocess.run([BINARY, "policy", "--config", str(path), *arguments], env={}, capture_output=True, text=True, check=True)
-    return actions([{"PolicyDocument": json.loads(ran.stdout)}])
+    """The actions that are allowed by what is printed for the daemon on ECS, with whichever server and either way of keys."""
+    found = set()
+    for kind, key in itertools.product(KINDS, ("parameter", "document")):
+        path = folder / "enrolld.toml"
+        path.write_text(environment(container(daemon_stack(kind, Key=key), "configuration"))["CONFIGURATION"])
+        command = [BINARY, "policy", "--config", str(path), "--output", "json", *arguments]
+        ran = subprocess.run(command, env={}, capture_output=True, text=True, check=True)
+        # Instances whose keys are printed by a document need nothing.
+        found |= actions([{"PolicyDocument": policy["document"]} for policy in json.loads(ran.stdout)["policies"] if policy["document"]])
+    return found
 
 
 def fluent_bit():
@@ -310,7 +344,8 @@ def test_what_commands_and_the_launch_kit_add_is_what_is_printed(tmp_path):
     worker, instance = printed(tmp_path), printed(tmp_path, "--instance")
     more = printed(tmp_path, "--with-check") | printed(tmp_path, "--with-dead-letters") | printed(tmp_path, "--with-sweep")
     assert set(table("What other commands add")) == more - worker
-    kit = printed(tmp_path, "--instance", "--launch-kit") | printed(tmp_path, "--instance", "--converge-hook", "converge", "--group", "web-blue")
+    converges = ("--instance", "--converge-hook", "converge", "--group", "web-blue")
+    kit = printed(tmp_path, "--instance", "--launch-kit") | printed(tmp_path, *converges) | printed(tmp_path, *converges, "--converge-heartbeat")
     assert set(table("What the launch kit adds")) == kit - instance
     assert table("With groups in another account") == ["sts:AssumeRole"]
 

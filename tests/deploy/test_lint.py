@@ -88,7 +88,7 @@ def test_no_private_key_leaves_an_instance():
         for key in ("parameter", "document"):
             script = group_stack(engine, Key=key).resource("LaunchTemplate")["LaunchTemplateData"]["UserData"]
             assert len(script) < 16384, "what EC2 takes"
-            sent = re.findall(r"aws ssm put-parameter .*--value \"file://(\S+)\"", script)
+            sent = re.findall(r"aws_once ssm put-parameter .*--value \"file://(\S+)\"", script)
             assert sent == ([] if key == "document" else ["$PUBLISHED"])
             published = re.findall(r"^PUBLISHED=(\S+)$", script, re.MULTILINE)
             assert published == (["${PRIVATE_KEY%.pem}.pub"] if engine == "chef" else ["$SSL_DIR/certificate_requests/$NODE_NAME.pem"])

@@ -346,8 +346,8 @@ def test_the_group_is_that_of_the_template(way, parsed):  # noqa: F811
         "http_endpoint": options["HttpEndpoint"],
         "http_tokens": options["HttpTokens"],
         "http_put_response_hop_limit": options["HttpPutResponseHopLimit"],
-        "instance_metadata_tags": options["InstanceMetadataTags"],
     }
+    assert "InstanceMetadataTags" not in options, "a group's tags may be such that EC2 would then refuse its launches"
     (disk,) = launch["BlockDeviceMappings"]
     given_disk = one(template["block_device_mappings"])
     ebs = one(given_disk["ebs"])

@@ -3,6 +3,8 @@
 
 #[path = "../common/kit.rs"]
 mod kit;
+mod pauses;
+mod pool;
 
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -114,7 +116,7 @@ async fn with_a_converge_hook_the_instance_is_in_service_only_after_the_agents_f
     bench.work();
     let id = bench.launch(COMPLETES);
     // An agent that fails until somebody lets it, as one does whose server does not know it yet.
-    let agent = "echo >tried; test -e let-it && umask > umask && printf %s \"$NODE_NAME\" > ran";
+    let agent = "echo >tried; test -e let-it && umask > umask && env > environment && printf %s \"$NODE_NAME\" > ran";
     let booted = bench.boot(&id, &[CONVERGES, &["--agent", agent]].concat(), &[]);
     let enrolled = |bench: &Bench| completed(bench, &id, "enrol-on-launch", "CONTINUE");
     bench.until("enrolled, and its agent has tried", |bench| enrolled(bench) && bench.file(&id, "tried").exists()).await;
@@ -126,6 +128,11 @@ async fn with_a_converge_hook_the_instance_is_in_service_only_after_the_agents_f
     // As in the shell that started the script: what the agent writes is not as closed as the key.
     let outside = std::process::Command::new("sh").args(["-c", "umask"]).output().expect("there is a shell");
     assert_eq!(std::fs::read(bench.file(&id, "umask")).expect("it ran"), outside.stdout);
+    // An agent's own calls of AWS are tried again as it has them tried, and not as often as the script's.
+    let environment = std::fs::read_to_string(bench.file(&id, "environment")).expect("it ran");
+    for name in ["AWS_MAX_ATTEMPTS", "AWS_RETRY_MODE", "AWS_PAGER"] {
+        assert!(!environment.lines().any(|line| line.starts_with(name)), "{environment}");
+    }
     bench.nothing_was_denied();
 }
 

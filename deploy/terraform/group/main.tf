@@ -50,8 +50,6 @@ resource "aws_launch_template" "instances" {
     http_endpoint               = "enabled"
     http_tokens                 = "required"
     http_put_response_hop_limit = 1
-    # The group's name is a tag, which a script that completes a hook of its own asks for.
-    instance_metadata_tags = "enabled"
   }
 
   block_device_mappings {

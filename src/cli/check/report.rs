@@ -169,7 +169,7 @@ impl fmt::Display for Report {
 }
 
 /// Whether a failure is a right that is missing. The services do not agree on the code.
-pub(super) fn is_denied(failure: &Failure) -> bool {
+pub(in crate::cli) fn is_denied(failure: &Failure) -> bool {
     failure.class == Class::RouteFault
         && (failure.code.starts_with("AccessDenied") || failure.code == "UnauthorizedOperation" || failure.code == "NotAuthorized")
 }

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use clap::ValueEnum;
 
 use super::super::dead_letters::print;
-use super::{Bench, CommandError, ConfigArgs, Group, Only};
+use super::{AskArgs, Bench, CommandError, Group, Only};
 use crate::core::settings::OnFailure;
 use crate::event::Transition;
 use crate::facts::ActionResult;
@@ -25,9 +25,9 @@ use crate::removal::retried;
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct AttachArgs {
-    /// Where the configuration is.
+    /// How AWS is asked.
     #[command(flatten)]
-    pub config: ConfigArgs,
+    pub ask: AskArgs,
 
     /// The Auto Scaling group; may be given several times
     #[arg(long = "group", value_name = "NAME", required = true, value_parser = GroupName::new)]
@@ -141,7 +141,7 @@ fn role(text: &str) -> Result<String, String> {
 }
 
 pub(super) async fn run(args: AttachArgs) -> Result<ExitCode, CommandError> {
-    let bench = Bench::load(&args.config).await?;
+    let bench = Bench::load(&args.ask).await?;
     let groups = bench.of(&args.groups)?;
     let target = match &args.target {
         Target::Queue => Some(bench.queue_arn().await?),

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use super::super::dead_letters::print;
-use super::{Bench, CommandError, ConfigArgs, Group, Only};
+use super::{AskArgs, Bench, CommandError, Group, Only};
 use crate::event::Transition;
 use crate::hooks::{Hook, Member, Stage, stage};
 use crate::names::GroupName;
@@ -20,9 +20,9 @@ use crate::removal::retried;
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub struct DetachArgs {
-    /// Where the configuration is.
+    /// How AWS is asked.
     #[command(flatten)]
-    pub config: ConfigArgs,
+    pub ask: AskArgs,
 
     /// The Auto Scaling group; may be given several times
     #[arg(long = "group", value_name = "NAME", required = true, value_parser = GroupName::new)]
@@ -49,7 +49,7 @@ Examples:
     enrolld hooks detach --config enrolld.toml --group web-blue --only launch --abandon-waiting";
 
 pub(super) async fn run(args: DetachArgs) -> Result<ExitCode, CommandError> {
-    let bench = Bench::load(&args.config).await?;
+    let bench = Bench::load(&args.ask).await?;
     let groups = bench.of(&args.groups)?;
     let (mut ours, mut text, mut refused) = (Vec::new(), String::new(), false);
     for group in &groups {

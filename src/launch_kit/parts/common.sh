@@ -9,8 +9,8 @@ FIRST_PAUSE=${ENROLLD_FIRST_PAUSE:-2}
 LONGEST_PAUSE=${ENROLLD_LONGEST_PAUSE:-60}
 OVER=$(($(date +%s) + DEADLINE_S))
 
-# Throttled calls are repeated below, spread over time; the CLI's own repetitions come at once.
-export AWS_MAX_ATTEMPTS=1 AWS_RETRY_MODE=standard AWS_PAGER=
+# Throttled calls are repeated below, spread over time; the CLI's own repetitions come at once. Of this script's calls alone: an agent has its own.
+aws_once() { AWS_MAX_ATTEMPTS=1 AWS_RETRY_MODE=standard AWS_PAGER='' aws "$@"; }
 
 for tool in aws curl openssl; do
   command -v "$tool" >/dev/null || fail "there is no $tool on this instance: put it into its image"

@@ -3,7 +3,7 @@
 keep_waiting() {
   while kill -0 "$$" 2>/dev/null; do
     nap "$HEARTBEAT_S" >/dev/null 2>&1
-    answer=$(aws autoscaling record-lifecycle-action-heartbeat --region "$REGION" --auto-scaling-group-name "$GROUP" --lifecycle-hook-name "$CONVERGE_HOOK" \
+    answer=$(aws_once autoscaling record-lifecycle-action-heartbeat --region "$REGION" --auto-scaling-group-name "$GROUP" --lifecycle-hook-name "$CONVERGE_HOOK" \
       --instance-id "$INSTANCE_ID" 2>&1) || say "RecordLifecycleActionHeartbeat: $answer"
   done
 }

@@ -1,6 +1,6 @@
 
 in_service() {
-  state=$(aws autoscaling describe-auto-scaling-instances --region "$REGION" --instance-ids "$INSTANCE_ID" \
+  state=$(aws_once autoscaling describe-auto-scaling-instances --region "$REGION" --instance-ids "$INSTANCE_ID" \
     --query 'AutoScalingInstances[0].LifecycleState' --output text 2>/dev/null) || return 1
   case $state in
     InService | Standby | Warmed:Stopped | Warmed:Running | Warmed:Hibernated) return 0 ;;

@@ -15,8 +15,8 @@ FIRST_PAUSE=${ENROLLD_FIRST_PAUSE:-2}
 LONGEST_PAUSE=${ENROLLD_LONGEST_PAUSE:-60}
 OVER=$(($(date +%s) + DEADLINE_S))
 
-# Throttled calls are repeated below, spread over time; the CLI's own repetitions come at once.
-export AWS_MAX_ATTEMPTS=1 AWS_RETRY_MODE=standard AWS_PAGER=
+# Throttled calls are repeated below, spread over time; the CLI's own repetitions come at once. Of this script's calls alone: an agent has its own.
+aws_once() { AWS_MAX_ATTEMPTS=1 AWS_RETRY_MODE=standard AWS_PAGER='' aws "$@"; }
 
 for tool in aws curl openssl; do
   command -v "$tool" >/dev/null || fail "there is no $tool on this instance: put it into its image"
@@ -75,7 +75,7 @@ openssl pkey -in "$PRIVATE_KEY" -pubout -out "$PUBLISHED" || fail "openssl could
 PARAMETER="/enrolld/${INSTANCE_ID}/public-key"
 # Throttled where many instances launch: Systems Manager takes few writes a second. Who has written is seen by enrolld, which believes this instance alone.
 publish() {
-  answer=$(aws ssm put-parameter --region "$REGION" --name "$PARAMETER" --type String --value "file://$PUBLISHED" 2>&1) && return 0
+  answer=$(aws_once ssm put-parameter --region "$REGION" --name "$PARAMETER" --type String --value "file://$PUBLISHED" 2>&1) && return 0
   case $answer in
     *ParameterAlreadyExists*) return 0 ;; # by an earlier run, or one whose answer was lost
   esac
@@ -86,7 +86,7 @@ until_done "publishing $PARAMETER" publish
 say "published $PARAMETER"
 
 in_service() {
-  state=$(aws autoscaling describe-auto-scaling-instances --region "$REGION" --instance-ids "$INSTANCE_ID" \
+  state=$(aws_once autoscaling describe-auto-scaling-instances --region "$REGION" --instance-ids "$INSTANCE_ID" \
     --query 'AutoScalingInstances[0].LifecycleState' --output text 2>/dev/null) || return 1
   case $state in
     InService | Standby | Warmed:Stopped | Warmed:Running | Warmed:Hibernated) return 0 ;;

@@ -15,8 +15,8 @@ FIRST_PAUSE=${ENROLLD_FIRST_PAUSE:-2}
 LONGEST_PAUSE=${ENROLLD_LONGEST_PAUSE:-60}
 OVER=$(($(date +%s) + DEADLINE_S))
 
-# Throttled calls are repeated below, spread over time; the CLI's own repetitions come at once.
-export AWS_MAX_ATTEMPTS=1 AWS_RETRY_MODE=standard AWS_PAGER=
+# Throttled calls are repeated below, spread over time; the CLI's own repetitions come at once. Of this script's calls alone: an agent has its own.
+aws_once() { AWS_MAX_ATTEMPTS=1 AWS_RETRY_MODE=standard AWS_PAGER='' aws "$@"; }
 
 for tool in aws curl openssl; do
   command -v "$tool" >/dev/null || fail "there is no $tool on this instance: put it into its image"
@@ -77,7 +77,7 @@ openssl req -new -key "$PRIVATE_KEY" -subj "/CN=$NODE_NAME" -out "$PUBLISHED" ||
 PARAMETER="/enrolld/${INSTANCE_ID}/csr"
 # Throttled where many instances launch: Systems Manager takes few writes a second. Who has written is seen by enrolld, which believes this instance alone.
 publish() {
-  answer=$(aws ssm put-parameter --region "$REGION" --name "$PARAMETER" --type String --value "file://$PUBLISHED" 2>&1) && return 0
+  answer=$(aws_once ssm put-parameter --region "$REGION" --name "$PARAMETER" --type String --value "file://$PUBLISHED" 2>&1) && return 0
   case $answer in
     *ParameterAlreadyExists*) return 0 ;; # by an earlier run, or one whose answer was lost
   esac
@@ -90,7 +90,7 @@ say "published $PARAMETER"
 CERTIFICATE_PARAMETER="/enrolld/${INSTANCE_ID}/certificate"
 # The signed certificate, once enrolld has it. One that is not of this key is not taken.
 fetch_certificate() {
-  aws ssm get-parameter --region "$REGION" --name "$CERTIFICATE_PARAMETER" --query Parameter.Value --output text >"$CERTIFICATE.new" 2>/dev/null || return 1
+  aws_once ssm get-parameter --region "$REGION" --name "$CERTIFICATE_PARAMETER" --query Parameter.Value --output text >"$CERTIFICATE.new" 2>/dev/null || return 1
   certified=$(openssl x509 -in "$CERTIFICATE.new" -noout -pubkey 2>/dev/null) && [ "$certified" = "$(openssl pkey -in "$PRIVATE_KEY" -pubout)" ] && return 0
   say "what stands under $CERTIFICATE_PARAMETER is no certificate of this instance's key"
   return 1
@@ -102,7 +102,7 @@ mv "$CERTIFICATE.new" "$CERTIFICATE"
 say "enrolled: $CERTIFICATE"
 
 in_service() {
-  state=$(aws autoscaling describe-auto-scaling-instances --region "$REGION" --instance-ids "$INSTANCE_ID" \
+  state=$(aws_once autoscaling describe-auto-scaling-instances --region "$REGION" --instance-ids "$INSTANCE_ID" \
     --query 'AutoScalingInstances[0].LifecycleState' --output text 2>/dev/null) || return 1
   case $state in
     InService | Standby | Warmed:Stopped | Warmed:Running | Warmed:Hibernated) return 0 ;;
