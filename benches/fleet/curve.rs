@@ -5,7 +5,7 @@ use std::fs;
 
 use crate::bench::{Bench, all_in_service, calls};
 use crate::report::Measured;
-use crate::{Fallible, kernel, setup};
+use crate::{Fallible, axis, kernel, setup};
 
 /// One point of the curve.
 struct Point {
@@ -35,7 +35,7 @@ pub fn run(bench: &Bench) -> Fallible<Measured> {
 fn point(bench: &Bench, launches: usize) -> Fallible<Point> {
     let simulator = bench.simulator(&setup::fixture(3600))?;
     simulator.admin.launch(setup::GROUP, launches)?;
-    let configuration = setup::configuration(&simulator.endpoint(), "", "key_rate = 1000", setup::ANYBODY);
+    let configuration = setup::configuration(&simulator.endpoint(), "", setup::FAST, setup::ANYBODY);
     let mut worker = bench.worker_with(&simulator, "worker", &configuration)?;
     simulator.until_drained(launches, &mut worker, |_| Ok(()))?;
     let state = simulator.admin.summary()?;
@@ -86,9 +86,10 @@ fn panel(svg: &mut String, title: &str, points: &[Point], value: Value) {
         let at = most * f64::from(step) / 4.0;
         let _ = writeln!(
             svg,
-            "<path d=\"M0 {y:.1}H{WIDTH}\" stroke=\"#dddddd\"/><text x=\"-6\" y=\"{text:.1}\" text-anchor=\"end\" fill=\"#555555\">{at}</text>",
+            "<path d=\"M0 {y:.1}H{WIDTH}\" stroke=\"#dddddd\"/><text x=\"-6\" y=\"{text:.1}\" text-anchor=\"end\" fill=\"#555555\">{label}</text>",
             y = y(at),
-            text = y(at) + 4.0
+            text = y(at) + 4.0,
+            label = axis::label(at, most)
         );
     }
     let mut path = String::new();

@@ -11,6 +11,7 @@
 //! ```
 
 mod admin;
+mod axis;
 mod bare_loop;
 mod bench;
 mod curve;

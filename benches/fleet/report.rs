@@ -89,6 +89,8 @@ struct Row {
 #[derive(Debug, Serialize)]
 pub struct Report {
     machine: Machine,
+    /// What the workers were configured with.
+    workers: &'static str,
     began: String,
     quick: bool,
     rows: Vec<Row>,
@@ -96,7 +98,7 @@ pub struct Report {
 
 impl Report {
     pub fn begin(machine: Machine, quick: bool) -> Self {
-        Self { machine, began: jiff::Timestamp::now().to_string(), quick, rows: Vec::new() }
+        Self { machine, workers: crate::setup::ABOUT, began: jiff::Timestamp::now().to_string(), quick, rows: Vec::new() }
     }
 
     pub fn add(&mut self, name: &'static str, about: &'static str, measured: Measured, others_busy: f64) {
@@ -115,14 +117,15 @@ impl Report {
     pub fn head(&self) -> String {
         let machine = &self.machine;
         format!(
-            "{}, {} cores, {} MiB, Linux {}, {}; load before: {}\nall on this machine over loopback, no process pinned{}\n",
+            "{}, {} cores, {} MiB, Linux {}, {}; load before: {}\nall on this machine over loopback, no process pinned{}\n{}\n",
             machine.processor,
             machine.cores,
             machine.memory_mib,
             machine.kernel,
             machine.compiler,
             machine.load,
-            if self.quick { "; quick: no bound is held against these numbers" } else { "" }
+            if self.quick { "; quick: no bound is held against these numbers" } else { "" },
+            self.workers
         )
     }
 

@@ -16,7 +16,7 @@ pub fn run(bench: &Bench) -> Fallible<Measured> {
     let (warm_up, launches) = (bench.scale(1_000, 200), bench.scale(6_000, 400));
     let simulator = bench.simulator(&setup::fixture(3600))?;
     simulator.admin.latency(LATENCY_MS)?;
-    let configuration = setup::configuration(&simulator.endpoint(), "", "key_rate = 1000", setup::ANYBODY);
+    let configuration = setup::configuration(&simulator.endpoint(), "", setup::FAST, setup::ANYBODY);
     let mut worker = bench.worker_with(&simulator, "worker", &configuration)?;
     launch_at_rate(&simulator, setup::GROUP, RATE, warm_up + launches)?;
     simulator.until_drained(warm_up + launches, &mut worker, |_| Ok(()))?;

@@ -4,7 +4,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::added::{LATENCY_MS, added};
-use super::held::hold;
+use super::held::{held_messages, hold};
 use crate::bench::{Bench, launch_at_rate, percentile};
 use crate::processes::{Process, Simulator};
 use crate::report::Measured;
@@ -15,16 +15,20 @@ const RATE: f64 = 50.0;
 pub fn run(bench: &Bench) -> Fallible<Measured> {
     let (alone, alone_half) = {
         let simulator = bench.simulator(&setup::fixture(3600))?;
-        let configuration = setup::configuration(&simulator.endpoint(), "", "key_rate = 1000", setup::ANYBODY);
+        let configuration = setup::configuration(&simulator.endpoint(), "", setup::FAST, setup::ANYBODY);
         let mut worker = bench.worker_with(&simulator, "worker", &configuration)?;
         measure(bench, &simulator, &mut worker)?
     };
-    let (beside, beside_half) = {
-        let (simulator, mut worker) = hold(bench, bench.scale(10_000, 200), 3600)?;
+    let launches = bench.scale(10_000, 200);
+    let (beside, beside_half, in_hand) = {
+        let (simulator, mut worker) = hold(bench, launches, 3600)?;
         thread::sleep(Duration::from_secs(bench.scale(10, 2)));
-        measure(bench, &simulator, &mut worker)?
+        let before = held_messages(&simulator)?;
+        let (beside, half) = measure(bench, &simulator, &mut worker)?;
+        (beside, half, before.min(held_messages(&simulator)?))
     };
     Ok(Measured::default()
+        .at_least("messages in hand, before and after", in_hand as f64, "", launches as f64)
         .at_most("p99 beside 10,000 held / p99 alone", beside / alone, "times", 1.20)
         .shown("p99 alone", alone, "ms")
         .shown("p99 beside", beside, "ms")

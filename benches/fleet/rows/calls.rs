@@ -21,7 +21,7 @@ pub fn run(bench: &Bench) -> Fallible<Measured> {
 fn backlog(bench: &Bench, launches: usize, key: &str) -> Fallible<(f64, String)> {
     let simulator = bench.simulator(&setup::fixture(3600))?;
     simulator.admin.launch(setup::GROUP, launches)?;
-    let mut worker = bench.worker_with(&simulator, "worker", &setup::configuration(&simulator.endpoint(), "", "key_rate = 1000", key))?;
+    let mut worker = bench.worker_with(&simulator, "worker", &setup::configuration(&simulator.endpoint(), "", setup::FAST, key))?;
     simulator.until_drained(launches, &mut worker, |_| Ok(()))?;
     let state = simulator.admin.summary()?;
     all_in_service(&state, launches)?;
@@ -30,7 +30,7 @@ fn backlog(bench: &Bench, launches: usize, key: &str) -> Fallible<(f64, String)>
 
 fn at_rate(bench: &Bench, rate: f64, launches: usize) -> Fallible<(f64, String)> {
     let simulator = bench.simulator(&setup::fixture(3600))?;
-    let configuration = setup::configuration(&simulator.endpoint(), "", "key_rate = 1000", setup::ANYBODY);
+    let configuration = setup::configuration(&simulator.endpoint(), "", setup::FAST, setup::ANYBODY);
     let mut worker = bench.worker_with(&simulator, "worker", &configuration)?;
     launch_at_rate(&simulator, setup::GROUP, rate, launches)?;
     simulator.until_drained(launches, &mut worker, |_| Ok(()))?;

@@ -12,7 +12,7 @@ pub fn run(bench: &Bench) -> Fallible<Measured> {
     let marks = [span, 2 * span, 9 * span, 10 * span];
     let simulator = bench.simulator(&setup::fixture(3600))?;
     simulator.admin.launch(setup::GROUP, launches)?;
-    let configuration = setup::configuration(&simulator.endpoint(), "", "key_rate = 1000", setup::ANYBODY);
+    let configuration = setup::configuration(&simulator.endpoint(), "", setup::FAST, setup::ANYBODY);
     let mut worker = bench.worker_with(&simulator, "worker", &configuration)?;
     let pid = worker.pid();
     // The CPU time and what is resident whenever it was looked.

@@ -18,21 +18,22 @@ const ASSOCIATE: &str = "opsworks-cm:AssociateNode";
 pub fn run(bench: &Bench) -> Fallible<Measured> {
     let launches = bench.scale(10_000, 200);
     let (simulator, mut worker) = hold(bench, launches, 3600)?;
-    let measured = while_held(bench, &simulator, &mut worker, (64.0, 5.0))?;
+    let measured = while_held(bench, &simulator, &mut worker, launches, (64.0, 5.0))?;
     healthy_again(bench, launches, &simulator, &mut worker, measured)
 }
 
 /// At a HeartbeatTimeout of a minute.
 pub fn run_60(bench: &Bench) -> Fallible<Measured> {
-    let (simulator, mut worker) = hold(bench, bench.scale(10_000, 200), 60)?;
-    while_held(bench, &simulator, &mut worker, (f64::INFINITY, 25.0))
+    let launches = bench.scale(10_000, 200);
+    let (simulator, mut worker) = hold(bench, launches, 60)?;
+    while_held(bench, &simulator, &mut worker, launches, (f64::INFINITY, 25.0))
 }
 
 /// A server under maintenance, and a worker that has just met the first refusal.
 pub fn hold(bench: &Bench, launches: usize, heartbeat_timeout_s: u64) -> Fallible<(Simulator, Process)> {
     let simulator = bench.simulator(&setup::fixture(heartbeat_timeout_s))?;
     simulator.admin.server_is(setup::SERVER, "UNDER_MAINTENANCE")?;
-    let configuration = setup::configuration(&simulator.endpoint(), "", "key_rate = 1000", setup::ANYBODY);
+    let configuration = setup::configuration(&simulator.endpoint(), "", setup::FAST, setup::ANYBODY);
     let worker = bench.worker_with(&simulator, "worker", &configuration)?;
     simulator.admin.launch(setup::GROUP, launches)?;
     until("the first InvalidStateException", Duration::from_secs(120), || {
@@ -41,16 +42,25 @@ pub fn hold(bench: &Bench, launches: usize, heartbeat_timeout_s: u64) -> Fallibl
     Ok((simulator, worker))
 }
 
-fn while_held(bench: &Bench, simulator: &Simulator, worker: &mut Process, (most_mib, most_percent): (f64, f64)) -> Fallible<Measured> {
+fn while_held(
+    bench: &Bench,
+    simulator: &Simulator,
+    worker: &mut Process,
+    launches: usize,
+    (most_mib, most_percent): (f64, f64),
+) -> Fallible<Measured> {
     thread::sleep(Duration::from_secs(bench.scale(10, 2)));
     simulator.admin.delete("calls")?;
     let seconds = bench.scale(120, 5);
     let (began, cpu) = (Instant::now(), worker.cpu()?);
     let mut resident = 0;
+    // What is left in the queue costs nothing, and nobody keeps it open.
+    let mut in_hand = usize::MAX;
     while began.elapsed() < Duration::from_secs(seconds) {
         thread::sleep(Duration::from_millis(500));
         worker.must_run()?;
         resident = resident.max(kernel::memory(worker.pid())?.resident);
+        in_hand = in_hand.min(held_messages(simulator)?);
     }
     let used = (worker.cpu()? - cpu).as_secs_f64() * 100.0 / began.elapsed().as_secs_f64();
     let state = simulator.admin.summary()?;
@@ -64,6 +74,7 @@ fn while_held(bench: &Bench, simulator: &Simulator, worker: &mut Process, (most_
         measured.shown("resident, at most", resident as f64 / 1024.0, "MiB")
     };
     Ok(measured
+        .at_least("messages in hand, at any time", in_hand as f64, "", launches as f64)
         .at_most("OpsWorks CM calls a second", orders as f64 / began.elapsed().as_secs_f64(), "calls/s", 1.0)
         .at_most("of one core", used, "%", most_percent)
         .at_most("heartbeats late", late as f64, "", 0.0)
@@ -75,7 +86,12 @@ fn while_held(bench: &Bench, simulator: &Simulator, worker: &mut Process, (most_
             "s",
         )
         .shown("extensions meanwhile, ten messages each", count(&state, "sqs:ChangeMessageVisibilityBatch"), "calls")
-        .note(format!("over {seconds} s, {} messages in hand", queue.in_flight)))
+        .note(format!("over {seconds} s")))
+}
+
+/// How many messages a worker has in hand.
+pub fn held_messages(simulator: &Simulator) -> Fallible<usize> {
+    Ok(simulator.admin.summary()?.queues[setup::QUEUE].in_flight)
 }
 
 /// The server admits 100 a second, which the worker does not know.

@@ -33,7 +33,7 @@ pub fn run(bench: &Bench) -> Fallible<Measured> {
 pub fn worker(bench: &Bench, launches: usize) -> Fallible<(f64, f64)> {
     let simulator = bench.simulator(&setup::fixture(3600))?;
     simulator.admin.launch(setup::GROUP, launches)?;
-    let configuration = setup::configuration(&simulator.endpoint(), "", "key_rate = 1000", setup::ANYBODY);
+    let configuration = setup::configuration(&simulator.endpoint(), "", setup::FAST, setup::ANYBODY);
     let mut worker = bench.worker_with(&simulator, "worker", &configuration)?;
     simulator.until_drained(launches, &mut worker, |_| Ok(()))?;
     let state = simulator.admin.summary()?;

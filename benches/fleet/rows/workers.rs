@@ -25,7 +25,7 @@ fn seconds(bench: &Bench, workers: usize) -> Fallible<f64> {
     let launches = bench.scale(20_000, 400);
     let simulator = bench.simulator(&setup::fixture(3600))?;
     simulator.admin.latency(bench.scale(50, 10))?;
-    let configuration = setup::configuration(&simulator.endpoint(), "max_calls = 64", "key_rate = 1000", setup::ANYBODY);
+    let configuration = setup::configuration(&simulator.endpoint(), "max_calls = 64", setup::FAST, setup::ANYBODY);
     let start = |number| bench.worker_with(&simulator, &format!("worker-{number}"), &configuration);
     let mut running: Vec<Process> = (0..workers).map(start).collect::<Fallible<_>>()?;
     until("all workers poll", Duration::from_secs(120), || Ok(simulator.came("sqs:ReceiveMessage")? >= workers as u64))?;
