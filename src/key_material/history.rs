@@ -22,13 +22,13 @@ pub struct Version {
     pub value: Option<Zeroizing<String>>,
 }
 
-/// The key of a node from all versions that its parameter has, in any order. The newest must be the instance's own, and every one
-/// that is its own must hold the same.
+/// The key of a node from all versions that its parameter has, in any order. The newest must be the instance's own, where the route
+/// has an owner, and every one that is its own must hold the same.
 #[must_use]
-pub fn choose(engine: &Engine, owner: &OwnerRole, one: &KeyWanted, mut versions: Vec<Version>) -> KeyAnswer {
+pub fn choose(engine: &Engine, owner: Option<&OwnerRole>, one: &KeyWanted, mut versions: Vec<Version>) -> KeyAnswer {
     versions.sort_unstable_by_key(|version| version.number);
     let (Some(oldest), Some(newest)) = (versions.first(), versions.last()) else { return KeyAnswer::Absent };
-    let is_own = |version: &Version| owner.is_session_of(&version.user, &one.instance);
+    let is_own = |version: &Version| owner.is_none_or(|owner| owner.is_session_of(&version.user, &one.instance));
     if !is_own(newest) {
         let reason = format!(
             "version {} of its parameter was written by {}, not by the instance {} in its role",
@@ -77,11 +77,15 @@ mod tests {
     /// What comes of versions, each given by its number, its writer and the number of its key.
     fn chosen(versions: &[(i64, &str, u64)]) -> Result<String, &'static str> {
         let owner = OwnerRole::new("arn:aws:iam::123456789012:role/web").unwrap();
+        chosen_for(Some(&owner), versions)
+    }
+
+    fn chosen_for(owner: Option<&OwnerRole>, versions: &[(i64, &str, u64)]) -> Result<String, &'static str> {
         let one =
             KeyWanted { instance: InstanceId::new("i-0a1b2c3d").unwrap(), node: NodeName::new("i-0a1b2c3d").unwrap(), parameter: None };
         let version =
             |&(number, user, seed): &(i64, &str, u64)| Version { number, user: user.into(), value: Some(Zeroizing::new(key(seed))) };
-        match choose(&Engine::Chef, &owner, &one, versions.iter().map(version).collect()) {
+        match choose(&Engine::Chef, owner, &one, versions.iter().map(version).collect()) {
             KeyAnswer::Found(key) => Ok(key.pem().to_owned()),
             KeyAnswer::Absent => Err("absent"),
             KeyAnswer::Refused { code, reason, .. } => {
@@ -112,6 +116,13 @@ mod tests {
     #[test]
     fn a_history_whose_first_version_is_gone_tells_nothing() {
         assert_eq!(chosen(&[(2, MINE, 1), (3, MINE, 1)]), Err("rewritten_key"));
+    }
+
+    #[test]
+    fn where_anybody_may_write_all_versions_must_hold_the_same_key() {
+        assert_eq!(chosen_for(None, &[(1, MINE, 1), (2, THEIRS, 1)]), Ok(key(1)));
+        assert_eq!(chosen_for(None, &[(1, MINE, 1), (2, THEIRS, 2)]), Err("rewritten_key"));
+        assert_eq!(chosen_for(None, &[(2, MINE, 1)]), Err("rewritten_key"));
     }
 
     #[test]

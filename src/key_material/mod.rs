@@ -58,8 +58,8 @@ impl Keys {
         Self { client: Client::new(config), source, engine }
     }
 
-    /// Reads and checks the key material of nodes, in the order asked: in one GetParameters for up to ten, or, where the owner
-    /// is checked, one GetParameterHistory each.
+    /// Reads and checks the key material of nodes, in the order asked: in one GetParameters for up to ten, and one GetParameterHistory for
+    /// each that was written more than once; or, where the owner is checked, one GetParameterHistory each.
     ///
     /// # Errors
     /// By this room's table. One name that is denied, malformed or cannot be decrypted fails all ten.
@@ -68,12 +68,12 @@ impl Keys {
             KeySource::Parameter { owner: None } => parameters::fetch(&self.client, &self.engine, wanted).await,
             // One alone is the call: what it fails with is the call's failure.
             KeySource::Parameter { owner: Some(owner) } if wanted.len() == 1 => {
-                parameters::fetch_owned(&self.client, &self.engine, owner, &wanted[0]).await.map(|answer| vec![Ok(answer)])
+                parameters::fetch_history(&self.client, &self.engine, Some(owner), &wanted[0]).await.map(|answer| vec![Ok(answer)])
             }
             KeySource::Parameter { owner: Some(owner) } => {
                 let mut answers = Vec::with_capacity(wanted.len());
                 for one in wanted {
-                    answers.push(parameters::fetch_owned(&self.client, &self.engine, owner, one).await);
+                    answers.push(parameters::fetch_history(&self.client, &self.engine, Some(owner), one).await);
                 }
                 Ok(answers)
             }

@@ -21,7 +21,14 @@ const MOST_PAGES: usize = 10;
 /// Versions a page (the API's limit).
 const PAGE: i32 = 50;
 
-/// Reads parameters with GetParameters.
+/// What a parameter holds, and how often it was written.
+struct Current {
+    value: Zeroizing<String>,
+    version: i64,
+}
+
+/// Reads parameters with GetParameters. One that was written more than once is read again with its history: a worker cannot know which of
+/// its keys an earlier run associated the node under.
 pub(super) async fn fetch(client: &Client, engine: &Engine, wanted: &[KeyWanted]) -> BatchAnswer<KeyAnswer> {
     let mut names: Vec<&str> = wanted.iter().filter_map(|one| one.parameter.as_ref()).map(ParameterName::as_str).collect();
     // A name that is asked for twice in one call is an error.
@@ -33,26 +40,36 @@ pub(super) async fn fetch(client: &Client, engine: &Engine, wanted: &[KeyWanted]
     let names = names.into_iter().map(str::to_owned).collect();
     let request = client.get_parameters().set_names(Some(names)).with_decryption(true);
     let output = request.send().await.map_err(|error| from_sdk(&error, classify))?;
-    let values: HashMap<String, Zeroizing<String>> = output
+    let held: HashMap<String, Current> = output
         .parameters
         .unwrap_or_default()
         .into_iter()
-        .filter_map(|parameter| Some((parameter.name?, Zeroizing::new(parameter.value?))))
+        .filter_map(|parameter| Some((parameter.name?, Current { value: Zeroizing::new(parameter.value?), version: parameter.version })))
         .collect();
-    Ok(wanted.iter().map(|one| answer(engine, one, &values)).collect())
+    let mut answers = Vec::with_capacity(wanted.len());
+    for one in wanted {
+        answers.push(answer(client, engine, one, &held).await);
+    }
+    Ok(answers)
 }
 
 /// A name that was not found stands in `InvalidParameters`, together with malformed ones, which cannot be here: it is absent.
-fn answer(engine: &Engine, one: &KeyWanted, values: &HashMap<String, Zeroizing<String>>) -> Result<KeyAnswer, Failure> {
+async fn answer(client: &Client, engine: &Engine, one: &KeyWanted, held: &HashMap<String, Current>) -> Result<KeyAnswer, Failure> {
     let name = one.parameter.as_ref().ok_or_else(without_parameter)?;
-    Ok(match values.get(name.as_str()) {
-        Some(value) => check::check(engine, &one.node, value.clone()),
-        None => KeyAnswer::Absent,
-    })
+    match held.get(name.as_str()) {
+        Some(current) if current.version <= 1 => Ok(check::check(engine, &one.node, current.value.clone())),
+        Some(_) => further("GetParameterHistory", fetch_history(client, engine, None, one)).await,
+        None => Ok(KeyAnswer::Absent),
+    }
 }
 
 /// Reads all versions of a parameter, each with who wrote it: GetParameterHistory gives both in one answer.
-pub(super) async fn fetch_owned(client: &Client, engine: &Engine, owner: &OwnerRole, one: &KeyWanted) -> Result<KeyAnswer, Failure> {
+pub(super) async fn fetch_history(
+    client: &Client,
+    engine: &Engine,
+    owner: Option<&OwnerRole>,
+    one: &KeyWanted,
+) -> Result<KeyAnswer, Failure> {
     let name = one.parameter.as_ref().ok_or_else(without_parameter)?;
     let mut versions = Vec::new();
     let mut next_token = None;

@@ -158,15 +158,15 @@ fn parameters(place: &Place, routes: &[&Route], sid: &impl Fn(&str) -> String) -
         };
         unique(routes.iter().flat_map(of))
     };
-    let owned = ("OwnedKeys", ["ssm:GetParameterHistory", "ssm:DeleteParameters"], named(true));
-    let anybodys = ("Keys", ["ssm:GetParameters", "ssm:DeleteParameters"], named(false));
+    let owned = ("OwnedKeys", &["ssm:GetParameterHistory", "ssm:DeleteParameters"][..], named(true));
+    let anybodys = ("Keys", &["ssm:GetParameters", "ssm:GetParameterHistory", "ssm:DeleteParameters"][..], named(false));
     let certificates =
         unique(routes.iter().flat_map(|route| {
             route.certificate_parameter.iter().flat_map(|name| place.parameters(name, &route.groups)).collect::<Vec<_>>()
         }));
-    let certificates = ("Certificates", ["ssm:PutParameter", "ssm:DeleteParameters"], certificates);
+    let certificates = ("Certificates", &["ssm:PutParameter", "ssm:DeleteParameters"][..], certificates);
     let some = [owned, anybodys, certificates].into_iter().filter(|(_, _, names)| !names.is_empty());
-    some.map(|(word, actions, names)| Statement::allow(sid(word), &actions, names)).collect()
+    some.map(|(word, actions, names)| Statement::allow(sid(word), actions, names)).collect()
 }
 
 /// Sending documents: SendCommand must be allowed on the document, and on the instance.

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use enrolld::simulator::model::agent::{AgentOptions, Publish};
+use enrolld::simulator::model::World;
+use enrolld::simulator::model::agent::{AgentOptions, Material, Publish, material};
 use enrolld::simulator::model::autoscaling::Place;
 use enrolld::simulator::model::fixture::NewParameter;
 use enrolld::simulator::model::opsworks_cm::wire::ServerStatus;
@@ -118,10 +119,25 @@ async fn a_chef_server_with_owned_parameters_and_a_dead_letter_queue_by_the_redr
 #[tokio::test]
 async fn anybodys_parameters_and_a_dead_letter_queue_that_is_configured() {
     let top = format!("dead_letter_queue_url = \"{{endpoint}}/123456789012/{LETTERS}\"");
-    let bench = Bench::start("anybodys", AgentOptions::default(), &top, &route("chef", ANYBODYS, "delete_key = \"on_success\"")).await;
-    a_day_under_the_policy(&bench, &[], by_itself).await;
+    let bench = Bench::start("anybodys", Bench::silent(), &top, &route("chef", ANYBODYS, "delete_key = \"on_success\"")).await;
+    // Written twice, as it was: then it is looked at whether it ever was another.
+    let publish = |bench: &Bench, instance: &str| {
+        let parameter = |overwrite| NewParameter {
+            name: format!("/enrolld/{instance}/public-key"),
+            value: material(&Material::Good, 1, instance),
+            kind: "String".into(),
+            overwrite,
+            by: None,
+            by_instance: None,
+        };
+        let written = |world: &mut World, now| {
+            world.put_fixture_parameter(now, parameter(false)).and_then(|()| world.put_fixture_parameter(now, parameter(true)))
+        };
+        bench.simulator.with(written).expect("it is a parameter");
+    };
+    a_day_under_the_policy(&bench, &[], publish).await;
     let printed = bench.printed(&[]).await;
-    assert!(!printed.contains("sqs:GetQueueUrl") && !printed.contains("ssm:GetParameterHistory") && printed.contains("ssm:GetParameters"));
+    assert!(!printed.contains("sqs:GetQueueUrl") && printed.contains("ssm:GetParameterHistory") && printed.contains("ssm:GetParameters"));
 }
 
 #[tokio::test]

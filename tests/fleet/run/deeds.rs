@@ -102,10 +102,9 @@ impl Fleet {
             if let Some(agent) = &agent {
                 self.agents.insert(id.to_string(), agent.clone());
             }
-            // Where a key must be the instance's own, some write another one later: shortly after the first, or long after.
+            // Some write another key later: shortly after the first, or long after.
             if let Some(AgentOptions { publish: Publish::Parameter { after_ms, .. }, material: Material::Good, .. }) = agent
-                && self.services.owned[group]
-                && self.rewriting.chance(0.15)
+                && self.rewriting.chance(self.plan.rewritten)
             {
                 let longest = self.rewriting.pick(&[500, 5_000, 60_000, 600_000]);
                 let at = self.now + after_ms + self.rewriting.between(1, longest);

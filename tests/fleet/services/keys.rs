@@ -29,14 +29,23 @@ impl Services {
         names.dedup();
         let request = ssm::GetParameters { names, with_decryption: true };
         let answer = self.world.get_parameters(now, &self.root, &request).map_err(|error| of_ssm(&error))?;
-        let found = |one: &KeyWanted| {
-            let parameter = answer.parameters.iter().find(|parameter| parameter.name == name(one));
-            Ok(parameter.map_or(KeyAnswer::Absent, |parameter| checked(one, &parameter.value)))
-        };
-        Ok(wanted.iter().map(found).collect())
+        let mut answers = Vec::with_capacity(wanted.len());
+        for one in wanted {
+            answers.push(match answer.parameters.iter().find(|parameter| parameter.name == name(one)) {
+                None => Ok(KeyAnswer::Absent),
+                Some(parameter) if parameter.version > 1 => self.fetch_history(now, None, one),
+                Some(parameter) => Ok(checked(one, &parameter.value)),
+            });
+        }
+        Ok(answers)
     }
 
     pub(super) fn fetch_owned(&mut self, now: u64, wanted: &KeyWanted) -> Result<KeyAnswer, Failure> {
+        let owner = OwnerRole::new(&format!("arn:aws:iam::{ACCOUNT}:role/{NODE_ROLE}")).unwrap();
+        self.fetch_history(now, Some(&owner), wanted)
+    }
+
+    fn fetch_history(&mut self, now: u64, owner: Option<&OwnerRole>, wanted: &KeyWanted) -> Result<KeyAnswer, Failure> {
         let name = wanted.parameter.as_ref().unwrap().as_str().to_owned();
         let request = ssm::GetParameterHistory { name, with_decryption: true, ..ssm::GetParameterHistory::default() };
         let page = match self.world.get_parameter_history(now, &self.root, &request) {
@@ -49,8 +58,7 @@ impl Services {
             user: entry.last_modified_user,
             value: Some(Zeroizing::new(entry.value)),
         };
-        let owner = OwnerRole::new(&format!("arn:aws:iam::{ACCOUNT}:role/{NODE_ROLE}")).unwrap();
-        Ok(history::choose(&Engine::Chef, &owner, wanted, page.parameters.into_iter().map(version).collect()))
+        Ok(history::choose(&Engine::Chef, owner, wanted, page.parameters.into_iter().map(version).collect()))
     }
 
     /// An instance writes another key than the one it published, if that one is there.
