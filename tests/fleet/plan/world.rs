@@ -103,6 +103,7 @@ pub fn fixture(dice: &mut Dice, short_hooks: bool) -> Fixture {
             association_ms: dice.pick(&[0, 200, 5_000, 30_000]),
             association_jitter_ms: dice.pick(&[0, 1_000, 20_000]),
             failures: if dice.chance(0.3) { dice.pick(&[0.05, 0.3]) } else { 0.0 },
+            removal_failures: 0.0,
             repeated: dice.pick(&[Repeated::Success, Repeated::Failed, Repeated::Validation]),
             absent: dice.pick(&[Repeated::Success, Repeated::Failed, Repeated::Validation]),
             token_known_ms: dice.pick(&[10_000, 3_600_000, 3_600_000]),

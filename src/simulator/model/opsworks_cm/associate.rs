@@ -38,7 +38,9 @@ impl OpsworksCm {
         let server = self.ready(cx, name)?;
         checks::disassociation(server.engine, &request.engine_attributes)?;
         let mut fails = false;
-        if !self.will_exist(name, node, cx.now) {
+        if self.will_exist(name, node, cx.now) {
+            fails = cx.chance(server.options.removal_failures);
+        } else {
             match server.options.absent {
                 Repeated::Success => {}
                 Repeated::Failed => fails = true,

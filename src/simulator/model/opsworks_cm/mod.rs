@@ -52,6 +52,8 @@ pub struct ServerOptions {
     pub association_jitter_ms: u64,
     /// The probability that an association fails.
     pub failures: f64,
+    /// The probability that the disassociation of a node that is there fails.
+    pub removal_failures: f64,
     /// What AssociateNode does with a node that exists; AWS documents nothing.
     pub repeated: Repeated,
     /// What a Disassociate of a node that is not there ends with.
@@ -66,6 +68,7 @@ impl Default for ServerOptions {
             association_ms: 200,
             association_jitter_ms: 0,
             failures: 0.0,
+            removal_failures: 0.0,
             repeated: Repeated::Success,
             absent: Repeated::Success,
             token_known_ms: 3_600_000,
