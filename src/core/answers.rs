@@ -18,6 +18,8 @@ use crate::retry::{Class, Failure};
 
 /// So many entries in a row refused for a fault of the route, each alone, and the operation is taken to be denied to all.
 const DENIED_IN_A_ROW: u32 = 5;
+/// So many batches of an entry failed as a whole for a reason that may pass, and one of their members may be the reason.
+const SPOILT_BATCHES: u8 = 3;
 
 impl Core {
     pub(super) fn take_answer(&mut self, call: CallId, answer: Answer) {
@@ -188,13 +190,16 @@ impl Core {
         }
         let now = self.now.mono_ms;
         // What is final for the whole may be one member's fault. What concerns everybody is not found by halving.
-        let halve = matches!(failure.class, Class::Final | Class::RouteFault | Class::NotReady) && !concerns_all_of(key, &failure);
+        let spoilt = matches!(failure.class, Class::Final | Class::RouteFault | Class::NotReady) && !concerns_all_of(key, &failure);
         let half = u8::try_from(tickets.len() / 2).unwrap_or(u8::MAX).max(1);
-        if !halve {
+        if !spoilt {
             self.block_lane(key, &failure);
         }
         for mut ticket in tickets.into_iter().rev() {
-            if halve {
+            ticket.failed_batches = ticket.failed_batches.saturating_add(u8::from(failure.class == Class::Transient));
+            // So may be what looks as if it would pass, and comes again and again: a member that the service cannot answer breaks its batch
+            // each time. While a service is away this costs smaller batches for those alone that have tried it so often.
+            if spoilt || ticket.failed_batches >= SPOILT_BATCHES {
                 ticket.limit = half;
             }
             self.lane_mut(key).push_front(now, ticket);

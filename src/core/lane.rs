@@ -87,6 +87,8 @@ pub(super) struct Ticket {
     pub who: Who,
     /// The largest batch it may travel in: halved when a batch fails as a whole, until the bad member stands alone.
     pub limit: u8,
+    /// How many of its batches in a row failed as a whole, for a reason that may pass.
+    pub failed_batches: u8,
     /// How often it has been sent.
     pub attempt: u16,
     /// Where it stands on its retry schedule.
@@ -96,7 +98,7 @@ pub(super) struct Ticket {
 impl Ticket {
     /// A new ticket.
     pub fn new(who: Who) -> Self {
-        Self { who, limit: u8::MAX, attempt: 0, progress: Progress::default() }
+        Self { who, limit: u8::MAX, failed_batches: 0, attempt: 0, progress: Progress::default() }
     }
 }
 

@@ -309,7 +309,7 @@ fn a_shutdown_gives_back_what_waits_and_ends_what_can_end() {
 fn one_bad_member_of_a_batch_is_found_by_halving_and_only_it_fails() {
     let mut bench = Bench::new(settings());
     bench.latency_ms = 50;
-    bench.poisoned_key = Some(7);
+    bench.poison.insert("GetParameters", (7, Failure::new(Class::Final, "ValidationException", "a bad name")));
     for n in 1..=30 {
         bench.launch(n);
     }
@@ -318,6 +318,30 @@ fn one_bad_member_of_a_batch_is_found_by_halving_and_only_it_fails() {
     assert_eq!(outcomes.iter().filter(|outcome| **outcome == Outcome::Enrolled).count(), 29);
     assert_eq!(bench.completions.iter().filter(|(_, result)| *result == ActionResult::Abandon).count(), 1);
     assert!(bench.completions.contains(&(7, ActionResult::Abandon)));
+}
+
+#[test]
+fn a_member_that_makes_its_batch_fail_as_if_it_would_pass_is_found_too() {
+    for operation in ["GetParameters", "DescribeAutoScalingInstances"] {
+        // What a call takes that is never answered, and one that is answered with a 500.
+        for (takes_ms, code) in [(15_000, "timeout"), (50, "InternalServerError")] {
+            let mut bench = Bench::new(settings());
+            bench.poison.insert(operation, (7, Failure::new(Class::Transient, code, "no answer")));
+            bench.latency_ms = 50;
+            bench.slow.insert(operation, takes_ms);
+            for n in 1..=30 {
+                bench.launch(n);
+            }
+            bench.run_for(6 * 60_000);
+            let enrolled = bench.outcomes().iter().filter(|outcome| **outcome == Outcome::Enrolled).count();
+            assert_eq!(enrolled, 29, "{operation}, {code}");
+            assert!(bench.count(operation) < 80, "{operation}, {code}: {} calls", bench.count(operation));
+            bench.poison.clear();
+            bench.run_for(60_000);
+            assert_eq!(bench.completions.len(), 30, "{operation}, {code}");
+            bench.assert_nothing_is_left();
+        }
+    }
 }
 
 #[test]

@@ -105,7 +105,8 @@ pub(super) struct Bench {
     /// What the server says of its health, where that does not follow from `server`.
     pub health: Option<Health>,
     pub keys: HashMap<u32, KeyAnswer>,
-    pub poisoned_key: Option<u32>,
+    /// An instance that fails each call of an operation that names it, and with what.
+    pub poison: HashMap<&'static str, (u32, Failure)>,
     pub whereabouts: Whereabouts,
     pub heartbeat_timeout_s: u32,
     pub in_progress: bool,
@@ -185,7 +186,7 @@ impl Bench {
             server: Ok(()),
             health: None,
             keys: HashMap::new(),
-            poisoned_key: None,
+            poison: HashMap::new(),
             whereabouts: Whereabouts::Unproven,
             heartbeat_timeout_s: 3600,
             in_progress: false,
@@ -550,6 +551,11 @@ impl Bench {
         if let Some(failure) = self.faults.get(operation) {
             return refuse(&call, failure.clone());
         }
+        if let Some((n, failure)) = self.poison.get(operation)
+            && named(&call).contains(n)
+        {
+            return refuse(&call, failure.clone());
+        }
         let lost = || Failure::new(Class::Transient, "timeout", "no answer");
         let asked = call.clone();
         if take_one(&mut self.lost_answers, operation) {
@@ -651,10 +657,6 @@ impl Bench {
                 self.complete(&instance, result)
             }
             Call::FetchKeys { wanted, .. } => {
-                let poisoned = |n: u32| self.poisoned_key == Some(n);
-                if wanted.iter().any(|wanted| poisoned(number(&wanted.instance))) {
-                    return Answer::Keys(Err(Failure::new(Class::Final, "ValidationException", "a bad name")));
-                }
                 let found = wanted.iter().map(|wanted| Ok(self.keys.get(&number(&wanted.instance)).cloned().unwrap_or_else(good_key)));
                 Answer::Keys(Ok(found.collect()))
             }
@@ -802,6 +804,17 @@ impl Bench {
 fn take_one(left: &mut HashMap<&'static str, u32>, operation: &str) -> bool {
     let one = left.get_mut(operation).filter(|count| **count > 0);
     one.map(|count| *count -= 1).is_some()
+}
+
+/// The instances that a batch names.
+fn named(call: &Call) -> Vec<u32> {
+    match call {
+        Call::DescribeInstances { instances, .. } | Call::FindWhereabouts { instances, .. } | Call::SendCommand { instances, .. } => {
+            instances.iter().map(number).collect()
+        }
+        Call::FetchKeys { wanted, .. } => wanted.iter().map(|one| number(&one.instance)).collect(),
+        _ => Vec::new(),
+    }
 }
 
 /// A failure of the whole call, as the answer of its kind.
