@@ -149,6 +149,9 @@ impl Core {
 
     /// What the registrar said to an order.
     pub(super) fn take_registration(&mut self, id: ActionId, answer: Result<Registration, Failure>) {
+        if answer.is_ok() {
+            self.is_taken(id);
+        }
         let Some(action) = self.actions.get(&id) else { return };
         let order = action.order();
         match answer {

@@ -7,14 +7,15 @@
 //! hook's own limit. Of those that failed one is tried again from time to time, and those that waited in vain wait on; when a launch is
 //! enrolled, all of them go on.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 
-use super::action::{Association, SecondChance, Stage};
+use super::action::{Action, Association, SecondChance, Stage};
 use super::call::RouteId;
 use super::observation::{Observation, Reason};
 use super::settings::OnFailure;
 use super::time::ms;
 use super::{ActionId, Core, Timer};
+use crate::names::LifecycleActionToken;
 use crate::retry::{Class, Failure, Progress};
 
 /// No lifecycle action can be kept open for longer (Auto Scaling: 48 h), in milliseconds.
@@ -33,11 +34,34 @@ pub(super) struct Streak {
     in_a_row: VecDeque<u64>,
     /// Launches that failed so and are held, in the order in which they are tried again.
     parked: VecDeque<ActionId>,
-    /// Launches that are held so though they only waited in vain: they wait on.
+    /// Launches that are held though they only waited in vain: they wait on.
     waiting: Vec<ActionId>,
+    /// Launches that were held when their messages had to be given back, and are held on when those come again.
+    given_back: GivenBack,
     /// When the next of them is tried again; the timer's slot.
     probe_at: Option<u64>,
     progress: Progress,
+}
+
+/// The tokens of launches that were held, the latest of them.
+#[derive(Debug, Default)]
+struct GivenBack {
+    tokens: HashSet<LifecycleActionToken>,
+    order: VecDeque<LifecycleActionToken>,
+}
+
+impl GivenBack {
+    /// Keeps one more in mind, and no more than `most`.
+    fn add(&mut self, token: LifecycleActionToken, most: usize) {
+        if self.tokens.insert(token.clone()) {
+            self.order.push_back(token);
+        }
+        while self.order.len() > most
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.tokens.remove(&oldest);
+        }
+    }
 }
 
 impl Core {
@@ -49,22 +73,36 @@ impl Core {
             return false;
         }
         let (held, routes_fault) = (action.held, self.is_routes_fault(id));
-        if held || !self.is_spent(route_id, routes_fault) || !self.hold(id, reason) {
+        let holds = self.was_held(id) || self.is_spent(route_id, routes_fault);
+        if held || !holds || !self.hold(id, reason) {
             self.count_abandonment(route_id, routes_fault);
             return false;
         }
-        if !routes_fault {
-            let waiting = &mut self.streaks.entry(route_id).or_default().waiting;
-            // Those that have ended are struck off from time to time.
-            if waiting.len() > 2 * self.held.get(&route_id).map_or(0, |held| *held as usize) {
-                waiting.retain(|id| self.actions.contains_key(id));
-            }
-            waiting.push(id);
-            if let Some(action) = self.actions.get_mut(&id) {
-                action.parked = true;
-            }
+        let waiting = &mut self.streaks.entry(route_id).or_default().waiting;
+        // Those that have ended are struck off from time to time.
+        if waiting.len() > 2 * self.held.get(&route_id).map_or(0, |held| *held as usize) {
+            waiting.retain(|id| self.actions.contains_key(id));
+        }
+        waiting.push(id);
+        if let Some(action) = self.actions.get_mut(&id) {
+            action.parked |= !routes_fault;
         }
         true
+    }
+
+    /// Whether a launch was held when its message was last given back, and nothing has shown since that its route works.
+    fn was_held(&self, id: ActionId) -> bool {
+        let Some(action) = self.actions.get(&id) else { return false };
+        let streak = action.route.and_then(|route| self.streaks.get(&route));
+        streak.zip(action.claim.as_ref()).is_some_and(|(streak, claim)| streak.given_back.tokens.contains(&claim.token))
+    }
+
+    /// The messages of an action go back to the queue. One that is held must be so when they come again: SQS lets nobody keep a message
+    /// for longer than 12 hours, and the window within which others were abandoned is over by then.
+    pub(super) fn remember_held(&mut self, id: ActionId) {
+        let Some(action) = self.actions.get(&id).filter(|action| action.held) else { return };
+        let (Some(route), Some(claim)) = (action.route, &action.claim) else { return };
+        self.streaks.entry(route).or_default().given_back.add(claim.token.clone(), self.settings.max_open);
     }
 
     /// A launch failed for good. Says whether it is held all the same, since so many before it failed and none was enrolled between them
@@ -77,7 +115,7 @@ impl Core {
             return false;
         }
         let (held, parked) = (action.held, action.parked);
-        let holds = parked || (self.is_spent(route_id, false) && (held || self.hold(id, reason)));
+        let holds = parked || ((self.was_held(id) || self.is_spent(route_id, false)) && (held || self.hold(id, reason)));
         if !holds {
             self.count_abandonment(route_id, false);
             return false;
@@ -144,11 +182,14 @@ impl Core {
     pub(super) fn route_works(&mut self, route: RouteId) {
         let Some(streak) = self.streaks.get_mut(&route) else { return };
         streak.in_a_row.clear();
+        streak.given_back = GivenBack::default();
         streak.progress.reset();
         self.timers.set(Timer::Parked(route), &mut streak.probe_at, None);
         let (parked, waiting) = (std::mem::take(&mut streak.parked), std::mem::take(&mut streak.waiting));
         for id in waiting {
-            if self.actions.get(&id).is_some_and(|action| action.held && action.parked && action.ending.is_none()) {
+            // Whoever stands in line for its server has its time when that takes its order: with thousands before it, that may be long.
+            let stays = |action: &Action| action.stage == Stage::Associate || action.renewing || action.ending.is_some();
+            if self.actions.get(&id).is_some_and(|action| action.held && !stays(action)) {
                 self.has_time_again(id, route);
             }
         }
@@ -157,6 +198,14 @@ impl Core {
                 self.has_time_again(id, route);
                 self.guard(id, |core| core.try_again(id));
             }
+        }
+    }
+
+    /// A launch's server took its order. If it was held for the server, what held it is over.
+    pub(super) fn is_taken(&mut self, id: ActionId) {
+        let Some(action) = self.actions.get(&id).filter(|action| action.held && !action.parked && action.ending.is_none()) else { return };
+        if let Some(route) = action.route {
+            self.has_time_again(id, route);
         }
     }
 
@@ -175,11 +224,12 @@ impl Core {
         {
             action.key = None;
         }
-        // What it failed with is what is to be tried again, and no reason to give it up once more. It has had its second chance.
+        // What it failed with is what is to be tried again, and no reason to give it up once more. It has its second chance again: its last
+        // order may have been carried out although nobody could say so, and then a refusal of the next means just that.
         if let Some(action) = self.actions.get_mut(&id)
             && matches!(action.second_chance, SecondChance::GiveUp(_))
         {
-            action.second_chance = SecondChance::Taken;
+            action.second_chance = SecondChance::Unused;
             action.orders = 0;
         }
         self.begin_verify(id);

@@ -91,6 +91,7 @@ impl Core {
     /// A message is ours no more: another worker may have it by now.
     fn lose(&mut self, key: MessageKey, owner: ActionId) {
         self.forget_message(key);
+        self.remember_held(owner);
         let Some(action) = self.actions.get_mut(&owner) else { return };
         action.messages.retain(|held| *held != key);
         if action.messages.is_empty() {
@@ -133,6 +134,7 @@ impl Core {
             let owed = action.may_be_left();
             return self.end(id, Ending { owed, ..super::admission::undeliverable("deliveries_exhausted", detail) });
         }
+        self.remember_held(id);
         let Some(action) = self.actions.get_mut(&id) else { return };
         let messages = std::mem::take(&mut action.messages);
         match &mut action.ending {

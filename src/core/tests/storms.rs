@@ -315,6 +315,40 @@ fn a_launch_that_is_held_on_its_last_receive_is_abandoned_before_its_message_mus
 }
 
 #[test]
+fn launches_that_are_held_stay_so_when_sqs_takes_their_messages_back() {
+    for fault in [not_ready(), denied(), Failure::new(Class::Final, "ValidationException", "there is no organization of that name")] {
+        let mut bench = Bench::new(settings());
+        bench.server = Err(fault.clone());
+        launched(&mut bench);
+        for hours in [13, 25] {
+            bench.run_for(hours * 3_600_000 - bench.now());
+            assert_eq!(abandoned(&bench), 5, "{fault}: after {hours} hours");
+        }
+        assert!(bench.redeliveries >= 2 * (LAUNCHES - 5), "{fault}: {}", bench.redeliveries);
+        bench.server = Ok(());
+        all_go_on(&mut bench, "a fault of a day");
+    }
+}
+
+#[test]
+fn a_launch_that_was_held_for_its_route_has_no_more_than_the_routes_time_once_that_is_mended() {
+    let mut bench = Bench::new(quick());
+    bench.faults.insert("GetParameters", denied());
+    for n in 1..=20 {
+        bench.launch(n);
+    }
+    bench.run_for(20 * 60_000);
+    assert_eq!((abandoned(&bench), bench.open()), (5, 15));
+    // One of them publishes no key at all, which could not be seen before.
+    let open = (1..=20).filter(|n| !bench.completions.iter().any(|(done, _)| done == n)).collect::<Vec<_>>();
+    bench.keys.insert(open[0], KeyAnswer::Absent);
+    bench.faults.clear();
+    bench.run_for(15 * 60_000);
+    assert_eq!((abandoned(&bench), bench.open()), (6, 0), "{:?}", bench.reasons());
+    bench.assert_nothing_is_left();
+}
+
+#[test]
 fn a_termination_waits_for_no_launch_that_is_held_on_an_older_look() {
     let mut settings = quick();
     settings.routes[0].max_abandons = 0;
