@@ -269,12 +269,12 @@ impl Core {
         }
     }
 
-    /// A message could not be taken up: before it was anybody's, it is given back.
+    /// A message could not be taken up.
     fn admission_broke(&mut self, id: &MessageId) {
         let Some(&key) = self.message_ids.get(id) else { return };
         match self.messages.get(&key).and_then(|message| message.owner).filter(|owner| self.actions.contains_key(owner)) {
             Some(owner) => self.guard(owner, |core| core.internal_error(owner, "taking a message up panicked")),
-            None => self.send_back(key, super::ending::BROKEN_DELAY),
+            None => self.message_broke(key),
         }
     }
 

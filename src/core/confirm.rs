@@ -86,7 +86,7 @@ impl Core {
     /// Auto Scaling cannot say where the instance stands. The completion is given again for as long as the hook may last: only then
     /// does it end with a letter, which says what may be left.
     pub(super) fn confirm_failed(&mut self, id: ActionId, result: ActionResult, reason: Reason) {
-        let lasts = self.hook_limit(id).is_some() || self.is_patient(id);
+        let lasts = self.hook_limit(id).is_some_and(|limit| limit > self.now.mono_ms) || self.is_patient(id);
         let Some(action) = self.actions.get_mut(&id) else { return };
         let left = action.may_be_left();
         let delay = action.looking.next_delay(&COMPLETE_AGAIN, &mut self.rng);

@@ -1,6 +1,6 @@
 //! When an action's time is over: what it was waiting for, and whether that ends it or holds it.
 
-use super::action::{Action, Stage};
+use super::action::{Action, Ending, Stage};
 use super::lane::LaneKey;
 use super::observation::Reason;
 use super::settings::KeySource;
@@ -23,9 +23,11 @@ impl Core {
                 _ => {}
             };
         }
+        let owed = action.may_be_left();
         if action.verified_at.is_none() && action.hook.is_none() && self.trouble_of(id).is_none() {
             let detail = "Auto Scaling never showed the instance waiting for the hook".to_owned();
-            return self.end(id, super::admission::undeliverable("not_waiting", detail));
+            // An earlier run may have seen it waiting, and have associated it.
+            return self.end(id, Ending { owed, ..super::admission::undeliverable("not_waiting", detail) });
         }
         let reason = self.deadline_reason(id, "the launch's time was over");
         if !self.hold_rather_than_abandon(id, &reason) {

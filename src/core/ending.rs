@@ -23,15 +23,15 @@ use super::time::ms;
 use super::verify::jittered;
 use super::{ActionId, Core, Timer};
 use crate::facts::ActionResult;
-use crate::names::ParameterName;
+use crate::names::{NodeName, ParameterName};
 use crate::retry::Failure;
 
 /// How long deleting a parameter may hold up an action, in milliseconds: what is left behind is found by `check`.
 const CLEAN_UP_MS: u64 = 60_000;
 /// A message may be hidden for at most 12 h; one that nobody can handle and that has nowhere to go stays hidden for nearly that.
 const HIDE: Duration = Duration::from_secs(11 * 3600);
-/// What broke twice over comes again after this time.
-pub(super) const BROKEN_DELAY: Duration = Duration::from_secs(60);
+/// What broke comes again after this time at the first, and at the latest, in milliseconds.
+const BROKEN_MS: (u64, u64) = (5_000, 600_000);
 /// A letter that was refused, and cannot be given back, is tried again after this time, in milliseconds.
 const REFUSED_LETTER_MS: u64 = 600_000;
 
@@ -147,10 +147,13 @@ impl Core {
 
     /// The node could not be taken off. A termination goes on all the same, and what is owed is written down.
     pub(super) fn disassociation_failed(&mut self, id: ActionId, reason: Reason, refused: bool) {
+        let Some(action) = self.actions.get(&id) else { return };
+        // Where nothing of ours can be there, and it is documented nowhere how the removal of what is not there is answered, a refusal
+        // may just mean that. Every other registrar answers it with success. That the server was not to be had in time says nothing, also
+        // not on a first receive: an earlier run may have had another message.
+        let undocumented = action.route.is_some_and(|route| self.settings.route(route).second_chance);
+        let presumed = action.is_launch() && refused && undocumented && action.association == Association::None;
         let Some(action) = self.actions.get_mut(&id) else { return };
-        // Where it is not even known that there was an association, a refusal to remove it may just mean that there was none. That the
-        // server was not to be had in time says nothing, also not on a first receive: an earlier run may have had another message.
-        let presumed = action.is_launch() && refused && action.association < Association::Done;
         let Some(ending) = action.ending.as_mut() else { return };
         ending.disassociate = false;
         if ending.lives() {
@@ -425,20 +428,69 @@ impl Core {
         }
     }
 
-    /// Even the way out of an internal error failed: the action is forgotten, and its messages come again.
+    /// A message broke before it was an action's: what it is is not known, and it is ended like any other run that broke.
+    pub(super) fn message_broke(&mut self, key: super::MessageKey) {
+        if let Some(id) = self.adopt(key, None) {
+            self.guard(id, |core| core.internal_error(id, "taking a message up panicked"));
+        }
+    }
+
+    /// A new action for a message alone, of which nothing is known but the node that may be left of it.
+    fn adopt(&mut self, key: super::MessageKey, node: Option<NodeName>) -> Option<ActionId> {
+        let id = ActionId(self.new_id());
+        let message = self.messages.get_mut(&key)?;
+        message.owner = Some(id);
+        let action = Action { node, ..Action::new(None, message.id.clone(), key, message.receive_count, self.now) };
+        self.actions.insert(id, action);
+        Some(id)
+    }
+
+    /// Even the way out of an internal error failed: the action is forgotten, and its messages come again, each as often as any other run
+    /// that broke.
     pub(super) fn drop_broken(&mut self, id: ActionId) {
         let Some(action) = self.actions.get_mut(&id) else { return };
+        let left = action.node.clone().filter(|_| action.may_be_left());
         let messages = std::mem::take(&mut action.messages);
         if action.stage != Stage::Delete {
             let reason = Reason::new("internal_error", "ending a run that had failed failed as well");
             action.ending = Some(Box::new(Ending::because(Outcome::Released, reason)));
         }
         for key in messages {
-            self.send_back(key, BROKEN_DELAY);
+            self.drop_message(key, left.clone());
         }
+        self.forget_broken(id);
+    }
+
+    /// Gives the message of a dropped action back; after too many such runs, or on the last receive that the queue allows, it is written
+    /// to the dead-letter queue by itself, since nothing else of it works.
+    fn drop_message(&mut self, key: super::MessageKey, left: Option<NodeName>) {
+        let Some(message) = self.messages.get(&key) else { return };
+        let runs = self.broken_runs.add(&message.id);
+        let limit = self.queue.facts.as_ref().and_then(|facts| facts.max_receive_count);
+        let last = runs >= self.settings.max_deliveries || limit.is_some_and(|limit| message.receive_count >= limit);
+        if last && let Some(id) = self.adopt(key, left) {
+            let owed = self.actions.get(&id).is_some_and(|action| action.node.is_some());
+            let detail = "ending a run that had failed failed as well".to_owned();
+            let ending = Ending { owed, ..super::admission::undeliverable("internal_error", detail) };
+            if !super::admission::guarded(|| self.end(id, ending)) {
+                return;
+            }
+            self.forget_broken(id);
+        }
+        let delay = self.broken_delay(runs, BROKEN_MS.1);
+        self.send_back(key, delay);
+    }
+
+    fn forget_broken(&mut self, id: ActionId) {
         if super::admission::guarded(|| self.finish(id)) {
             self.actions.remove(&id);
         }
+    }
+
+    /// After which time a message is to come again of which so many runs broke here.
+    fn broken_delay(&mut self, runs: u32, longest_ms: u64) -> Duration {
+        let delay = (BROKEN_MS.0 << runs.saturating_sub(1).min(7)).min(longest_ms);
+        Duration::from_millis(jittered(delay, &mut self.rng))
     }
 
     /// Our own mistake: a call or a step panicked. The message is given back with a growing delay; after too many such runs here, or on
@@ -449,25 +501,25 @@ impl Core {
         let Some(action) = self.actions.get(&id) else { return };
         let runs = self.broken_runs.add(&action.message);
         let last = runs >= self.settings.max_deliveries || self.is_last_receive(id);
-        let Some(action) = self.actions.get_mut(&id) else { return };
         let reason = Reason::new("internal_error", detail.chars().take(300).collect::<String>());
         // Nobody sends heartbeats meanwhile: at half the hook's time-out the next would have been due.
-        let longest = action.hook.map_or(600_000, |times| (times.heartbeat_ms / 4).min(600_000));
-        let delay = jittered((5_000_u64 << (runs - 1).min(7)).min(longest), &mut self.rng);
+        let longest = action.hook.map_or(BROKEN_MS.1, |times| (times.heartbeat_ms / 4).min(BROKEN_MS.1));
+        let delay = self.broken_delay(runs, longest);
+        let Some(action) = self.actions.get_mut(&id) else { return };
         match &mut action.ending {
             // Its result stands; its messages are deleted whatever else goes wrong.
             _ if action.stage == Stage::Delete && action.messages.is_empty() => self.finish(id),
             _ if action.stage == Stage::Delete => {
                 let lane = self.lanes.entry(LaneKey::Delete).or_default();
                 for key in &action.messages {
-                    lane.push_at(self.now.mono_ms + delay, Ticket::new(Who::Message(*key)));
+                    lane.push_at(self.now.mono_ms + ms(delay), Ticket::new(Who::Message(*key)));
                 }
                 self.pass_turn(id);
             }
             // All that is left of it is the letter, which another run would not know to write.
             _ if action.stage == Stage::DeadLetter => {
                 self.set_stage(id, Stage::DeadLetter);
-                self.ask_at(id, LaneKey::DeadLetter, self.now.mono_ms + delay);
+                self.ask_at(id, LaneKey::DeadLetter, self.now.mono_ms + ms(delay));
             }
             None if last => self.fail(id, reason),
             // Once: where even that ends in an error, the message is given back until its last receive.
@@ -480,7 +532,7 @@ impl Core {
                 ending.reason.get_or_insert(reason);
                 self.go_on_ending(id);
             }
-            _ => self.release(id, Duration::from_millis(delay)),
+            _ => self.release(id, delay),
         }
     }
 }

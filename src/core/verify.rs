@@ -304,15 +304,16 @@ impl Core {
         self.proceed(id);
     }
 
-    /// When the hook's global time-out ends the action whatever we do, less a margin to end it ourselves; none where that should
-    /// long have happened: then Auto Scaling, which still shows the instance waiting, is right, and the clock wrong.
+    /// When the hook's global time-out ends the action whatever we do, less a margin to end it ourselves; none where that should have
+    /// happened before the action was taken up: then Auto Scaling, which still shows the instance waiting, is right, and the clock
+    /// wrong. One that was to end in our time ends then.
     pub(super) fn hook_limit(&self, id: ActionId) -> Option<u64> {
         let action = self.actions.get(&id)?;
         let times = action.hook?;
         let began_wall = action.began_wall()?;
         let margin = (2 * self.call_ms()).min(times.global_ms / 4);
         let limit_wall = began_wall.saturating_add(times.global_ms - margin);
-        (limit_wall > self.now.wall_ms).then(|| self.now.mono_of_wall(limit_wall))
+        (limit_wall > action.taken_up.wall_ms).then(|| self.now.mono_of_wall(limit_wall))
     }
 
     /// Goes on with an action that was just seen waiting.

@@ -133,6 +133,8 @@ pub struct Plan {
     pub max_receive_count: u32,
     /// Whether the hooks' time-outs are so short that some cannot be kept.
     pub short_hooks: bool,
+    /// Which part of the instances write another key later.
+    pub rewritten: f64,
 }
 
 impl Plan {
@@ -171,6 +173,7 @@ impl Plan {
             route.max_rate = None;
         }
         plan.short_hooks = false;
+        plan.rewritten = 0.0;
         plan.fixture = fixture(&mut dice, false);
         let queue = &mut plan.fixture.queues[1];
         queue.options = QueueOptions { duplicate: 0.0, ..queue.options.clone() };
@@ -207,7 +210,12 @@ impl Plan {
             script: Vec::new(),
             max_receive_count,
             short_hooks,
+            rewritten: 0.15,
         };
+        let mut removals = Dice(Rng::with_seed(seed ^ 0x57a9_57a9));
+        for server in &mut plan.fixture.servers {
+            server.options.removal_failures = if removals.chance(0.1) { removals.pick(&[0.3, 1.0]) } else { 0.0 };
+        }
         let off = dice.pick(&[0, 0, 2_000, 600_000]);
         plan.skew_ms = (0..plan.workers).map(|_| dice.0.i64(-off..=off)).collect();
         script::actions(dice, span, &mut plan.script);

@@ -38,6 +38,33 @@ fn a_redelivered_launch_that_auto_scaling_refuses_to_speak_of_owes_its_node() {
 }
 
 #[test]
+fn a_launch_that_is_over_owes_the_node_that_its_server_refuses_to_let_go_unless_none_can_be_there() {
+    // (received so many times, whether it is documented how a removal of nothing is answered) and whether a node may be there.
+    for (receives, documented, owes) in [(1, false, 0), (2, false, 1), (1, true, 1), (2, true, 1)] {
+        let mut settings = settings();
+        settings.routes[0].second_chance = !documented;
+        let mut bench = Bench::new(settings);
+        bench.faults.insert("Disassociate", refusal());
+        bench.launch_received(1, receives);
+        bench.set_state(1, Some(LifecycleState::TerminatingWait));
+        bench.run_for(120_000);
+        assert_eq!((bench.outcomes(), owing(&bench)), (vec![Outcome::Stale], owes), "received {receives} times, {documented}");
+        assert!(bench.queue_is_empty());
+    }
+}
+
+#[test]
+fn a_redelivered_launch_that_is_never_seen_waiting_owes_its_node() {
+    for (receives, owes) in [(1, 0), (2, 1)] {
+        let mut bench = Bench::new(settings());
+        bench.launch_received(1, receives);
+        bench.set_state(1, Some(LifecycleState::Pending));
+        bench.run_for(40 * 60_000);
+        assert_eq!((bench.outcomes(), owing(&bench)), (vec![Outcome::DeadLettered], owes), "received {receives} times");
+    }
+}
+
+#[test]
 fn a_termination_that_auto_scaling_refuses_to_speak_of_owes_its_node() {
     let mut bench = Bench::new(settings());
     bench.faults.insert("DescribeScalingActivities", refusal());

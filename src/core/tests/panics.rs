@@ -92,7 +92,10 @@ fn run(number: usize, point: &'static str, skip: u32, times: u32) -> u32 {
     assert!(bench.queue_is_empty(), "{case}: {:?}", bench.reasons());
     let completed: BTreeSet<u32> = bench.completions.iter().map(|(n, _)| *n).collect();
     assert_eq!(completed.len(), bench.completions.len(), "{case}: {:?}", bench.completions);
-    assert!(completed.contains(&1) && completed.contains(&2) && completed.contains(&9), "{case}: {:?}", bench.reasons());
+    // What broke so often that it was never an action's has its letter alone.
+    let buried = if point == "place" { letters(&bench).iter().filter(|reason| **reason == "internal_error").count() } else { 0 };
+    let missing = [1, 2, 9].iter().filter(|n| !completed.contains(n)).count();
+    assert!(missing <= buried && (buried == 0 || times > 10), "{case}: {:?}", bench.reasons());
     // A run that broke is begun anew, as often as is allowed, and ends as it would have.
     if times <= 3 {
         let in_service = |n| bench.completions.contains(&(n, ActionResult::Continue));
@@ -113,6 +116,46 @@ fn a_panic_on_the_way_into_any_stage_ends_one_run_and_the_next_one_finishes_it()
         }
         assert!(broke > 0, "no world leads to {point}");
     }
+}
+
+/// The reasons of all letters.
+fn letters(bench: &Bench) -> Vec<&str> {
+    let reason = |letter: &'_ crate::core::call::DeadLetter| letter.attributes.iter().position(|(name, _)| *name == "EnrolldReason");
+    bench.letters.iter().filter_map(|letter| Some(letter.attributes[reason(letter)?].1.as_str())).collect()
+}
+
+#[test]
+fn a_message_that_can_never_be_taken_up_comes_again_ever_later_and_ends_as_a_dead_letter() {
+    for (point, allowed) in [("place", None), ("place", Some(3)), ("internal_error", None), ("internal_error", Some(3))] {
+        let mut bench = Bench::new(settings());
+        bench.max_receive_count = allowed.or(Some(100));
+        if point == "internal_error" {
+            bench.panicking.insert("Associate", 1_000);
+        }
+        bench.break_at(point, 0, 1_000);
+        bench.launch(1);
+        bench.run_for(6 * 60_000);
+        let early = bench.redeliveries;
+        bench.run_for(3 * 3_600_000);
+        assert_eq!(letters(&bench), ["internal_error"], "{point} {allowed:?}: {:?}", bench.reasons());
+        assert!(bench.queue_is_empty(), "{point} {allowed:?}");
+        let most = allowed.unwrap_or(10);
+        assert!(bench.redeliveries < most, "{point} {allowed:?}: {}", bench.redeliveries);
+        assert!(allowed.is_some() || early < bench.redeliveries, "{point}: all within {early}");
+        bench.assert_nothing_is_left();
+    }
+}
+
+#[test]
+fn the_letter_of_a_launch_whose_every_end_broke_says_what_may_be_left() {
+    let mut bench = Bench::new(settings());
+    bench.panicking.insert("AssociationStatus", 1_000);
+    bench.in_progress = true;
+    bench.break_at("internal_error", 0, 1_000);
+    bench.launch(1);
+    bench.run_for(4 * 3_600_000);
+    assert_eq!(letters(&bench), ["internal_error"]);
+    assert!(bench.letters[0].attributes.iter().any(|(name, value)| *name == "EnrolldOwed" && value.starts_with("disassociate ")));
 }
 
 #[test]

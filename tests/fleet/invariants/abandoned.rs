@@ -1,6 +1,6 @@
 //! Launches that were abandoned: with cause, each by itself, and no more of a route than are allowed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use enrolld::core::settings::OnFailure;
 use enrolld::simulator::model::agent::{Material, Publish};
@@ -13,6 +13,8 @@ use crate::run::witness::{Decision, Refused, Run, caller};
 
 /// What may lie between a decision and its first call, in milliseconds, beside the time-out of the call that it waits for.
 const BEGINS_MS: u64 = 5_000;
+/// How much earlier than it began an action may have begun by the time in its event, in milliseconds: EventBridge tells whole seconds.
+const EVENT_MS: u64 = 1_000;
 /// A launch that was held for so long is no longer counted with those that were not.
 const HELD_MS: u64 = 600_000;
 
@@ -34,7 +36,7 @@ impl Judge<'_> {
             self.fleet.agents.get(node).map_or((&Material::Good, true), |agent| (&agent.material, agent.publish != Publish::Never));
         // What is published must be refused, or was rewritten; or the worker broke again and again.
         let bad = published && (*material != Material::Good || witness.rewritten.get(node).is_some_and(|at| *at <= closed));
-        if bad || self.broke_down(run, node, closed) {
+        if bad || self.broke_down(run, node, closed) || self.was_kept(run, node, closed) {
             return Ok(Cause::Own);
         }
         let decision = witness.decisions.iter().find(|one| one.run == run && one.token == action.token && one.abandons);
@@ -75,8 +77,8 @@ impl Judge<'_> {
         let skew = plan.skew_ms.iter().map(|skew| skew.unsigned_abs()).max().unwrap_or(0);
         let call_ms = u64::try_from(plan.settings.call_timeout.as_millis()).unwrap();
         let global = (self.heartbeat_timeout(action) * 100).min(48 * 3_600_000);
-        // The hook's own limit, as a clock shows it that is off.
-        decided >= taken + timeout || decided + 2 * call_ms + skew >= action.began_ms + global
+        // The hook's own limit, as a clock shows it that is off, counted from the whole second in which the event says that it began.
+        decided >= taken + timeout || decided + 2 * call_ms + skew + EVENT_MS >= action.began_ms + global
     }
 
     /// Whether a run met so many panics of its calls about an instance that it was to give up.
@@ -85,6 +87,16 @@ impl Judge<'_> {
         let panicked = self.fleet.witness.panicked.iter().filter(of_node).count();
         let plan = &self.fleet.plan;
         panicked >= if plan.spares_receives() { 1 } else { plan.settings.max_deliveries as usize }
+    }
+
+    /// Whether a server did not let a node go that a run wanted to take off for its second chance.
+    fn was_kept(&self, run: Run, node: &str, closed: u64) -> bool {
+        let of_run = caller(run);
+        let Some(instance) = self.details.instances.get(node) else { return false };
+        let server = self.fleet.plan.fixture.servers.iter().find(|server| server.name == SERVERS[route_of(&instance.group)]);
+        let kept = |entry: &LogEntry| entry.what == Happened::DisassociateFailed && entry.node == node && entry.caller == of_run;
+        server.is_some_and(|server| server.options.removal_failures > 0.0)
+            && self.details.associations.iter().any(|entry| kept(entry) && entry.at_ms <= closed)
     }
 
     /// Whether a run was refused its orders to associate a node at least twice, the last time for no other reason than the server's own: it
@@ -136,11 +148,11 @@ impl Judge<'_> {
             let anothers = entry.what == Happened::AssociateAccepted && entry.caller != of_run;
             anothers && (hindered(&entry.caller, entry.at_ms) || self.let_go(&entry.caller, node, entry.at_ms, closed))
         };
-        refuses
-            && log.iter().enumerate().any(|(at, off)| {
-                let own = off.what == Happened::DisassociateAccepted && off.caller == of_run;
-                own && self.waits_for_launch(node, off.at_ms) && log[at..].iter().any(|entry| got_in(entry))
-            })
+        // It was taken off, or the server said that there was nothing to take off: another run had done so just before.
+        let taken_off = log.iter().filter(|entry| entry.what == Happened::DisassociateAccepted && entry.caller == of_run);
+        let not_there = self.fleet.witness.not_there.iter().filter(|one| one.run == run && one.instance.as_deref() == Some(node));
+        let mut off = taken_off.map(|entry| entry.at_ms).chain(not_there.map(|one| one.at));
+        refuses && off.any(|off| self.waits_for_launch(node, off) && log.iter().any(|entry| entry.at_ms >= off && got_in(entry)))
     }
 
     /// No run abandons more launches of a route within its window, and none enrolled between them, than the route allows; those apart that
@@ -150,7 +162,16 @@ impl Judge<'_> {
         let call_ms = u64::try_from(settings.call_timeout.as_millis()).unwrap();
         let mut streaks: BTreeMap<(Run, usize), Vec<&Decision>> = BTreeMap::new();
         let mut broken = Vec::new();
+        // Long before a launch is seen to be completed, where calls must wait, its run knows that the route enrols.
+        let mut successes = self.fleet.witness.succeeded.iter().peekable();
+        let associates: HashSet<&str> =
+            self.details.associations.iter().filter(|entry| entry.what == Happened::AssociateAccepted).map(|entry| &*entry.token).collect();
         for one in &self.fleet.witness.decisions {
+            while let Some((_, run, route, token)) = successes.next_if(|(at, ..)| *at <= one.at) {
+                if associates.contains(token.as_str()) {
+                    streaks.entry((*run, *route)).or_default().clear();
+                }
+            }
             let route = &settings.routes[one.route];
             if route.on_failure != OnFailure::Abandon {
                 continue;

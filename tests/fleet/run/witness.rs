@@ -61,7 +61,11 @@ pub struct Witness {
     /// When each token's messages were given to which runs.
     pub given: HashMap<String, Vec<(u64, Run)>>,
     pub refusals: Vec<Refusal>,
+    /// Orders to take a node off that were refused for good, as they may be where it is not there.
+    pub not_there: Vec<Befell>,
     pub decisions: Vec<Decision>,
+    /// When a run was told that an order of a route, by its token, has succeeded.
+    pub succeeded: Vec<(u64, Run, usize, StatusToken)>,
     /// Whose ABANDON closed which action.
     pub abandoned_by: HashMap<String, Run>,
     /// Calls that panicked.
@@ -140,6 +144,14 @@ impl Fleet {
         let (at, run) = (self.now, (key.worker, key.run));
         if fate != Fate::Answered && matches!(call, Call::Associate { .. } | Call::AssociationStatus { .. } | Call::Complete { .. }) {
             self.witness.hindered.extend(instances(call).into_iter().map(|instance| Befell { at, run, instance: Some(instance) }));
+        }
+        if let (Call::AssociationStatus { route, token, .. }, Answer::Status(Ok(RegistrationStatus::Success))) = (call, answer) {
+            self.witness.succeeded.push((at, run, usize::from(route.0), token.clone()));
+        }
+        if let (Call::Disassociate { .. }, Answer::Registration(Err(failure))) = (call, answer)
+            && failure.class == Class::Final
+        {
+            self.witness.not_there.extend(instances(call).into_iter().map(|instance| Befell { at, run, instance: Some(instance) }));
         }
         let why = match (call, answer) {
             (Call::Receive { .. }, Answer::Received(Ok(messages))) => {
