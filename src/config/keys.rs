@@ -137,8 +137,14 @@ pub const TOP: &[Key] = &[
         "max_rate",
         TEXTS,
         "",
-        "Hard limits, in calls a second, such as `CompleteLifecycleAction=20`; each account and region has them to itself. Without one, and below \
-         it, rates are learned from throttling.",
+        "This worker's hard limits, in calls a second, such as `CompleteLifecycleAction=20`; each account and region has them to itself, for all \
+         of its routes together. Without one, and below it, rates are learned from throttling.",
+    ),
+    usual(
+        "ssm_read_quota",
+        RATE,
+        "40",
+        "What SSM gives an account and region: GetParameters a second, and GetParameterHistory. 40 is its default. `check` holds `key_rate`, `key_poll` and `fleet_size` against it.",
     ),
     usual(
         "listen",
@@ -170,7 +176,7 @@ pub const TOP: &[Key] = &[
         "fleet_size",
         NUMBER,
         "not checked",
-        "How many nodes may launch at once. `check` refuses a `key_poll` that so many nodes and `key_rate` cannot meet, and says which quotas they meet.",
+        "How many nodes may launch at once. `check` refuses a `key_poll` that so many nodes cannot be asked in at `key_rate` and `ssm_read_quota`, and says which quotas they meet.",
     ),
 ];
 
@@ -207,7 +213,8 @@ pub const ROUTE: &[Key] = &[
         "key_rate",
         RATE,
         "20",
-        "The most key reads a second. 20 is half of what SSM gives an account by default, since the instances write there too.",
+        "The most key reads a second in the route's account and region, of all routes there together: one of them says it for all, and two that say \
+         different rates are refused. 20 is half of what SSM gives an account by default, since the instances write there too.",
     ),
     optional(
         "certificate_parameter",
@@ -224,7 +231,12 @@ pub const ROUTE: &[Key] = &[
     ),
     usual("status_poll_initial", SPAN, "1s", "The first wait before an association's status is looked at again."),
     usual("status_poll_max", SPAN, "15s", "The longest such wait."),
-    optional("max_rate", RATE, "learned from throttling", "The most associations a second."),
+    optional(
+        "max_rate",
+        RATE,
+        "learned from throttling",
+        "The most orders a second to its server, associations and disassociations together. Of several routes with one server the smallest holds. AWS counts OpsWorks CM's for the account and region: all its servers there together get the largest that is written for any of them.",
+    ),
     usual(
         "max_abandons",
         NUMBER,

@@ -10,6 +10,7 @@ mod overlap;
 mod overrides;
 mod problem;
 pub mod reader;
+mod reads;
 mod registrars;
 mod route;
 mod route_tables;
@@ -87,6 +88,8 @@ pub struct Config {
     pub route_fault: Schedule,
     /// The user's limits, in calls a second of each operation.
     pub max_rates: MaxRates,
+    /// What SSM lets an account and region read parameters for, in calls a second.
+    pub ssm_read_quota: f64,
     /// Where to listen; nowhere where none.
     pub listen: Option<SocketAddr>,
     /// What is logged.

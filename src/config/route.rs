@@ -25,7 +25,7 @@ pub struct Route {
     pub key: KeySource,
     /// How often key material that is not there yet is asked for.
     pub key_poll: Duration,
-    /// The most key reads a second.
+    /// The most key reads a second of all routes in its account and region together.
     pub key_rate: f64,
     /// How an association's status is looked at.
     pub status_poll: Schedule,
@@ -41,7 +41,7 @@ pub struct Route {
     pub max_abandons: u32,
     /// The window of `max_abandons`.
     pub abandon_window: Duration,
-    /// The most associations a second, where a limit was set.
+    /// The most orders to its server a second, where a limit was set.
     pub max_rate: Option<f64>,
     /// Certificate request extensions that are allowed (Puppet).
     pub allow_extensions: Vec<AllowedExtension>,

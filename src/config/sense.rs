@@ -1,7 +1,5 @@
 //! What each value allows for itself and all of them together do not: combinations that could not work.
 
-use std::time::Duration;
-
 use wildmatch::WildMatch;
 
 use super::Config;
@@ -12,7 +10,7 @@ use super::route::{KeySource, Owner, Route};
 use super::route_tables::ReadRoute;
 use super::rules::RoleArn;
 use super::values::show;
-use crate::core::settings::{DeleteKey, Route as CoreRoute};
+use crate::core::settings::DeleteKey;
 use crate::names::{AccountId, Region, Template, shown};
 
 /// Time-outs: each must leave room for the next longer one.
@@ -64,6 +62,11 @@ pub(super) fn of_route(section: &Section<'_, '_>, route: &Route) {
             if route.delete_key == DeleteKey::OnSuccess {
                 let wrong = "key material comes from a document, so that there is no parameter to delete";
                 section.refuse("delete_key", Refusal::new(wrong, "leave it out"));
+            }
+            if section.has("key_rate") {
+                let wrong = "key material comes from a document, so that no parameter is read";
+                let right = "leave it out; max_rate at the top of the file can limit SendCommand and GetCommandInvocation";
+                section.refuse("key_rate", Refusal::new(wrong, right));
             }
         }
     }
@@ -130,17 +133,6 @@ fn covers(first: &str, later: &str) -> bool {
     first.matches(&some_text) && first.matches(&no_text)
 }
 
-/// The account that a route without a role asks in: the queue's where that one's events are taken, else the only one whose events
-/// are. None where the file does not tell.
-fn asked_without_a_role(config: &Config) -> Option<&AccountId> {
-    let own = config.queue_url.account();
-    match &config.accounts[..] {
-        [] => own,
-        [only] => Some(only),
-        several => own.filter(|own| several.contains(own)),
-    }
-}
-
 /// Accounts and regions: what a route asks with must be what its events may come from; one server is one kind of server.
 pub(super) fn of_places(top: &Section<'_, '_>, config: &Config, routes: &[ReadRoute<'_, '_>]) {
     for ReadRoute { section, route, .. } in routes {
@@ -175,7 +167,7 @@ pub(super) fn of_places(top: &Section<'_, '_>, config: &Config, routes: &[ReadRo
         if scope.role.is_some() {
             continue;
         }
-        let wrong = match asked_without_a_role(config) {
+        let wrong = match config.own_account() {
             Some(asked) if asked != account => {
                 format!("owner_role is in account {account}, and the route asks in {asked}: no instance of it has that role")
             }
@@ -221,7 +213,7 @@ pub(super) fn of_places(top: &Section<'_, '_>, config: &Config, routes: &[ReadRo
 
 /// Parameters beside each other: what the instances of any route may write is never where enrolld writes a certificate.
 pub(super) fn of_parameters(config: &Config, routes: &[ReadRoute<'_, '_>]) {
-    let account = |route: &Route| route.scope.role.as_ref().map(RoleArn::account).or(asked_without_a_role(config)).cloned();
+    let account = |route: &Route| route.scope.role.as_ref().map(RoleArn::account).or(config.own_account()).cloned();
     let region = |route: &Route| route.scope.region.as_ref().or(config.region.as_ref()).cloned();
     let meets = |certificate: &Template, route: &Route, keys: &Template, other: &Route| {
         let (accounts, regions) = ((account(route), account(other)), (region(route), region(other)));
@@ -250,30 +242,6 @@ pub(super) fn of_parameters(config: &Config, routes: &[ReadRoute<'_, '_>]) {
             );
             let right = "write a name that no key's can be, such as /enrolld/{instance_id}/certificate beside /enrolld/{instance_id}/csr";
             section.refuse("certificate_parameter", Refusal::new(wrong, right));
-        }
-    }
-}
-
-/// How many nodes can be asked for in each poll interval.
-pub(super) fn of_fleet(config: &Config, routes: &[ReadRoute<'_, '_>]) {
-    let Some(fleet) = config.fleet_size else { return };
-    for ReadRoute { section, route, .. } in routes {
-        let Some(route) = route else { continue };
-        let a_call = f64::from(route.key_batch());
-        let at = |poll: Duration, rate: f64| CoreRoute::nodes_a_poll(poll, rate, route.key_batch());
-        if at(route.key_poll, route.key_rate) < f64::from(fleet) {
-            let needed = f64::from(fleet) / (a_call * route.key_rate);
-            // What is asked early, and the part of the rate that is not used, take their share of the interval.
-            let enough = (1..=600).find(|seconds| at(Duration::from_secs(*seconds), route.key_rate) >= f64::from(fleet));
-            let wrong = format!(
-                "{} is too short for a fleet of {fleet}: at key_rate {} a second and {a_call} a call, asking for each node once takes {needed:.0}s, and a node is asked a little before its time",
-                show(route.key_poll),
-                route.key_rate
-            );
-            let rate = (f64::from(fleet) / at(route.key_poll, 1.0)).ceil();
-            let longer = enough.map_or_else(String::new, |seconds| format!("key_poll = \"{seconds}s\" or more, or "));
-            let right = format!("write {longer}key_rate = {rate:.0} once SSM's quota allows it");
-            section.refuse("key_poll", Refusal::new(wrong, right));
         }
     }
 }

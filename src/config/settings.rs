@@ -7,14 +7,22 @@ use super::registrars::Registrar;
 use super::route::{KeySource, Owner, Route, Scope};
 use crate::core::call::{ScopeId, ServerId};
 use crate::core::settings::{self, Settings};
+use crate::names::AccountId;
 
-/// One server of one scope: what is ready or not. Routes may share it.
+/// One server: what is ready or not. Routes may share it. What a name means in AWS depends on who asks, so that there each scope has its own;
+/// a server of one's own is the same whoever comes.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Server {
-    /// Whom it is asked by.
+    /// Whom the first route that uses it asks with.
     pub scope: ScopeId,
     /// Which it is, as the first route that uses it names it.
     pub registrar: Registrar,
+}
+
+impl Server {
+    fn is_of(&self, route: &Route, scope: ScopeId) -> bool {
+        self.registrar.same_server(&route.registrar) && (self.scope == scope || !self.registrar.is_counted_by_aws())
+    }
 }
 
 impl Config {
@@ -36,6 +44,7 @@ impl Config {
             patience: self.patience,
             accounts: self.accounts.clone(),
             regions: self.regions.clone(),
+            own_account: self.own_account().cloned(),
             unmatched: self.unmatched,
             transient: self.retry,
             not_ready: self.not_ready,
@@ -64,15 +73,26 @@ impl Config {
         let mut servers: Vec<Server> = Vec::new();
         for route in &self.routes {
             let scope = self.scope_id(route, &scopes);
-            if !servers.iter().any(|server| server.scope == scope && server.registrar.same_server(&route.registrar)) {
+            if !servers.iter().any(|server| server.is_of(route, scope)) {
                 servers.push(Server { scope, registrar: route.registrar.clone() });
             }
         }
         servers
     }
 
+    /// The account that a route without a role asks in: the queue's where that one's events are taken, else the only one whose events
+    /// are. None where the file does not tell.
+    pub(super) fn own_account(&self) -> Option<&AccountId> {
+        let own = self.queue_url.account();
+        match &self.accounts[..] {
+            [] => own,
+            [only] => Some(only),
+            several => own.filter(|own| several.contains(own)),
+        }
+    }
+
     /// A scope that names the worker's own region names no other.
-    fn own_or(&self, scope: &Scope) -> Scope {
+    pub(super) fn own_or(&self, scope: &Scope) -> Scope {
         Scope { region: scope.region.clone().filter(|region| Some(region) != self.region.as_ref()), ..scope.clone() }
     }
 
@@ -84,10 +104,7 @@ impl Config {
 
     fn core_route(&self, route: &Route, scopes: &[Scope], servers: &[Server]) -> settings::Route {
         let scope = self.scope_id(route, scopes);
-        let server = servers
-            .iter()
-            .position(|server| server.scope == scope && server.registrar.same_server(&route.registrar))
-            .expect("the servers were made of these routes");
+        let server = servers.iter().position(|server| server.is_of(route, scope)).expect("the servers were made of these routes");
         settings::Route {
             name: route.name.clone(),
             groups: route.groups.iter().map(|glob| WildMatch::new(glob)).collect(),
@@ -95,6 +112,7 @@ impl Config {
             account: route.scope.role.as_ref().map(|role| role.account().clone()),
             region: route.scope.region.clone().or_else(|| self.region.clone()),
             server: ServerId(small(server)),
+            counted_by_aws: route.registrar.is_counted_by_aws(),
             second_chance: route.registrar.leaves_repeats_open(),
             node_name: route.node_name.clone(),
             key: match &route.key {

@@ -12,8 +12,8 @@ use super::registrars::Kinds;
 use super::route::Route;
 use super::route_tables::{ReadRoute, read_route};
 use super::rules::{self, QueueUrl};
-use super::values::{checked, duration, name, one_of, refused_name, seconds, show, switch, text, whole};
-use super::{Audit, Config, Environment, LogFormat, sense};
+use super::values::{checked, duration, name, one_of, rate, refused_name, seconds, show, switch, text, whole};
+use super::{Audit, Config, Environment, LogFormat, reads, sense};
 use crate::core::settings::Unmatched;
 use crate::names::{AccountId, Region, shown};
 use crate::retry::Schedule;
@@ -105,14 +105,14 @@ fn read_top<'a>(
         path => Audit::File(path.into()),
     });
     let worker = top.read_optional("worker", checked(rules::worker));
+    let ssm_read_quota = top.read("ssm_read_quota", rate(10_000.0));
     let fleet_size = top.read_optional("fleet_size", whole(1..=1_000_000));
 
-    let read_routes = read_routes(top, routes, overrides, source, |section| read_route(section, kinds));
+    let mut read_routes = read_routes(top, routes, overrides, source, |section| read_route(section, kinds));
     sense::of_routes(&read_routes);
-    let routes: Option<Vec<Route>> = read_routes.iter().map(|read| read.route.clone()).collect();
 
     let queue_url = queue_url?;
-    let config = Config {
+    let mut config = Config {
         region: region?.or_else(|| queue_url.region().cloned()),
         queue_url,
         dead_letter_queue_url: dead_letter_queue_url?,
@@ -134,6 +134,7 @@ fn read_top<'a>(
         not_ready: not_ready?,
         route_fault: route_fault?,
         max_rates: max_rates?,
+        ssm_read_quota: ssm_read_quota?,
         listen: listen?,
         log: log?,
         log_format: log_format?,
@@ -141,12 +142,14 @@ fn read_top<'a>(
         worker: worker?.unwrap_or_else(default_worker),
         allow_plain_http: allow_plain_http?,
         fleet_size: fleet_size?,
-        routes: routes.unwrap_or_default(),
+        routes: Vec::new(),
     };
+    reads::settle_rates(&config, &mut read_routes);
+    config.routes = read_routes.iter().map(|read| read.route.clone()).collect::<Option<Vec<Route>>>().unwrap_or_default();
     sense::of_limits(top, &config);
     sense::of_places(top, &config, &read_routes);
     sense::of_parameters(&config, &read_routes);
-    sense::of_fleet(&config, &read_routes);
+    reads::of_fleet(&config, &read_routes);
     Some(config)
 }
 

@@ -106,6 +106,7 @@ pub(super) const OTHER_VALUES: &[(&str, &str, &str)] = &[
     ("top", "audit", r#""/var/log/enrolld/audit.jsonl""#),
     ("top", "worker", r#""worker-2""#),
     ("top", "allow_plain_http", "true"),
+    ("top", "ssm_read_quota", "100"),
     ("top", "fleet_size", "50"),
     ("route", "name", r#""blue""#),
     ("route", "groups", r#"["blue-*", "green"]"#),
@@ -428,6 +429,11 @@ fn combinations_that_cannot_work_are_refused() {
         (in_route("node_name = \"a b{instance_id}\""), "node_name: \"a b{instance_id}\" makes no node name"),
         (in_route("node_name = \"{host}\""), "{host} is not a placeholder"),
         (top("fleet_size = 10000"), "key_poll: 5s is too short for a fleet of 10000"),
+        (
+            top("fleet_size = 900").replace("groups =", "key_poll = \"30s\"\nkey_rate = 100\ngroups ="),
+            "key_poll: 30s is too short for a fleet of 900: at ssm_read_quota 40 a second and 1 a call",
+        ),
+        (key("document = \"Ours\"").replace("groups =", "key_rate = 5\ngroups ="), "key_rate: key material comes from a document"),
         (top("visibility_timeout = \"45s\""), "visibility_timeout: 45s leaves no room for poll_wait (20s) and three calls"),
         (top("connect_timeout = \"11s\""), "connect_timeout: 11s is longer than attempt_timeout (10s)"),
         (
@@ -586,6 +592,94 @@ fn whoever_is_spoken_for_is_part_of_which_server_it_is() {
     for (written, instead) in [("/a.crt", "/b.crt"), ("/a.pem", "/b.pem"), ("/ca.pem", "/cb.pem")] {
         assert_eq!(servers(&[puppet.to_owned(), puppet.replace(written, instead)]), 2, "{instead}");
     }
+}
+
+#[test]
+fn a_server_of_ones_own_is_the_same_whoever_asks_and_one_of_aws_is_each_accounts() {
+    let two = |registrar: &str| {
+        let route = |name: &str, more: &str| {
+            let key = r#"{ parameter = "/enrolld/{instance_id}", require_owner = false }"#;
+            format!("[[route]]\nname = \"{name}\"\ngroups = [\"{name}\"]\nregistrar = {registrar}\nkey = {key}\n{more}\n")
+        };
+        let top = r#"queue_url = "https://sqs.eu-central-1.amazonaws.com/123456789012/enrolld""#;
+        let role = r#"role_arn = "arn:aws:iam::123456789012:role/enrolld""#;
+        read(&format!("{top}\n{}{}", route("one", ""), route("two", role))).unwrap()
+    };
+    let own = two(r#"{ kind = "command", program = "/bin/enrol" }"#);
+    let aws = two(r#"{ kind = "opsworks-cm", server = "chef", engine = "chef" }"#);
+    assert_eq!((own.servers().len(), aws.servers().len()), (1, 2));
+    let told = |config: &Config| config.core_settings().routes.iter().map(|route| (route.server, route.counted_by_aws)).collect::<Vec<_>>();
+    assert_eq!(told(&own), [(ServerId(0), false); 2]);
+    assert_eq!(told(&aws), [(ServerId(0), true), (ServerId(1), true)]);
+    assert_eq!(own.core_settings().own_account.unwrap().as_str(), "123456789012");
+}
+
+/// Routes called a, b and so on, each with these lines.
+fn routes_with(top: &str, routes: &[&str]) -> String {
+    let mut text = format!("queue_url = \"https://sqs.eu-central-1.amazonaws.com/123456789012/enrolld\"\n{top}\n");
+    for (name, lines) in ('a'..).zip(routes) {
+        let key = if lines.contains("key =") { "" } else { "key = { parameter = \"/enrolld/{instance_id}\", require_owner = false }" };
+        let registrar = r#"registrar = { kind = "opsworks-cm", server = "chef", engine = "chef" }"#;
+        writeln!(text, "[[route]]\nname = \"{name}\"\ngroups = [\"{name}\"]\n{registrar}\n{key}\n{lines}").unwrap();
+    }
+    text
+}
+
+#[test]
+fn a_key_rate_is_that_of_its_account_and_region_whichever_route_writes_it() {
+    let rates = |top: &str, routes: &[&str]| {
+        let config = read(&routes_with(top, routes)).unwrap();
+        config.routes.iter().map(|route| route.key_rate).collect::<Vec<_>>()
+    };
+    let role = r#"role_arn = "arn:aws:iam::123456789012:role/enrolld""#;
+    let elsewhere = r#"role_arn = "arn:aws:iam::210987654321:role/enrolld""#;
+    let far = r#"region = "us-east-1""#;
+    let document = r#"key = { document = "Ours" }"#;
+    let wide = "accounts = [\"123456789012\", \"210987654321\"]\nregions = [\"eu-central-1\", \"us-east-1\"]";
+    assert_eq!(rates(wide, &["", "key_rate = 7", role, elsewhere, far]), [7.0, 7.0, 7.0, 20.0, 20.0]);
+    assert_eq!(rates(wide, &["key_rate = 7", &format!("{elsewhere}\nkey_rate = 8"), &format!("{far}\nkey_rate = 9")]), [7.0, 8.0, 9.0]);
+    assert_eq!(rates("", &["key_rate = 7", "key_rate = 7.0"]), [7.0, 7.0], "the same twice is no contradiction");
+    assert_eq!(rates("", &[document, "key_rate = 7"]), [20.0, 7.0], "who reads no parameter has no part in it");
+    // Where the account does not show, each role stands alone.
+    let own = "queue_url = \"https://localhost/enrolld\"";
+    let text = routes_with("", &["key_rate = 7", role]).replacen(
+        "queue_url = \"https://sqs.eu-central-1.amazonaws.com/123456789012/enrolld\"",
+        own,
+        1,
+    );
+    assert_eq!(read(&text).unwrap().routes[1].key_rate, 20.0);
+}
+
+#[test]
+fn two_key_rates_for_one_account_and_region_are_refused_with_both_their_places() {
+    let role = "role_arn = \"arn:aws:iam::123456789012:role/enrolld\"\nkey_rate = 9";
+    let said = refusal(&routes_with("", &["", "key_rate = 7", role]));
+    let line = |place: &str| said.contains(&format!("enrolld.toml:{place}"));
+    assert!(said.contains("route.c.key_rate: it is 9, and 7 for route b (enrolld.toml:14:12)"), "{said}");
+    assert!(line("22:12") && said.lines().count() == 1, "{said}");
+    let variable = [("ENROLLD_ROUTE_A__KEY_RATE", "5")];
+    let said = with(&routes_with("", &["", "key_rate = 7"]), &variable).unwrap_err().to_string();
+    assert!(said.contains("it is 7, and 5 for route a (ENROLLD_ROUTE_A__KEY_RATE)"), "{said}");
+}
+
+#[test]
+fn an_interval_that_the_fleet_and_the_quota_of_ssm_cannot_meet_is_refused() {
+    let owned = r#"key = { parameter = "/enrolld/{instance_id}", owner_role = "arn:aws:iam::123456789012:role/nodes" }"#;
+    let of = |quota: &str, poll: &str, key: &str| {
+        read(&routes_with(&format!("fleet_size = 4000\n{quota}"), &[&format!("key_rate = 1000\nkey_poll = \"{poll}\"\n{key}")]))
+    };
+    // In tens it takes 10 s of a quota of 40; one by one, as where the owner is asked after, ten times as long.
+    assert!(of("", "15s", "").is_ok() && of("", "2m", owned).is_ok());
+    let said = of("", "5s", "").unwrap_err().to_string();
+    assert!(said.contains("key_poll: 5s is too short for a fleet of 4000: at ssm_read_quota 40 a second and 10 a call"), "{said}");
+    assert!(said.contains("once SSM gives the account and region so many") && !said.contains("key_rate ="), "{said}");
+    let said = of("", "30s", owned).unwrap_err().to_string();
+    assert!(said.contains("at ssm_read_quota 40 a second and 1 a call, asking for each node once takes 100s"), "{said}");
+    assert!(of("ssm_read_quota = 1000", "5s", "").is_ok() && of("ssm_read_quota = 1000", "30s", owned).is_ok());
+    assert!(of("ssm_read_quota = 10", "15s", "").is_err());
+    // What a document prints is read from no parameter.
+    let document = "fleet_size = 100000";
+    assert!(read(&routes_with(document, &["key = { document = \"Ours\" }"])).is_ok());
 }
 
 #[test]

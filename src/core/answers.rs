@@ -49,7 +49,9 @@ impl Core {
                     lane.in_flight = lane.in_flight.saturating_sub(1);
                 }
                 let now = self.now.mono_ms;
-                self.pace_mut(key).answered(began, now);
+                for quota in self.drawn(key).each() {
+                    self.pace_mut(quota).answered(began, now);
+                }
                 if let (LaneKey::Server(_), Some(Ticket { who: Who::Action(id, _), .. })) = (key, tickets.first())
                     && let Some(action) = self.actions.get_mut(id)
                 {
@@ -210,7 +212,7 @@ impl Core {
     fn block_lane(&mut self, key: LaneKey, failure: &Failure) {
         let now = self.now.mono_ms;
         if failure.class == Class::Throttled {
-            self.pace_mut(key).throttled(now);
+            self.pace_mut(self.drawn(key).throttled).throttled(now);
         }
         let schedule = if failure.class == Class::RouteFault { self.settings.route_fault } else { self.settings.transient };
         let lane = self.lane_mut(key);
@@ -227,7 +229,9 @@ impl Core {
 
     /// A call of the lane went through.
     fn lane_works(&mut self, key: LaneKey) {
-        self.pace_mut(key).succeeded();
+        for quota in self.drawn(key).each() {
+            self.pace_mut(quota).succeeded();
+        }
         if let Some(lane) = self.lanes.get_mut(&key) {
             lane.works();
         }
@@ -278,7 +282,7 @@ impl Core {
         let schedule = match failure.class {
             Class::Final => return self.final_for_entry(key, ticket, began, failure),
             Class::Throttled => {
-                self.pace_mut(key).throttled(now);
+                self.pace_mut(self.drawn(key).throttled).throttled(now);
                 self.settings.transient
             }
             Class::Transient => self.settings.transient,

@@ -6,11 +6,12 @@
 use std::time::Duration;
 
 use super::action::{Association, Ending, Stage};
-use super::call::{ActionOrder, Call, InHand, KeyWanted, NodeOrder, RouteId, ScopeId};
+use super::call::{ActionOrder, Call, InHand, KeyWanted, NodeOrder, ScopeId};
 use super::disputes::DISPUTE_WAIT_MS;
 use super::lane::{Lane, LaneKey, Ticket, Who};
 use super::pace::Pace;
-use super::settings::{KeySource, Limited};
+use super::quota::{Drawn, Quota};
+use super::settings::KeySource;
 use super::verify::SECOND_CHANCE_FRESH_MS;
 use super::{ActionId, Core, Flight};
 use crate::names::GroupName;
@@ -62,25 +63,27 @@ impl Core {
         }
     }
 
-    /// Sends what may be sent of some lanes.
+    /// Sends what may be sent of some lanes: the vital ones by their rank, those of one rank in turn; then all others in turn.
     fn dispatch_of(&mut self, keys: Vec<LaneKey>) {
-        let (vital, others): (Vec<_>, Vec<_>) = keys.into_iter().partition(|key| key.is_vital());
-        for key in vital {
-            while self.has_slot(true) && self.send_one(key) {}
+        let (mut vital, others): (Vec<_>, Vec<_>) = keys.into_iter().partition(|key| key.is_vital());
+        while let Some(first) = vital.first().map(std::mem::discriminant) {
+            let (rank, later) = vital.into_iter().partition(|key| std::mem::discriminant(key) == first);
+            self.dispatch_in_turn(rank, |core, key| core.has_slot(true) && core.send_one(key));
+            vital = later;
         }
-        if others.is_empty() {
-            return;
-        }
-        // In turn, beginning elsewhere each time: no lane is always the first.
-        self.turn = self.turn.wrapping_add(1);
+        self.dispatch_in_turn(others, |core, key| core.has_slot(false) && core.within_share(key) && core.send_one(key));
+    }
+
+    /// One call of each lane after the other, as long as any can send one. Whose last call is longest ago begins, so that of several that wait for
+    /// the same slot or draw on the same quota none is always the first.
+    fn dispatch_in_turn(&mut self, mut keys: Vec<LaneKey>, send: impl Fn(&mut Self, LaneKey) -> bool) {
+        keys.sort_by_key(|key| self.lanes.get(key).map_or(0, |lane| lane.turn));
         loop {
             let mut sent = false;
-            for at in 0..others.len() {
-                let key = others[(at + self.turn) % others.len()];
-                if self.lanes.get(&key).is_none_or(|lane| lane.ready.is_empty()) {
-                    continue;
+            for key in &keys {
+                if self.lanes.get(key).is_some_and(|lane| !lane.ready.is_empty()) {
+                    sent |= send(self, *key);
                 }
-                sent |= self.has_slot(false) && self.within_share(key) && self.send_one(key);
             }
             if !sent {
                 return;
@@ -110,40 +113,21 @@ impl Core {
         self.lanes.get(&key).is_none_or(|lane| (lane.in_flight as usize) < share)
     }
 
-    /// When a lane's pace lets the next call through.
+    /// What the calls of a lane draw on.
+    pub(super) fn drawn(&self, key: LaneKey) -> Drawn {
+        self.quotas.drawn(&self.settings, key)
+    }
+
+    /// When the paces of all that a lane draws on let its next call through.
     pub(super) fn pace_at(&self, key: LaneKey) -> u64 {
         let now = self.now.mono_ms;
-        self.paces.get(&self.pace_key(key)).map_or(now, |pace| pace.next_at(now))
+        let paces = self.drawn(key).each().filter_map(|quota| self.paces.get(&quota));
+        paces.map(|pace| pace.next_at(now)).max().unwrap_or(now)
     }
 
-    pub(super) fn pace_mut(&mut self, key: LaneKey) -> &mut Pace {
-        let key = self.pace_key(key);
-        let ceiling = self.ceiling(key);
-        self.paces.entry(key).or_insert_with(|| Pace::new(ceiling))
-    }
-
-    /// Lanes that draw on one quota share one pace: the key reads of all routes of a scope do.
-    fn pace_key(&self, key: LaneKey) -> LaneKey {
-        match key {
-            LaneKey::Keys(route) => {
-                let scope = self.settings.route(route).scope;
-                let first = self.settings.routes.iter().position(|route| route.scope == scope);
-                LaneKey::Keys(RouteId(u16::try_from(first.unwrap_or(0)).unwrap_or(0)))
-            }
-            other => other,
-        }
-    }
-
-    /// The user's own limit for a lane.
-    fn ceiling(&self, key: LaneKey) -> Option<f64> {
-        match key {
-            LaneKey::Keys(route) => Some(self.settings.route(route).key_rate),
-            LaneKey::Server(server) => {
-                let limits = self.settings.routes.iter().filter(|route| route.server == server).filter_map(|route| route.max_rate);
-                limits.reduce(f64::min)
-            }
-            other => self.settings.max_rates.get(&limited(other)?).copied(),
-        }
+    pub(super) fn pace_mut(&mut self, quota: Quota) -> &mut Pace {
+        let (quotas, settings) = (&self.quotas, &self.settings);
+        self.paces.entry(quota).or_insert_with(|| Pace::new(quotas.limit(settings, quota)))
     }
 
     /// Sends one call of a lane, if it has one that may be sent now.
@@ -200,14 +184,18 @@ impl Core {
         {
             gate.sent();
         }
-        self.pace_mut(key).sent(now);
+        for quota in self.drawn(key).each() {
+            self.pace_mut(quota).sent(now);
+        }
         let tickets = tickets.into_iter().map(|mut ticket| {
             ticket.attempt = ticket.attempt.saturating_add(1);
             self.note_sent(key, &ticket);
             ticket
         });
         let tickets = tickets.collect();
+        self.turn += 1;
         if let Some(lane) = self.lanes.get_mut(&key) {
+            lane.turn = self.turn;
             lane.in_flight += 1;
             lane.taken(now);
         }
@@ -423,23 +411,6 @@ impl Core {
         let parameters = tickets.iter().filter_map(|ticket| if let Who::Action(id, _) = ticket.who { self.to_clean(id) } else { None });
         Call::DeleteParameters { scope, parameters: parameters.cloned().collect() }
     }
-}
-
-/// The operation that a lane calls, where it is one that the user may set a limit for at the top of the configuration.
-const fn limited(key: LaneKey) -> Option<Limited> {
-    Some(match key {
-        LaneKey::Instances(_) => Limited::DescribeAutoScalingInstances,
-        LaneKey::Hooks(_) => Limited::DescribeLifecycleHooks,
-        LaneKey::Whereabouts(_) => Limited::DescribeScalingActivities,
-        LaneKey::Heartbeat(_) => Limited::RecordLifecycleActionHeartbeat,
-        LaneKey::Complete(_) => Limited::CompleteLifecycleAction,
-        LaneKey::Commands(_) => Limited::SendCommand,
-        LaneKey::Outputs(_) => Limited::GetCommandInvocation,
-        LaneKey::PutParameter(_) => Limited::PutParameter,
-        LaneKey::DeleteParameters(_) => Limited::DeleteParameters,
-        LaneKey::Status(_) => Limited::DescribeNodeAssociationStatus,
-        LaneKey::Extend | LaneKey::Release | LaneKey::DeadLetter | LaneKey::Delete | LaneKey::Keys(_) | LaneKey::Server(_) => return None,
-    })
 }
 
 fn action_order(claim: &crate::event::LifecycleAction) -> ActionOrder {

@@ -5,6 +5,7 @@ use super::call::{Call, ServerId};
 use super::gate::State;
 use super::lane::{LaneKey, Ticket, Who};
 use super::observation::{Observation, Reason};
+use super::quota::Quota;
 use super::settings::{KeySource, key_early_ms, key_grain_ms};
 use super::time::ms;
 use super::{ActionId, Core, Flight, Timer};
@@ -399,7 +400,8 @@ impl Core {
             return;
         }
         let now = self.now.mono_ms;
-        self.pace_mut(LaneKey::Server(server)).ramp_from(now, super::gate::RAMP_FROM);
+        // It is this server that comes back; what others of the account and region may be told goes on.
+        self.pace_mut(Quota::Server(server)).ramp_from(now, super::gate::RAMP_FROM);
         if let Some(route) = self.route_at(server) {
             self.observe(Observation::ServerReady { route, waiting });
         }

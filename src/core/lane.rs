@@ -10,7 +10,7 @@ use super::{ActionId, MessageKey};
 use crate::names::GroupName;
 use crate::retry::{Failure, Progress};
 
-/// Names a lane. The order is the order in which lanes are served: what keeps messages ours first, then what ends actions, then
+/// Names a lane. The order is that in which the kinds of lanes are served: what keeps messages ours first, then what ends actions, then
 /// what keeps them open, then everything else in turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum LaneKey {
@@ -109,6 +109,8 @@ pub(super) struct Lane {
     pub ready: VecDeque<Ticket>,
     delayed: BTreeMap<(u64, u64), Ticket>,
     sequence: u64,
+    /// Which call of all the lanes' its last one was, from 1.
+    pub turn: u64,
     /// Calls in flight.
     pub in_flight: u32,
     /// Nothing is sent before this time: the operation failed as a whole.

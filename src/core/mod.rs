@@ -25,6 +25,7 @@ mod lane;
 mod leases;
 pub mod observation;
 mod pace;
+mod quota;
 mod runs;
 #[cfg(test)]
 pub(crate) mod samples;
@@ -45,6 +46,7 @@ use held::Streak;
 use lane::{Lane, LaneKey, Ticket, Who};
 use observation::{Gauges, Observation, Step};
 use pace::Pace;
+use quota::{Quota, Quotas};
 use runs::BrokenRuns;
 use settings::Settings;
 pub use time::Moment;
@@ -153,7 +155,8 @@ pub struct Core {
     body_bytes: usize,
     hooks: HashMap<(ScopeId, GroupName), HookCache>,
     lanes: BTreeMap<LaneKey, Lane>,
-    paces: HashMap<LaneKey, Pace>,
+    quotas: Quotas,
+    paces: HashMap<Quota, Pace>,
     gates: BTreeMap<ServerId, Gate>,
     /// How long associations of each server have lately taken, in milliseconds.
     typical_ms: HashMap<ServerId, f64>,
@@ -171,7 +174,8 @@ pub struct Core {
     by_step: [u32; Step::ALL.len()],
     /// Launches held for a fault of their route.
     held: BTreeMap<RouteId, u32>,
-    turn: usize,
+    /// How many calls the lanes have sent.
+    turn: u64,
     /// Where a test wants a panic.
     #[cfg(test)]
     trips: tests::Trips,
@@ -183,6 +187,7 @@ impl Core {
     pub fn new(settings: Settings, seed: u64, now: Moment) -> Self {
         let gates = settings.routes.iter().map(|route| (route.server, Gate::new())).collect();
         let mut core = Self {
+            quotas: Quotas::of(&settings),
             settings,
             rng: fastrand::Rng::with_seed(seed),
             now,

@@ -244,6 +244,68 @@ mod tests {
     }
 
     #[test]
+    fn a_throttle_takes_three_tenths_of_the_rate_once_for_all_that_was_on_its_way() {
+        let mut pace = Pace::new(None);
+        pace.ramp_from(0, 10.0);
+        let rates = [1_000, 1_200, 1_499, 1_500].map(|now| {
+            pace.throttled(now);
+            pace.rate.unwrap()
+        });
+        assert!(rates.iter().zip([7.0, 7.0, 7.0, 4.9]).all(|(rate, expected)| (rate - expected).abs() < 1e-9), "{rates:?}");
+        assert!(pace.next_at(1_500) > 1_500, "and what was saved up is gone");
+        (0..100).for_each(|n| pace.throttled(10_000 + n * DEAF_MS));
+        assert!((pace.rate.unwrap() - FLOOR).abs() < f64::EPSILON, "{pace:?}");
+    }
+
+    #[test]
+    fn a_throttle_that_meets_no_rate_takes_three_tenths_of_what_was_sent() {
+        let mut pace = Pace::new(None);
+        (0..40).for_each(|n| pace.sent(5_000 + n * 25));
+        pace.throttled(6_000);
+        assert!((pace.rate.unwrap() - 28.0).abs() < 1.0, "{pace:?}");
+    }
+
+    /// What each call that goes through adds: much up to nearly the rate that was refused, little around it, and a ramp beyond.
+    #[test]
+    fn a_rate_that_was_refused_is_come_near_to_quickly_and_passed_slowly() {
+        let mut pace = Pace::new(None);
+        pace.ramp_from(0, 100.0);
+        pace.throttled(0);
+        let mut steps = Vec::new();
+        while pace.rate.unwrap() < 130.0 {
+            let before = pace.rate.unwrap();
+            pace.succeeded();
+            let step = pace.rate.unwrap() - before;
+            steps.push((before, step));
+        }
+        for (rate, step) in steps {
+            let expected = if rate < 90.0 {
+                STEP_BACK
+            } else if rate <= 125.0 {
+                STEP
+            } else {
+                1.0
+            };
+            assert!((step - expected).abs() < 1e-9, "{step} at {rate}");
+        }
+    }
+
+    #[test]
+    fn a_ramp_doubles_each_second_and_ends_at_a_users_limit() {
+        let mut pace = Pace::new(None);
+        pace.ramp_from(0, 16.0);
+        let seconds = [0, 1, 2, 3].map(|second| drive(&mut pace, second * 1_000, 1, 1e9).0);
+        assert!((16..=32).contains(&seconds[0]), "{seconds:?}");
+        assert!(seconds.windows(2).all(|two| (1.7..=2.8).contains(&(f64::from(two[1]) / f64::from(two[0])))), "{seconds:?}");
+        let mut pace = Pace::new(Some(20.0));
+        pace.ramp_from(0, 16.0);
+        assert!(drive(&mut pace, 0, 1, 1e9).0 <= 19);
+        assert!((18..=20).contains(&drive(&mut pace, 1_000, 1, 1e9).0));
+        pace.ramp_from(2_000, 50.0);
+        assert!((pace.rate.unwrap() - used(20.0)).abs() < f64::EPSILON, "{pace:?}");
+    }
+
+    #[test]
     fn a_users_limit_is_kept() {
         let mut pace = Pace::new(Some(5.0));
         let (sent, _) = drive(&mut pace, 0, 10, 1_000.0);

@@ -36,6 +36,8 @@ pub struct Settings {
     pub accounts: Vec<AccountId>,
     /// Regions whose events are taken where the envelope names one; the queue's own where empty.
     pub regions: Vec<Region>,
+    /// The account that routes without a role ask in, where the configuration tells it.
+    pub own_account: Option<AccountId>,
     /// What becomes of an event whose group no route matches.
     pub unmatched: Unmatched,
     /// How transient errors are retried.
@@ -130,7 +132,8 @@ limited! {
     DescribeNodeAssociationStatus,
 }
 
-/// The most calls a second of each operation, where the user set a limit; each account and region has it to itself.
+/// The most calls a second of each operation, where the user set a limit; each account and region has it to itself, and so has each server
+/// of one's own.
 pub type MaxRates = BTreeMap<Limited, f64>;
 
 /// What becomes of an event whose group no route matches.
@@ -189,6 +192,9 @@ pub struct Route {
     pub region: Option<Region>,
     /// Which server its registrar speaks to.
     pub server: ServerId,
+    /// Whether AWS counts its server's calls for the whole account and region, as those of OpsWorks CM: all such servers there draw on one quota.
+    /// A server of one's own is a measure of its own.
+    pub counted_by_aws: bool,
     /// Whether its registrar leaves open what it answers where a node is there already: a refusal may then only mean that, and is not
     /// believed before the node was taken off and associated once more. Of every other registrar a refusal is believed at once.
     pub second_chance: bool,
@@ -198,7 +204,8 @@ pub struct Route {
     pub key: KeySource,
     /// How often key material that is not there yet is asked for.
     pub key_poll: Duration,
-    /// The most key reads a second for all of the scope's nodes; the poll interval stretches to fit.
+    /// The most key reads a second in the account and region that the scope asks in, for all of its routes' nodes together; the poll interval
+    /// stretches to fit.
     pub key_rate: f64,
     /// The shortest and the longest wait between two looks at an association's status.
     pub status_poll: Schedule,
@@ -214,6 +221,6 @@ pub struct Route {
     pub max_abandons: u32,
     /// The window of `max_abandons`.
     pub abandon_window: Duration,
-    /// The most associations a second, where the user set a limit.
+    /// The most orders to the server a second, where the user set a limit.
     pub max_rate: Option<f64>,
 }

@@ -1,6 +1,6 @@
 //! The core against hand-made services, under virtual time: one behaviour a test.
 
-mod bench;
+pub(super) mod bench;
 mod broken;
 mod certificates;
 mod chaos;
@@ -10,6 +10,7 @@ mod key_reads;
 mod outages;
 mod owed;
 mod panics;
+mod quotas;
 mod receiving;
 mod records;
 mod repeated;

@@ -125,6 +125,12 @@ pub trait Blueprint: Debug + Send + Sync + Comparable {
         false
     }
 
+    /// Whether it is asked through AWS, which counts the calls for all servers of an account and region together, and knows each by a name that
+    /// means another in the next account.
+    fn is_counted_by_aws(&self) -> bool {
+        self.rights().is_some()
+    }
+
     /// The longest that one order takes, where the registrar's own table says that: it must be shorter than the route's budget.
     fn order_timeout(&self) -> Option<Duration> {
         None

@@ -21,7 +21,7 @@ const WALL_MS: u64 = 1_700_000_000_000;
 /// The status token of an order that fails since the node is there already.
 const EXISTS: &str = "exists";
 
-pub(super) fn settings() -> Settings {
+pub(in crate::core) fn settings() -> Settings {
     let seconds = Duration::from_secs;
     Settings {
         worker: "bench".into(),
@@ -36,6 +36,7 @@ pub(super) fn settings() -> Settings {
         patience: seconds(60),
         accounts: Vec::new(),
         regions: Vec::new(),
+        own_account: None,
         unmatched: Unmatched::DeadLetter,
         transient: Schedule::doubling(Duration::from_millis(500), seconds(30)),
         not_ready: Schedule::doubling(seconds(2), seconds(10)),
@@ -48,6 +49,7 @@ pub(super) fn settings() -> Settings {
             account: None,
             region: None,
             server: ServerId(0),
+            counted_by_aws: true,
             second_chance: true,
             node_name: Template::new("{instance_id}").unwrap(),
             key: KeySource::Parameter { name: Template::new("/enrolld/{instance_id}/public-key").unwrap(), batch: 10 },
@@ -112,6 +114,10 @@ pub(super) struct Bench {
     pub in_progress: bool,
     /// What status polls answer, last first; success once they are used up.
     pub statuses: Vec<RegistrationStatus>,
+    /// How long an association is in progress.
+    pub association_ms: u64,
+    /// When each was ordered.
+    ordered: HashMap<InstanceId, u64>,
     pub dead_letter_queue: bool,
     /// So many attributes of a letter are taken at most.
     pub most_attributes: Option<usize>,
@@ -191,6 +197,8 @@ impl Bench {
             heartbeat_timeout_s: 3600,
             in_progress: false,
             statuses: Vec::new(),
+            association_ms: 0,
+            ordered: HashMap::new(),
             dead_letter_queue: true,
             most_attributes: None,
             lose_completions: 0,
@@ -687,6 +695,7 @@ impl Bench {
                     }
                     _ => {}
                 }
+                self.ordered.insert(order.action.instance.clone(), now);
                 if self.server.is_ok() {
                     let _ = if matches!(call, Call::Associate { .. }) { self.nodes.insert(n) } else { self.nodes.remove(&n) };
                 }
@@ -699,6 +708,11 @@ impl Bench {
             Call::Clear { .. } => Answer::Registration(self.server.clone().map(|()| Registration::Done)),
             Call::AssociationStatus { token, .. } if token.as_str() == EXISTS => {
                 Answer::Status(Ok(RegistrationStatus::Failed("no reason".into())))
+            }
+            Call::AssociationStatus { order, .. }
+                if self.ordered.get(&order.action.instance).is_some_and(|at| now < at + self.association_ms) =>
+            {
+                Answer::Status(Ok(RegistrationStatus::InProgress))
             }
             Call::AssociationStatus { .. } => Answer::Status(Ok(self.statuses.pop().unwrap_or(RegistrationStatus::Success))),
             Call::CheckHealth { .. } if self.health.is_some() => Answer::Health(Ok(self.health.clone().expect("there is one"))),
