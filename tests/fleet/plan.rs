@@ -229,7 +229,7 @@ impl Plan {
             plan.settings.max_calls = plan.settings.max_calls.max(8);
             plan.latency_ms = plan.latency_ms.min(50);
             plan.fixture.queues[1].options.duplicate = 0.0;
-            plan.odds = Odds { panics: plan.odds.panics, slow: plan.odds.slow, ..Odds::default() };
+            plan.odds = Odds { panics: plan.odds.panics, ..Odds::default() };
         }
         script::outages(dice, span, &mut plan.outages);
         if plan.spares_receives() {

@@ -144,9 +144,11 @@ impl Judge<'_> {
             let of_node = |one: &&crate::run::witness::Befell| one.instance.as_deref() == Some(node) && (from..=closed).contains(&one.at);
             self.fleet.witness.hindered.iter().filter(of_node).any(|one| caller(one.run) == by)
         };
+        // One that its server takes for longer with than with any that this run has seen is not waited for long enough.
+        let slow = |entry: &LogEntry| !log.iter().any(|end| end.token == entry.token && end.at_ms > entry.at_ms);
         let got_in = |entry: &LogEntry| {
             let anothers = entry.what == Happened::AssociateAccepted && entry.caller != of_run;
-            anothers && (hindered(&entry.caller, entry.at_ms) || self.let_go(&entry.caller, node, entry.at_ms, closed))
+            anothers && (slow(entry) || hindered(&entry.caller, entry.at_ms) || self.let_go(&entry.caller, node, entry.at_ms, closed))
         };
         // It was taken off, or the server said that there was nothing to take off: another run had done so just before.
         let taken_off = log.iter().filter(|entry| entry.what == Happened::DisassociateAccepted && entry.caller == of_run);
