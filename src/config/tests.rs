@@ -430,8 +430,8 @@ fn combinations_that_cannot_work_are_refused() {
         (in_route("node_name = \"{host}\""), "{host} is not a placeholder"),
         (top("fleet_size = 10000"), "key_poll: 5s is too short for a fleet of 10000"),
         (
-            top("fleet_size = 900").replace("groups =", "key_poll = \"30s\"\nkey_rate = 100\ngroups ="),
-            "key_poll: 30s is too short for a fleet of 900: at ssm_read_quota 40 a second and 1 a call",
+            top("fleet_size = 1100").replace("groups =", "key_poll = \"30s\"\nkey_rate = 100\ngroups ="),
+            "key_poll: 30s is too short for a fleet of 1100: at ssm_read_quota 40 a second and 1 a call",
         ),
         (key("document = \"Ours\"").replace("groups =", "key_rate = 5\ngroups ="), "key_rate: key material comes from a document"),
         (top("visibility_timeout = \"45s\""), "visibility_timeout: 45s leaves no room for poll_wait (20s) and three calls"),
@@ -656,7 +656,7 @@ fn two_key_rates_for_one_account_and_region_are_refused_with_both_their_places()
     let said = refusal(&routes_with("", &["", "key_rate = 7", role]));
     let line = |place: &str| said.contains(&format!("enrolld.toml:{place}"));
     assert!(said.contains("route.c.key_rate: it is 9, and 7 for route b (enrolld.toml:14:12)"), "{said}");
-    assert!(line("22:12") && said.lines().count() == 1, "{said}");
+    assert!(line("21:12") && said.lines().count() == 1, "{said}");
     let variable = [("ENROLLD_ROUTE_A__KEY_RATE", "5")];
     let said = with(&routes_with("", &["", "key_rate = 7"]), &variable).unwrap_err().to_string();
     assert!(said.contains("it is 7, and 5 for route a (ENROLLD_ROUTE_A__KEY_RATE)"), "{said}");

@@ -1,7 +1,5 @@
 //! Quotas are of an account and region: several routes, servers and roles there keep to a limit together, learn together, and take turns.
 
-use std::time::Duration;
-
 use wildmatch::WildMatch;
 
 use super::bench::{Bench, settings};
@@ -89,7 +87,7 @@ fn the_routes_and_roles_of_an_account_and_region_never_exceed_a_limit_together()
             }
         }
         let mut bench = Bench::new(settings);
-        (bench.in_progress, bench.heartbeat_timeout_s) = (true, 60);
+        (bench.in_progress, bench.heartbeat_timeout_s) = (true, 20);
         launch_everywhere(&mut bench, 40);
         // Some calls are long on their way.
         let takes = |at: u64| if (at.saturating_sub(1) / 100) % 7 == 3 { 180 } else { 5 };
@@ -188,39 +186,37 @@ fn a_server_that_comes_back_is_let_through_by_a_ramp_and_holds_up_no_other() {
     };
     assert!((10..=40).contains(&within(0, 1_000)), "{} in the first second of the server that came back", within(0, 1_000));
     assert!(within(0, 4_000) > 200, "{} in its first four", within(0, 4_000));
-    assert!(within(1, 1_000) > 300, "{} in the first second of the other", within(1, 1_000));
+    assert!(within(1, 1_000) >= 150, "{} in the first second of the other", within(1, 1_000));
     assert_eq!(bench.outcomes().len(), 800);
 }
 
-/// How often each association's status was asked after, and how late its end was seen, on average over the last hundred.
-fn looks_and_lateness(bench: &mut Bench, from: u32, takes_ms: u64) -> (f64, f64) {
-    const LAST: u32 = 100;
+/// How often an association's status is asked after, and how late its end is seen, on average once the server has been learned anew.
+fn looks_and_lateness(bench: &mut Bench, takes_ms: u64) -> (f64, f64) {
+    const EACH: u32 = 40;
     bench.association_ms = takes_ms;
     let (mut looks, mut late) = (0, 0);
-    for n in from..from + 2 * LAST {
+    let first = u32::try_from(bench.outcomes().len()).unwrap() + 1;
+    for n in first..first + EACH {
         let (asked, began) = (bench.count("AssociationStatus"), bench.now());
         bench.launch(n);
         while bench.count("CompleteLifecycleAction") < n as usize {
-            bench.run_for(5);
+            bench.run_for(20);
         }
-        if n >= from + LAST {
+        if n >= first + EACH / 2 {
             looks += bench.count("AssociationStatus") - asked;
             late += bench.now() - began - takes_ms;
         }
+        bench.run_for(2_000);
     }
-    (looks as f64 / f64::from(LAST), late as f64 / f64::from(LAST))
+    (looks as f64 / f64::from(EACH / 2), late as f64 / f64::from(EACH / 2))
 }
 
 #[test]
 fn how_long_a_servers_associations_take_is_learned_and_learned_anew() {
-    let mut settings = settings();
-    settings.poll_wait = Duration::from_secs(1);
-    let mut bench = Bench::new(settings);
+    let mut bench = Bench::new(settings());
     bench.in_progress = true;
-    let mut from = 1;
     for takes_ms in [8_000, 500, 3_000] {
-        let (looks, late) = looks_and_lateness(&mut bench, from, takes_ms);
-        println!("{takes_ms}: {looks} looks, {late} late");
-        from += 200;
+        let (looks, late) = looks_and_lateness(&mut bench, takes_ms);
+        assert!((1.0..=3.0).contains(&looks) && late <= 1_500.0, "{takes_ms} ms: {looks} looks, seen {late} ms late");
     }
 }
