@@ -216,6 +216,11 @@ def test_every_block_of_commands_is_run_or_says_why_not():
     assert sum(mark.startswith("run") for _, mark in marks) >= len(marks) * 2 / 3
 
 
+def test_the_package_is_built_everywhere_with_the_program_that_the_guide_has_tried():
+    pages = [GUIDE, ROOT / "docs" / "systemd.md", ROOT / "deploy" / "debian" / "build"]
+    assert len({version for page in pages for version in re.findall(r"cargo install --locked cargo-deb(.*?)[\n)]", page.read_text())}) == 1
+
+
 def test_what_the_guide_deploys_and_installs_it_has_built():
     text = "\n".join(code for _, _, code in blocks())
     deployed = set(re.findall(r'Image="\$repository:(\w+)"', text))
