@@ -70,6 +70,7 @@ pub fn judge(fleet: &Fleet) -> Verdict {
     judge.deletions();
     judge.orders();
     judge.nodes(&state.servers);
+    judge.certificates();
     judge.gates();
     judge.storms();
     let timed_out = |action: &&ActionState| matches!(action.closed_by, Some(Closing::HeartbeatTimeout | Closing::GlobalTimeout));
@@ -242,6 +243,41 @@ impl Judge<'_> {
             }
             if lives && abandons && !told && !servers[SERVERS[route]].nodes.contains_key(id) {
                 broken.push(format!("{id} is {} and not associated", instance.state.name()));
+            }
+        }
+        self.broken.append(&mut broken);
+    }
+
+    /// Every launch that was let go on for its node's certificate had it written where the node waits for it, and it was the node's own.
+    fn certificates(&mut self) {
+        let services = &self.fleet.services;
+        let mut broken = Vec::new();
+        for (name, writes) in &services.parameters {
+            let Some(node) = name.strip_suffix("/certificate").and_then(|name| name.rsplit('/').next()) else { continue };
+            let signed = services.signed.get(node);
+            if writes.iter().any(|(_, value)| value.is_some() && value.as_ref() != signed) {
+                broken.push(format!("{name} was written, and not with what was signed for {node}"));
+            }
+        }
+        for action in &self.details.actions {
+            let continued = action.transition == Kind::Launching
+                && action.closed_by == Some(Closing::Completed)
+                && action.result.as_deref() == Some("CONTINUE");
+            let route = &self.fleet.plan.settings.routes[route_of(&action.group)];
+            if !continued || route.certificate.is_none() || route.on_failure != OnFailure::Abandon {
+                continue;
+            }
+            let name = format!("/enrolld/{}/certificate", action.instance);
+            let done = services.parameters.get(&name).map_or(&[][..], Vec::as_slice);
+            let closed = action.closed_ms.unwrap_or(u64::MAX);
+            let since = done.iter().filter(|(at, _)| (action.began_ms..=closed).contains(at));
+            // Nobody deletes it while the launch waits, and nobody before its instance leaves.
+            if since.last().is_none_or(|(_, value)| value.is_none()) {
+                broken.push(format!("the launch of {} ({}) was continued without its certificate", action.instance, action.token));
+            }
+            let serves = self.details.instances.get(&action.instance).is_some_and(|one| one.state == LifecycleState::InService);
+            if serves && !self.details.parameters.contains_key(&name) {
+                broken.push(format!("{} is in service, and its certificate is gone", action.instance));
             }
         }
         self.broken.append(&mut broken);

@@ -9,6 +9,7 @@ use enrolld::core::{Core, Moment, Outbox};
 use enrolld::simulator::model::World;
 use enrolld::simulator::model::agent::{AgentOptions, Material, material};
 use enrolld::simulator::model::caller::Caller;
+use enrolld::simulator::model::opsworks_cm::Engine;
 use enrolld::simulator::model::state::State;
 use fastrand::Rng;
 
@@ -195,6 +196,7 @@ impl Fleet {
         let mut services = Services::new(world, SERVERS.to_vec(), Some(plan.max_receive_count));
         services.outages = plan.outages.clone();
         let alone = |key: &KeySource| matches!(key, KeySource::Parameter { batch: 1, .. });
+        services.puppet = plan.fixture.servers.iter().map(|server| server.engine == Engine::Puppet).collect();
         services.owned = plan.settings.routes.iter().map(|route| alone(&route.key)).collect();
         let worker = |_| Worker {
             core: None,

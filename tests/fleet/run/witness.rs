@@ -66,6 +66,8 @@ pub struct Witness {
     pub abandoned_by: HashMap<String, Run>,
     /// Calls that panicked.
     pub panicked: Vec<Befell>,
+    /// Reads of keys, commands and writes of certificates, each for one instance, that were refused for good.
+    pub refused_for_good: Vec<Befell>,
     /// Orders to associate, questions about them, and completions, that did not go through as they should: when that was known.
     pub hindered: Vec<Befell>,
     /// Calls of Auto Scaling that did not go through as they should, or took long.
@@ -140,6 +142,16 @@ impl Fleet {
         let (at, run) = (self.now, (key.worker, key.run));
         if fate != Fate::Answered && matches!(call, Call::Associate { .. } | Call::AssociationStatus { .. } | Call::Complete { .. }) {
             self.witness.hindered.extend(instances(call).into_iter().map(|instance| Befell { at, run, instance: Some(instance) }));
+        }
+        let about_parameters = match answer {
+            Answer::Keys(Err(failure))
+            | Answer::CommandSent(Err(failure))
+            | Answer::Output(Err(failure))
+            | Answer::Delivered(Err(failure)) => failure.class == Class::Final,
+            _ => false,
+        };
+        if about_parameters && let [instance] = &instances(call)[..] {
+            self.witness.refused_for_good.push(Befell { at, run, instance: Some(instance.clone()) });
         }
         let why = match (call, answer) {
             (Call::Receive { .. }, Answer::Received(Ok(messages))) => {
