@@ -3,7 +3,7 @@
 mod abandoned;
 mod timed_out;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use enrolld::core::settings::OnFailure;
 use enrolld::event::{self, Notification};
@@ -29,6 +29,7 @@ pub struct Judge<'a> {
     letters: Vec<MessageState>,
     broken: Vec<String>,
     excused: u64,
+    timed_out: BTreeMap<&'static str, u64>,
     most_abandoned: u64,
 }
 
@@ -39,6 +40,8 @@ pub struct Verdict {
     /// Lifecycle actions, and those that ran into their time-out.
     pub actions: u64,
     pub timed_out: u64,
+    /// What kept each of those who had these from keeping them open.
+    pub excuses: BTreeMap<&'static str, u64>,
     pub letters: u64,
     /// Nodes that one worker took off for a second chance while another put their instance in service, and died before it could say so;
     /// and launches that were abandoned since another's order had got in before the second chance's, and nobody completed them.
@@ -56,6 +59,7 @@ pub fn judge(fleet: &Fleet) -> Verdict {
         letters: state.queues.get_mut(DEAD_LETTERS).map(|queue| std::mem::take(&mut queue.messages)).unwrap_or_default(),
         broken: fleet.faults.clone(),
         excused: 0,
+        timed_out: BTreeMap::new(),
         most_abandoned: 0,
     };
     if !judge.broken.is_empty() {
@@ -79,6 +83,7 @@ pub fn judge(fleet: &Fleet) -> Verdict {
         timed_out: judge.details.actions.iter().filter(timed_out).count() as u64,
         letters: judge.letters.len() as u64,
         excused: judge.excused,
+        excuses: judge.timed_out,
         most_abandoned: judge.most_abandoned,
         broken: judge.broken,
     }
@@ -93,7 +98,7 @@ impl Judge<'_> {
     fn actions(&mut self) {
         let on_failure = |action: &ActionState| self.fleet.plan.settings.routes[route_of(&action.group)].on_failure;
         let log = by_node(&self.details.associations);
-        let (mut broken, mut contended) = (Vec::new(), 0);
+        let (mut broken, mut contended, mut timed_out) = (Vec::new(), 0, BTreeMap::new());
         for action in &self.details.actions {
             let what = if action.transition == Kind::Launching { "launch" } else { "termination" };
             let named = format!("the {what} of {} ({})", action.instance, action.token);
@@ -101,10 +106,11 @@ impl Judge<'_> {
                 broken.push(format!("{named} is still open"));
                 continue;
             };
-            if matches!(by, Closing::HeartbeatTimeout | Closing::GlobalTimeout)
-                && let Some(why) = self.was_neglected(action, by, closed)
-            {
-                broken.push(format!("{named} ran into its time-out: {why}"));
+            if matches!(by, Closing::HeartbeatTimeout | Closing::GlobalTimeout) {
+                match self.excuses(action, by, closed) {
+                    Ok(excuses) => excuses.into_iter().for_each(|excuse| *timed_out.entry(excuse).or_default() += 1),
+                    Err(why) => broken.push(format!("{named} ran into its time-out: {why}")),
+                }
             }
             let continued = action.result.as_deref() == Some("CONTINUE");
             if by != Closing::Completed {
@@ -132,6 +138,7 @@ impl Judge<'_> {
         }
         self.broken.append(&mut broken);
         self.excused += contended;
+        self.timed_out = timed_out;
     }
 
     /// Every dead letter says why it is there.
@@ -214,7 +221,7 @@ impl Judge<'_> {
     }
 
     /// No node stays whose instance is gone, unless a dead letter says so; and every instance that was let into service is there.
-    fn nodes(&mut self, servers: &std::collections::BTreeMap<String, enrolld::simulator::model::opsworks_cm::ServerState>) {
+    fn nodes(&mut self, servers: &BTreeMap<String, enrolld::simulator::model::opsworks_cm::ServerState>) {
         let mut broken = Vec::new();
         let owed: HashSet<&str> =
             self.letters.iter().filter_map(|letter| letter.attributes.get("EnrolldOwed")?.strip_prefix("disassociate ")).collect();

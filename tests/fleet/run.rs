@@ -355,6 +355,7 @@ impl Fleet {
         worker.core = None;
         let run = worker.run;
         self.let_go.push(LetGo { at: self.now, run: orderer(number, run), instance: None, token: None });
+        self.witness_load((number, run), 0);
         let mut keys: Vec<Key> = self.underway.keys().filter(|key| key.worker == number && key.run == run).copied().collect();
         keys.sort_unstable();
         for key in keys {
@@ -416,6 +417,7 @@ impl Fleet {
             }
             self.check_gauges(number, &gauges);
             let run = self.workers[number].run;
+            self.witness_load((number, run), gauges.calls);
             self.carry_out(number, outbox);
             let Some(since) = stopping_since.filter(|_| self.workers[number].run == run) else { continue };
             if done && self.workers[number].core.is_some() {

@@ -25,7 +25,7 @@ use enrolld::simulator::model::ssm::wire as ssm;
 use enrolld::simulator::model::{Settings, World};
 use enrolld::{lifecycle, queue};
 
-pub use failures::{cut_off, refuse, server_error, service, throttle};
+pub use failures::{cut_off, refuse, server_error, throttle};
 use failures::{of_autoscaling, of_queue, of_registrar, of_ssm};
 
 pub const QUEUE: &str = "enrolld-lifecycle";

@@ -39,6 +39,7 @@ pub struct Tally {
     pub calls: u64,
     pub crashes: u64,
     pub timed_out: u64,
+    pub excuses: BTreeMap<&'static str, u64>,
     pub letters: u64,
     pub excused: u64,
     pub most_abandoned: u64,
@@ -64,6 +65,7 @@ impl Tally {
         self.most_abandoned = self.most_abandoned.max(verdict.most_abandoned);
         self.calls += fleet.calls;
         self.crashes += fleet.crashes;
+        add(&mut self.excuses, &verdict.excuses);
         add(&mut self.fates, &fleet.fates);
         add(&mut self.outcomes, &fleet.outcomes);
         add(&mut self.reasons, &fleet.reasons);
@@ -85,6 +87,7 @@ impl Tally {
         self.letters += other.letters;
         self.excused += other.excused;
         self.most_abandoned = self.most_abandoned.max(other.most_abandoned);
+        add(&mut self.excuses, &other.excuses);
         add(&mut self.fates, &other.fates);
         add(&mut self.outcomes, &other.outcomes);
         add(&mut self.reasons, &other.reasons);
@@ -149,6 +152,7 @@ impl fmt::Display for Tally {
             "{} seeds, {} lifecycle actions ({} timed out), {} calls, {} workers killed, {} dead letters, {} excused, {} abandoned in a row at most",
             self.seeds, self.actions, self.timed_out, self.calls, self.crashes, self.letters, self.excused, self.most_abandoned
         )?;
+        writeln!(f, "timed out since: {:?}", self.excuses)?;
         writeln!(f, "calls ended: {:?}", self.fates)?;
         writeln!(f, "carried out: {:?}", self.operations)?;
         writeln!(f, "errors met: {:?}", self.met)?;
