@@ -112,8 +112,8 @@ def faults(operations):
         return [
             {"id": f"throttle {every}", "operation": every, "effect": {"kind": "throttle", "rate": 1, "burst": 1}, "probability": 0.2},
             {"id": f"errors {every}", "operation": every, "effect": {"kind": "error", "status": 500}, "probability": 0.05},
-            {"id": f"drops {every}", "operation": every, "effect": {"kind": "drop"}, "probability": 0.01},
-            {"id": f"lost {every}", "operation": every, "effect": {"kind": "lose_answer"}, "probability": 0.01},
+            {"id": f"drops {every}", "operation": every, "effect": {"kind": "drop"}, "probability": 0.02},
+            {"id": f"lost {every}", "operation": every, "effect": {"kind": "lose_answer"}, "probability": 0.02},
             {"id": f"latency {every}", "operation": every, "effect": {"kind": "latency", "ms": 1, "jitter_ms": 20}},
         ]
 
