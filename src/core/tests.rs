@@ -7,6 +7,7 @@ mod chaos;
 mod duplicates;
 mod forged;
 mod key_reads;
+mod leases;
 mod outages;
 mod owed;
 mod panics;

@@ -11,8 +11,11 @@ pub fn classify(code: &str, status: u16) -> Class {
         // SendCommand fails as a whole until the agent of each instance has registered.
         "InvalidInstanceId" => Class::NotReady,
         "TooManyUpdates" => Class::Throttled,
-        // There are as many parameters as the account may have: nobody's certificate can be written.
-        "ParameterLimitExceeded" => Class::RouteFault,
+        // Nobody's certificate can be written: there are as many parameters as the account may have, or the name that the route gives
+        // them is none that SSM takes.
+        "ParameterLimitExceeded" | "HierarchyLevelLimitExceededException" | "ParameterPatternMismatchException" => Class::RouteFault,
+        // The pages of a history are begun anew.
+        "InvalidNextToken" => Class::Transient,
         // The command's document, which the route names.
         "InvalidDocument"
         | "InvalidDocumentVersion"
@@ -22,8 +25,10 @@ pub fn classify(code: &str, status: u16) -> Class {
         | "InvalidNotificationConfig"
         | "MaxDocumentSizeExceeded"
         | "UnsupportedPlatformType" => Class::RouteFault,
-        // InvalidKeyId: what this one parameter is encrypted with cannot be used.
-        "ValidationException" | "InvalidKeyId" | "ParameterNotFound" | "DuplicateInstanceId" | "InvalidCommandId" => Class::Final,
+        // This one parameter's own: what it is encrypted with cannot be used, the oldest version is labelled and cannot go, or it is of
+        // another type.
+        "InvalidKeyId" | "ParameterMaxVersionLimitExceeded" | "HierarchyTypeMismatchException" | "ParameterAlreadyExists" => Class::Final,
+        "ValidationException" | "ParameterNotFound" | "DuplicateInstanceId" | "InvalidCommandId" => Class::Final,
         _ => shared_class(code, status),
     }
 }
@@ -45,6 +50,14 @@ mod tests {
             ("ExpiredTokenException", 400, Class::RouteFault),
             ("ValidationException", 400, Class::Final),
             ("InvalidKeyId", 400, Class::Final),
+            ("InvalidNextToken", 400, Class::Transient),
+            ("ParameterLimitExceeded", 400, Class::RouteFault),
+            ("HierarchyLevelLimitExceededException", 400, Class::RouteFault),
+            ("ParameterPatternMismatchException", 400, Class::RouteFault),
+            ("ParameterMaxVersionLimitExceeded", 400, Class::Final),
+            // What belongs to things that are never asked for.
+            ("PoliciesLimitExceededException", 400, Class::Final),
+            ("UnsupportedParameterType", 400, Class::Final),
         ] {
             assert_eq!(classify(code, status), class, "{code}");
         }

@@ -60,7 +60,9 @@ class Elsewhere:
             body = json.loads(message["Body"])
             if body.get("LifecycleTransition", "").endswith("LAUNCHING"):
                 self.keys.append(f"/enrolld/{body['EC2InstanceId']}/public-key")
-            for _ in range(1 + (self.dice.random() < DUPLICATES)):
+            twice = self.dice.random() < DUPLICATES
+            self.counts["twice"] += twice
+            for _ in range(1 + twice):
                 call(self.sqs, "AmazonSQS.SendMessage", QueueUrl=self.queue_url, MessageBody=message["Body"])
                 self.counts["messages"] += 1
             call(self.simulator, "AmazonSQS.DeleteMessage", QueueUrl=self.source, ReceiptHandle=message["ReceiptHandle"])

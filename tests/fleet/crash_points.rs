@@ -7,9 +7,18 @@ use enrolld::simulator::model::opsworks_cm::Repeated;
 use crate::plan::{BEGIN, Deed, Plan, agent};
 use crate::run::{Fleet, Kill};
 
+/// A launch and a termination; the node may wait for a certificate.
+fn plain(repeated: Repeated, certificate: bool) -> Plan {
+    let mut plan = Plan::plain(7, repeated);
+    if certificate {
+        plan.give_certificates(0);
+    }
+    plan
+}
+
 /// What came of a launch and a termination whose worker was killed at one point.
-fn ends_well(repeated: Repeated, kill: Option<Kill>) -> Fleet {
-    let mut fleet = Fleet::new(Plan::plain(7, repeated), false);
+fn ends_well(repeated: Repeated, certificate: bool, kill: Option<Kill>) -> Fleet {
+    let mut fleet = Fleet::new(plain(repeated, certificate), false);
     fleet.kill = kill;
     fleet.run();
     let verdict = crate::invariants::judge(&fleet);
@@ -28,11 +37,13 @@ fn ends_well(repeated: Repeated, kill: Option<Kill>) -> Fleet {
 }
 
 fn at_every_call(kill: impl Fn(u32) -> Kill) {
-    for repeated in [Repeated::Success, Repeated::Failed, Repeated::Validation] {
-        let fleet = ends_well(repeated, None);
+    for (repeated, certificate) in
+        [Repeated::Success, Repeated::Failed, Repeated::Validation].into_iter().flat_map(|answer| [(answer, false), (answer, true)])
+    {
+        let fleet = ends_well(repeated, certificate, None);
         let last = fleet.called.iter().rposition(|(_, operation)| *operation == "DeleteMessageBatch").unwrap();
         for ordinal in 1..=u32::try_from(last).unwrap() + 1 {
-            ends_well(repeated, Some(kill(ordinal)));
+            ends_well(repeated, certificate, Some(kill(ordinal)));
         }
     }
 }
@@ -91,7 +102,7 @@ fn a_worker_killed_just_after_any_answer_leaves_it_all_to_the_next() {
 
 #[test]
 fn a_launch_and_a_termination_make_the_calls_that_they_must() {
-    let fleet = ends_well(Repeated::Success, None);
+    let fleet = ends_well(Repeated::Success, true, None);
     for operation in [
         "GetQueueAttributes",
         "ReceiveMessage",
@@ -100,6 +111,7 @@ fn a_launch_and_a_termination_make_the_calls_that_they_must() {
         "GetParameters",
         "Associate",
         "AssociationStatus",
+        "PutParameter",
         "CompleteLifecycleAction",
         "Disassociate",
         "DeleteParameters",

@@ -3,7 +3,7 @@
 mod abandoned;
 mod timed_out;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use enrolld::core::settings::OnFailure;
 use enrolld::event::{self, Notification};
@@ -29,6 +29,7 @@ pub struct Judge<'a> {
     letters: Vec<MessageState>,
     broken: Vec<String>,
     excused: u64,
+    timed_out: BTreeMap<&'static str, u64>,
     most_abandoned: u64,
 }
 
@@ -39,6 +40,8 @@ pub struct Verdict {
     /// Lifecycle actions, and those that ran into their time-out.
     pub actions: u64,
     pub timed_out: u64,
+    /// What kept each of those who had these from keeping them open.
+    pub excuses: BTreeMap<&'static str, u64>,
     pub letters: u64,
     /// Nodes that one worker took off for a second chance while another put their instance in service, and died before it could say so;
     /// and launches that were abandoned since another's order had got in before the second chance's, and nobody completed them.
@@ -56,6 +59,7 @@ pub fn judge(fleet: &Fleet) -> Verdict {
         letters: state.queues.get_mut(DEAD_LETTERS).map(|queue| std::mem::take(&mut queue.messages)).unwrap_or_default(),
         broken: fleet.faults.clone(),
         excused: 0,
+        timed_out: BTreeMap::new(),
         most_abandoned: 0,
     };
     if !judge.broken.is_empty() {
@@ -70,6 +74,7 @@ pub fn judge(fleet: &Fleet) -> Verdict {
     judge.deletions();
     judge.orders();
     judge.nodes(&state.servers);
+    judge.certificates();
     judge.gates();
     judge.storms();
     let timed_out = |action: &&ActionState| matches!(action.closed_by, Some(Closing::HeartbeatTimeout | Closing::GlobalTimeout));
@@ -78,6 +83,7 @@ pub fn judge(fleet: &Fleet) -> Verdict {
         timed_out: judge.details.actions.iter().filter(timed_out).count() as u64,
         letters: judge.letters.len() as u64,
         excused: judge.excused,
+        excuses: judge.timed_out,
         most_abandoned: judge.most_abandoned,
         broken: judge.broken,
     }
@@ -92,7 +98,7 @@ impl Judge<'_> {
     fn actions(&mut self) {
         let on_failure = |action: &ActionState| self.fleet.plan.settings.routes[route_of(&action.group)].on_failure;
         let log = by_node(&self.details.associations);
-        let (mut broken, mut contended) = (Vec::new(), 0);
+        let (mut broken, mut contended, mut timed_out) = (Vec::new(), 0, BTreeMap::new());
         for action in &self.details.actions {
             let what = if action.transition == Kind::Launching { "launch" } else { "termination" };
             let named = format!("the {what} of {} ({})", action.instance, action.token);
@@ -100,10 +106,11 @@ impl Judge<'_> {
                 broken.push(format!("{named} is still open"));
                 continue;
             };
-            if matches!(by, Closing::HeartbeatTimeout | Closing::GlobalTimeout)
-                && let Some(why) = self.was_neglected(action, by, closed)
-            {
-                broken.push(format!("{named} ran into its time-out: {why}"));
+            if matches!(by, Closing::HeartbeatTimeout | Closing::GlobalTimeout) {
+                match self.excuses(action, by, closed) {
+                    Ok(excuses) => excuses.into_iter().for_each(|excuse| *timed_out.entry(excuse).or_default() += 1),
+                    Err(why) => broken.push(format!("{named} ran into its time-out: {why}")),
+                }
             }
             let continued = action.result.as_deref() == Some("CONTINUE");
             if by != Closing::Completed {
@@ -131,6 +138,7 @@ impl Judge<'_> {
         }
         self.broken.append(&mut broken);
         self.excused += contended;
+        self.timed_out = timed_out;
     }
 
     /// Every dead letter says why it is there.
@@ -213,7 +221,7 @@ impl Judge<'_> {
     }
 
     /// No node stays whose instance is gone, unless a dead letter says so; and every instance that was let into service is there.
-    fn nodes(&mut self, servers: &std::collections::BTreeMap<String, enrolld::simulator::model::opsworks_cm::ServerState>) {
+    fn nodes(&mut self, servers: &BTreeMap<String, enrolld::simulator::model::opsworks_cm::ServerState>) {
         let mut broken = Vec::new();
         let owed: HashSet<&str> =
             self.letters.iter().filter_map(|letter| letter.attributes.get("EnrolldOwed")?.strip_prefix("disassociate ")).collect();
@@ -242,6 +250,41 @@ impl Judge<'_> {
             }
             if lives && abandons && !told && !servers[SERVERS[route]].nodes.contains_key(id) {
                 broken.push(format!("{id} is {} and not associated", instance.state.name()));
+            }
+        }
+        self.broken.append(&mut broken);
+    }
+
+    /// Every launch that was let go on for its node's certificate had it written where the node waits for it, and it was the node's own.
+    fn certificates(&mut self) {
+        let services = &self.fleet.services;
+        let mut broken = Vec::new();
+        for (name, writes) in &services.parameters {
+            let Some(node) = name.strip_suffix("/certificate").and_then(|name| name.rsplit('/').next()) else { continue };
+            let signed = services.signed.get(node);
+            if writes.iter().any(|(_, value)| value.is_some() && value.as_ref() != signed) {
+                broken.push(format!("{name} was written, and not with what was signed for {node}"));
+            }
+        }
+        for action in &self.details.actions {
+            let continued = action.transition == Kind::Launching
+                && action.closed_by == Some(Closing::Completed)
+                && action.result.as_deref() == Some("CONTINUE");
+            let route = &self.fleet.plan.settings.routes[route_of(&action.group)];
+            if !continued || route.certificate.is_none() || route.on_failure != OnFailure::Abandon {
+                continue;
+            }
+            let name = format!("/enrolld/{}/certificate", action.instance);
+            let done = services.parameters.get(&name).map_or(&[][..], Vec::as_slice);
+            let closed = action.closed_ms.unwrap_or(u64::MAX);
+            let since = done.iter().filter(|(at, _)| (action.began_ms..=closed).contains(at));
+            // Nobody deletes it while the launch waits, and nobody before its instance leaves.
+            if since.last().is_none_or(|(_, value)| value.is_none()) {
+                broken.push(format!("the launch of {} ({}) was continued without its certificate", action.instance, action.token));
+            }
+            let serves = self.details.instances.get(&action.instance).is_some_and(|one| one.state == LifecycleState::InService);
+            if serves && !self.details.parameters.contains_key(&name) {
+                broken.push(format!("{} is in service, and its certificate is gone", action.instance));
             }
         }
         self.broken.append(&mut broken);

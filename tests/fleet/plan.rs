@@ -11,12 +11,12 @@ use enrolld::simulator::model::agent::{AgentOptions, Material, Publish};
 use enrolld::simulator::model::autoscaling::GroupOptions;
 use enrolld::simulator::model::fixture::{DeadLetters, Fixture};
 use enrolld::simulator::model::opsworks_cm::wire::ServerStatus;
-use enrolld::simulator::model::opsworks_cm::{Repeated, ServerOptions};
+use enrolld::simulator::model::opsworks_cm::{Engine, Repeated, ServerOptions};
 use enrolld::simulator::model::sqs::QueueOptions;
 use fastrand::Rng;
 
 use crate::services::{DEAD_LETTERS, Outages};
-pub use script::DOCUMENTED;
+pub use script::documented;
 pub use world::agent;
 use world::{fixture, odds, settings};
 
@@ -232,6 +232,7 @@ impl Plan {
             plan.odds = Odds { panics: plan.odds.panics, ..Odds::default() };
         }
         script::outages(dice, span, &mut plan.outages);
+        script::parameters(&mut Dice(Rng::with_seed(seed ^ 0xce27_1f1c_47e5_0000)), span, &mut plan);
         if plan.spares_receives() {
             plan.outages.no_queue.clear();
             plan.outages.no_credentials.clear();
@@ -244,6 +245,12 @@ impl Plan {
 }
 
 impl Plan {
+    /// The server of a route is one that signs certificates, and its nodes wait for theirs under a parameter.
+    pub fn give_certificates(&mut self, route: usize) {
+        self.settings.routes[route].certificate = Some(Template::new("/enrolld/{instance_id}/certificate").unwrap());
+        self.fixture.servers[route].engine = Engine::Puppet;
+    }
+
     /// Nodes of a route with Run Command show their keys that way.
     fn publish_as_asked(&mut self) {
         for (number, route) in self.settings.routes.iter().enumerate() {

@@ -9,6 +9,7 @@ use enrolld::core::{Core, Moment, Outbox};
 use enrolld::simulator::model::World;
 use enrolld::simulator::model::agent::{AgentOptions, Material, material};
 use enrolld::simulator::model::caller::Caller;
+use enrolld::simulator::model::opsworks_cm::Engine;
 use enrolld::simulator::model::state::State;
 use fastrand::Rng;
 
@@ -195,6 +196,7 @@ impl Fleet {
         let mut services = Services::new(world, SERVERS.to_vec(), Some(plan.max_receive_count));
         services.outages = plan.outages.clone();
         let alone = |key: &KeySource| matches!(key, KeySource::Parameter { batch: 1, .. });
+        services.puppet = plan.fixture.servers.iter().map(|server| server.engine == Engine::Puppet).collect();
         services.owned = plan.settings.routes.iter().map(|route| alone(&route.key)).collect();
         let worker = |_| Worker {
             core: None,
@@ -353,6 +355,7 @@ impl Fleet {
         worker.core = None;
         let run = worker.run;
         self.let_go.push(LetGo { at: self.now, run: orderer(number, run), instance: None, token: None });
+        self.witness_load((number, run), 0);
         let mut keys: Vec<Key> = self.underway.keys().filter(|key| key.worker == number && key.run == run).copied().collect();
         keys.sort_unstable();
         for key in keys {
@@ -414,6 +417,7 @@ impl Fleet {
             }
             self.check_gauges(number, &gauges);
             let run = self.workers[number].run;
+            self.witness_load((number, run), gauges.calls);
             self.carry_out(number, outbox);
             let Some(since) = stopping_since.filter(|_| self.workers[number].run == run) else { continue };
             if done && self.workers[number].core.is_some() {

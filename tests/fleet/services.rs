@@ -10,8 +10,8 @@ use std::sync::Arc;
 use aws_sdk_autoscaling::types::Activity;
 use enrolld::core::call::{ActionOrder, Answer, BatchAnswer, Call, InHand, NodeOrder};
 use enrolld::facts::{
-    ActionReply, Health, HookFacts, InstanceSeen, KeyMaterial, LifecycleState, MessageBody, QueueFacts, ReceivedMessage, Registration,
-    RegistrationStatus, StatusToken, Whereabouts,
+    ActionReply, Certificate, Health, HookFacts, InstanceSeen, KeyMaterial, LifecycleState, MessageBody, QueueFacts, ReceivedMessage,
+    Registration, RegistrationStatus, StatusToken, Whereabouts,
 };
 use enrolld::names::{AccountId, GroupName, HookName, InstanceId, MessageId, ReceiptHandle, Region};
 use enrolld::retry::Failure;
@@ -25,7 +25,7 @@ use enrolld::simulator::model::ssm::wire as ssm;
 use enrolld::simulator::model::{Settings, World};
 use enrolld::{lifecycle, queue};
 
-pub use failures::{cut_off, refuse, server_error, service, throttle};
+pub use failures::{cut_off, refuse, server_error, throttle};
 use failures::{of_autoscaling, of_queue, of_registrar, of_ssm};
 
 pub const QUEUE: &str = "enrolld-lifecycle";
@@ -57,12 +57,25 @@ pub struct Outages {
     pub no_credentials: Vec<Window>,
     /// The queue is not there.
     pub no_queue: Vec<Window>,
-    /// Every call of a service is refused with an error that it documents.
+    /// Every call of a service, or of one of its operations, is refused with an error that it documents.
     pub documented: Vec<(Documented, Window)>,
 }
 
-/// An error that a service documents: the service, the status and the code.
-pub type Documented = (Service, u16, &'static str);
+/// An error that is documented: of what, the status and the code.
+pub type Documented = (Of, u16, &'static str);
+
+/// What documents an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Of {
+    All(Service),
+    /// One operation, by the core's name for it: GetParameters stands for GetParameterHistory too.
+    One(&'static str),
+}
+
+/// A documented error in words, by which it is counted.
+pub fn in_words((of, _, code): &Documented) -> String {
+    format!("{of:?}: {code}")
+}
 
 /// Members that spoil whatever batch they are in.
 #[derive(Debug, Default)]
@@ -87,6 +100,12 @@ pub struct Services {
     pub dead_letter_queue: bool,
     /// Routes whose parameters must be written by the instance itself, and hold one key only.
     pub owned: Vec<bool>,
+    /// Servers that sign certificates.
+    pub puppet: Vec<bool>,
+    /// What was signed for each node, last.
+    pub signed: HashMap<String, String>,
+    /// Parameters that workers wrote and deleted, and when; what was written, else nothing.
+    pub parameters: HashMap<String, Vec<(u64, Option<String>)>>,
     /// Who gives the registrars their orders: the run of a worker whose call is carried out.
     pub orderer: Caller,
     /// Bodies by message id.
@@ -97,7 +116,7 @@ pub struct Services {
     /// How often each operation was carried out.
     pub counts: BTreeMap<&'static str, u64>,
     /// How often each documented error was met.
-    pub met: BTreeMap<&'static str, u64>,
+    pub met: BTreeMap<String, u64>,
     root: Caller,
     queue_url: String,
     dead_letter_url: String,
@@ -110,6 +129,9 @@ impl Services {
             root: world.root(),
             orderer: world.root(),
             owned: Vec::new(),
+            puppet: Vec::new(),
+            signed: HashMap::new(),
+            parameters: HashMap::new(),
             world,
             outages: Outages::default(),
             poison: Poison::default(),
@@ -129,8 +151,8 @@ impl Services {
     /// Carries a call out.
     pub fn perform(&mut self, now: u64, call: &Call) -> Answer {
         *self.counts.entry(call.operation()).or_default() += 1;
-        if let Some((_, _, code)) = self.documented(now, call) {
-            *self.met.entry(code).or_default() += 1;
+        if let Some(error) = self.documented(now, call) {
+            *self.met.entry(in_words(&error)).or_default() += 1;
         }
         if let Some(error) = self.outage(now, call) {
             // The one code that says two things.
@@ -191,9 +213,13 @@ impl Services {
                     name: parameter.as_str().into(),
                     value: certificate.0.as_ref().into(),
                     overwrite: true,
+                    r#type: Some("String".into()),
                     ..ssm::PutParameter::default()
                 };
                 let answer = self.world.put_parameter(now, &self.root, &request);
+                if answer.is_ok() {
+                    self.parameters.entry(request.name).or_default().push((now, Some(request.value)));
+                }
                 Answer::Delivered(answer.map(drop).map_err(|error| of_ssm(&error)))
             }
             Call::DeleteParameters { parameters, .. } => {
@@ -203,11 +229,15 @@ impl Services {
                 if self.poison.parameter.as_ref().is_some_and(|poison| names.contains(poison)) {
                     return refuse(call, &ApiError::client("AccessDeniedException", "not authorized to perform: ssm:DeleteParameters"));
                 }
-                let answer = self.world.delete_parameters(now, &self.root, &ssm::DeleteParameters { names });
+                let request = ssm::DeleteParameters { names };
+                let answer = self.world.delete_parameters(now, &self.root, &request);
+                if answer.is_ok() {
+                    request.names.into_iter().for_each(|name| self.parameters.entry(name).or_default().push((now, None)));
+                }
                 Answer::Entries(answer.map(|_| parameters.iter().map(|_| Ok(())).collect()).map_err(|error| of_ssm(&error)))
             }
             Call::Associate { route, order, key } => Answer::Registration(self.associate(now, usize::from(route.0), order, key)),
-            Call::AssociationStatus { route, token, .. } => Answer::Status(self.status(now, usize::from(route.0), token)),
+            Call::AssociationStatus { route, order, token } => Answer::Status(self.status(now, usize::from(route.0), order, token)),
             Call::Disassociate { route, order } => Answer::Registration(self.disassociate(now, usize::from(route.0), order)),
             // No server of the model makes anything that could be revoked.
             Call::Clear { .. } => Answer::Registration(Ok(Registration::Done)),
@@ -221,8 +251,11 @@ impl Services {
     }
 
     fn documented(&self, now: u64, call: &Call) -> Option<Documented> {
-        let service = failures::service(call);
-        let meets = |(error, window): &&(Documented, Window)| error.0 == service && window.holds(now);
+        let documents = |of: Of| match of {
+            Of::All(service) => service == failures::service(call),
+            Of::One(operation) => operation == call.operation(),
+        };
+        let meets = |((of, ..), window): &&(Documented, Window)| documents(*of) && window.holds(now);
         self.outages.documented.iter().find(meets).map(|(error, _)| *error)
     }
 
@@ -406,7 +439,11 @@ impl Services {
         let request = opsworks_cm::AssociateNode {
             server_name: Some(self.servers[route].into()),
             node_name: Some(order.node.as_str().into()),
-            engine_attributes: vec![attribute("CHEF_NODE_PUBLIC_KEY", key.pem()), attribute("CHEF_ORGANIZATION", "default")],
+            engine_attributes: match self.is_puppet(route) {
+                // The model takes whatever it is for a request.
+                true => vec![attribute("PUPPET_NODE_CSR", key.pem())],
+                false => vec![attribute("CHEF_NODE_PUBLIC_KEY", key.pem()), attribute("CHEF_ORGANIZATION", "default")],
+            },
         };
         registration(self.world.associate_node(now, &self.orderer, &request))
     }
@@ -415,19 +452,30 @@ impl Services {
         let request = opsworks_cm::DisassociateNode {
             server_name: Some(self.servers[route].into()),
             node_name: Some(order.node.as_str().into()),
-            engine_attributes: vec![attribute("CHEF_ORGANIZATION", "default")],
+            engine_attributes: if self.is_puppet(route) { Vec::new() } else { vec![attribute("CHEF_ORGANIZATION", "default")] },
         };
         registration(self.world.disassociate_node(now, &self.orderer, &request))
     }
 
-    fn status(&mut self, now: u64, route: usize, token: &StatusToken) -> Result<RegistrationStatus, Failure> {
+    fn is_puppet(&self, server: usize) -> bool {
+        self.puppet.get(server) == Some(&true)
+    }
+
+    fn status(&mut self, now: u64, route: usize, order: &NodeOrder, token: &StatusToken) -> Result<RegistrationStatus, Failure> {
         let request = opsworks_cm::DescribeNodeAssociationStatus {
             server_name: Some(self.servers[route].into()),
             node_association_status_token: Some(token.as_str().to_owned()),
         };
         match self.world.describe_node_association_status(now, &self.root, &request) {
             Ok(status) => Ok(match status.node_association_status {
-                "SUCCESS" => RegistrationStatus::Success,
+                "SUCCESS" => match status.engine_attributes.into_iter().find(|one| one.name.as_deref() == Some("PUPPET_NODE_CERT")) {
+                    Some(signed) => {
+                        let certificate = signed.value.unwrap_or_default();
+                        self.signed.insert(order.node.as_str().to_owned(), certificate.clone());
+                        RegistrationStatus::Signed(Certificate(certificate.into()))
+                    }
+                    None => RegistrationStatus::Success,
+                },
                 "FAILED" => RegistrationStatus::Failed("the server reported FAILED, without a reason".into()),
                 _ => RegistrationStatus::InProgress,
             }),

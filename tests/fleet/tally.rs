@@ -4,8 +4,32 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::invariants::Verdict;
-use crate::plan::DOCUMENTED;
+use crate::plan::documented;
 use crate::run::{Fate, Fleet};
+use crate::services::in_words;
+
+/// Every operation that some fleet must make use of.
+const OPERATIONS: [&str; 19] = [
+    "Associate",
+    "AssociationStatus",
+    "ChangeMessageVisibilityBatch",
+    "CheckHealth",
+    "CompleteLifecycleAction",
+    "DeleteMessageBatch",
+    "DeleteParameters",
+    "DescribeAutoScalingInstances",
+    "DescribeLifecycleHooks",
+    "DescribeScalingActivities",
+    "Disassociate",
+    "GetCommandInvocation",
+    "GetParameters",
+    "GetQueueAttributes",
+    "PutParameter",
+    "ReceiveMessage",
+    "RecordLifecycleActionHeartbeat",
+    "SendCommand",
+    "SendMessage",
+];
 
 /// Counts over many runs.
 #[derive(Default)]
@@ -15,6 +39,7 @@ pub struct Tally {
     pub calls: u64,
     pub crashes: u64,
     pub timed_out: u64,
+    pub excuses: BTreeMap<&'static str, u64>,
     pub letters: u64,
     pub excused: u64,
     pub most_abandoned: u64,
@@ -23,8 +48,8 @@ pub struct Tally {
     pub reasons: BTreeMap<String, u64>,
     pub deeds: BTreeMap<&'static str, u64>,
     pub operations: BTreeMap<&'static str, u64>,
-    /// Errors that the services document, by their codes.
-    pub met: BTreeMap<&'static str, u64>,
+    /// Errors that the services document, and how often they were met.
+    pub met: BTreeMap<String, u64>,
     /// Seeds in which something did not hold, and what.
     pub broken: Vec<(u64, Vec<String>)>,
 }
@@ -40,6 +65,7 @@ impl Tally {
         self.most_abandoned = self.most_abandoned.max(verdict.most_abandoned);
         self.calls += fleet.calls;
         self.crashes += fleet.crashes;
+        add(&mut self.excuses, &verdict.excuses);
         add(&mut self.fates, &fleet.fates);
         add(&mut self.outcomes, &fleet.outcomes);
         add(&mut self.reasons, &fleet.reasons);
@@ -61,6 +87,7 @@ impl Tally {
         self.letters += other.letters;
         self.excused += other.excused;
         self.most_abandoned = self.most_abandoned.max(other.most_abandoned);
+        add(&mut self.excuses, &other.excuses);
         add(&mut self.fates, &other.fates);
         add(&mut self.outcomes, &other.outcomes);
         add(&mut self.reasons, &other.reasons);
@@ -105,8 +132,10 @@ impl Tally {
         let outcomes = outcomes.iter().filter(|name| !self.outcomes.contains_key(*name)).map(|name| format!("outcome {name}"));
         let deeds = deeds.iter().filter(|name| !self.deeds.contains_key(*name)).map(|name| format!("deed {name}"));
         let fates = Fate::ALL.iter().filter(|fate| !self.fates.contains_key(fate)).map(|fate| format!("fate {fate:?}"));
-        let errors = DOCUMENTED.iter().filter(|(_, _, code)| !self.met.contains_key(code)).map(|error| format!("error {error:?}"));
-        outcomes.chain(deeds).chain(fates).chain(errors).collect()
+        let errors =
+            documented().map(|error| in_words(&error)).filter(|name| !self.met.contains_key(name)).map(|name| format!("error {name}"));
+        let operations = OPERATIONS.iter().filter(|name| !self.operations.contains_key(*name)).map(|name| format!("call of {name}"));
+        outcomes.chain(deeds).chain(fates).chain(errors).chain(operations).collect()
     }
 }
 
@@ -123,6 +152,7 @@ impl fmt::Display for Tally {
             "{} seeds, {} lifecycle actions ({} timed out), {} calls, {} workers killed, {} dead letters, {} excused, {} abandoned in a row at most",
             self.seeds, self.actions, self.timed_out, self.calls, self.crashes, self.letters, self.excused, self.most_abandoned
         )?;
+        writeln!(f, "timed out since: {:?}", self.excuses)?;
         writeln!(f, "calls ended: {:?}", self.fates)?;
         writeln!(f, "carried out: {:?}", self.operations)?;
         writeln!(f, "errors met: {:?}", self.met)?;

@@ -61,6 +61,7 @@ fn plan() -> Plan {
         script: vec![(BEGIN, launch.clone()), (BEGIN, launch.clone()), (BEGIN, launch)],
         calm_at: BEGIN + 12 * MINUTE,
         may_abandon: true,
+        certificates: false,
         refuses: false,
     }
 }

@@ -2,7 +2,7 @@
 
 use enrolld::simulator::model::faults::{Effect, Fault};
 
-use crate::plan::SECOND;
+use crate::plan::{CERTIFICATES_EVERY, SECOND};
 
 /// An error of an operation, or of all of a service's.
 #[derive(Debug, Clone, Copy)]
@@ -77,6 +77,32 @@ pub const ALL: [Row; 51] = [
     last("opsworks-cm:AssociateNode", 400, "ValidationException"),
     last("opsworks-cm:DisassociateNode", 400, "ValidationException"),
 ];
+
+/// What PutParameter documents, and is_final where the certificate of the one node cannot be written: met by fleets that have any.
+pub const OF_WRITES: [Row; 14] = [
+    of(PUT, 400, "ParameterLimitExceeded"),
+    of(PUT, 400, "TooManyUpdates"),
+    of(PUT, 400, "HierarchyLevelLimitExceededException"),
+    of(PUT, 400, "ParameterPatternMismatchException"),
+    last(PUT, 400, "ParameterMaxVersionLimitExceeded"),
+    last(PUT, 400, "HierarchyTypeMismatchException"),
+    last(PUT, 400, "ParameterAlreadyExists"),
+    last(PUT, 400, "PoliciesLimitExceededException"),
+    last(PUT, 400, "IncompatiblePolicyException"),
+    last(PUT, 400, "InvalidPolicyTypeException"),
+    last(PUT, 400, "InvalidPolicyAttributeException"),
+    last(PUT, 400, "InvalidAllowedPatternException"),
+    last(PUT, 400, "UnsupportedParameterType"),
+    last(PUT, 400, "InvalidKeyId"),
+];
+
+const PUT: &str = "ssm:PutParameter";
+
+/// Each fleet with certificates has two of those; seeds one after another have others.
+pub fn of_writes(seed: u64) -> [Row; 2] {
+    let at = |number: u64| OF_WRITES[usize::try_from(number % OF_WRITES.len() as u64).expect("there are few")];
+    [at(2 * seed / CERTIFICATES_EVERY), at(2 * seed / CERTIFICATES_EVERY + 1)]
+}
 
 /// Each seed has two of them, so that a hundred seeds have had them all more than three times.
 pub fn of_seed(seed: u64) -> [Row; 2] {

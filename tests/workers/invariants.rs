@@ -11,7 +11,7 @@ use enrolld::simulator::model::sqs::MessageState;
 use enrolld::simulator::model::state::{Details, State};
 use md5::{Digest as _, Md5};
 
-use crate::plan::{DEAD_LETTERS, Plan, QUEUE};
+use crate::plan::{DEAD_LETTERS, GROUPS, Plan, QUEUE};
 use crate::run::Outcome;
 
 /// A sighting of an instance counts for so long, and the call that it allows takes up to its time-out.
@@ -35,6 +35,11 @@ pub fn broken(plan: &Plan, outcome: &Outcome) -> (Vec<String>, usize) {
     judge.servers(&outcome.state);
     judge.storms();
     (judge.broken, judge.excused.len())
+}
+
+/// The parameter under which a node waits for its certificate.
+fn certificate_of(node: &str) -> String {
+    format!("/enrolld/{node}/certificate")
 }
 
 struct Judge<'a> {
@@ -90,6 +95,9 @@ impl Judge<'_> {
             (Closing::Superseded, ..) | (Closing::Completed, Kind::Terminating, true) => {}
             (Closing::Completed, Kind::Terminating, false) => self.complain(format!("{named} was abandoned")),
             (Closing::Completed, Kind::Launching, true) => {
+                if self.waits_for_certificate(action) && !self.was_written(&action.instance, action.began_ms, closed) {
+                    self.complain(format!("{named} was continued before its node had its certificate"));
+                }
                 if !self.is_associated_at(&action.instance, closed) && !self.was_taken_off(&action.instance, closed) {
                     self.complain(format!("{named} was continued although its node was not associated with its own key"));
                 }
@@ -135,6 +143,11 @@ impl Judge<'_> {
         if lives && !told && !self.is_associated_at(id, u64::MAX) && !self.was_taken_off(id, u64::MAX) {
             self.complain(format!("{id} is {} and not associated", instance.state.name()));
         }
+        let certificate = certificate_of(id);
+        let serves = instance.state == LifecycleState::InService && instance.group == GROUPS[0] && self.plan.certificates;
+        if serves && !self.details.parameters.contains_key(&certificate) {
+            self.complain(format!("{id} is in service, and {certificate} is not there"));
+        }
         if self.outcome.terminated.iter().any(|one| one == id) && instance.state.is_listed() {
             self.complain(format!("{id} was to be terminated and is {}", instance.state.name()));
         }
@@ -150,6 +163,17 @@ impl Judge<'_> {
                 self.complain(format!("{node} stays on its server although its instance is gone"));
             }
         }
+    }
+
+    /// Whether what is signed for a launch's node has to be written for it.
+    fn waits_for_certificate(&self, action: &ActionState) -> bool {
+        self.plan.config.contains("certificate_parameter") && action.group == GROUPS[0]
+    }
+
+    /// Whether a worker was told in a span of time that a node's certificate is written.
+    fn was_written(&self, node: &str, from: u64, until: u64) -> bool {
+        let parameter = certificate_of(node);
+        self.outcome.written.iter().any(|(at, name)| *name == parameter && (from..=until).contains(at))
     }
 
     /// Whether a node was taken off while its launch waited, by a run whose own order to associate it had been refused or had failed

@@ -63,6 +63,7 @@ impl Totals {
         self.add("actions", details.actions.len());
         self.add("associations", usize::try_from(state.counts.associations).expect("a count"));
         self.add("disassociations", usize::try_from(state.counts.disassociations).expect("a count"));
+        self.add("certificates written", outcome.written.len());
         self.add("heartbeats", usize::try_from(state.counts.heartbeats).expect("a count"));
         self.add("calls", usize::try_from(state.calls.values().sum::<u64>()).expect("a count"));
         self.add("abandoned", details.actions.iter().filter(|action| action.result.as_deref() == Some("ABANDON")).count());
@@ -152,7 +153,7 @@ fn whole_workers_lose_nothing_whatever_breaks() {
     if last - first >= SEEDS {
         let most = 3 + (last - first) / 50;
         assert!(excused as u64 <= most, "{excused} nodes were excused, and {most} are what bad luck explains");
-        for row in errors::ALL {
+        for row in errors::ALL.into_iter().chain(errors::OF_WRITES) {
             assert!(totals.errors.get(row.code).is_some_and(|count| *count > 0), "nobody ever met {row:?}");
         }
         for (what, count) in &totals.counts {

@@ -25,6 +25,9 @@ pub const EXPIRED: &str = "ExpiredTokenException";
 pub const ACCOUNT: &str = "123456789012";
 pub const SECOND: u64 = 1_000;
 
+/// Every so manyeth fleet has a server that signs certificates, and nodes that wait for theirs.
+pub const CERTIFICATES_EVERY: u64 = 3;
+
 /// Something that happens to the fleet from outside.
 #[derive(Debug, Clone)]
 pub enum Deed {
@@ -108,6 +111,8 @@ pub struct Plan {
     pub calm_at: u64,
     /// Whether a launch of a sound instance may be abandoned: for a fault of its route, or because the server says FAILED.
     pub may_abandon: bool,
+    /// Whether the nodes of the first group publish certificate requests, and wait for what is signed.
+    pub certificates: bool,
     /// Whether the servers refuse to associate a node that they have, and to take off one that they do not.
     pub refuses: bool,
 }
@@ -133,18 +138,25 @@ impl Plan {
         let mut script = actions(dice, span);
         troubles(dice, span, workers, &mut script);
         script.sort_by_key(|(at, _)| *at);
-        let rows = errors::of_seed(seed);
+        let mut rows = errors::of_seed(seed).to_vec();
+        let certificates = seed % CERTIFICATES_EVERY == 0;
+        if certificates {
+            rows.extend(errors::of_writes(seed));
+            fixture.servers[0].engine = Engine::Puppet;
+            fixture.groups[0].options.agent.publish = Publish::Never;
+        }
         fixture.faults.extend(rows.iter().flat_map(|row| errors::faults(*row, span)));
         Self {
             seed,
             workers,
             off_ms: (0..workers).map(|_| dice.0.i64(-off..=off)).collect(),
-            config: config(dice, visibility, grace, route_fault),
+            config: config(dice, visibility, grace, route_fault, certificates),
             grace_ms: grace * SECOND,
             fixture,
             script,
             calm_at: BEGIN + span,
             may_abandon: route_fault || failures > 0.0 || rows.iter().any(|row| row.is_final),
+            certificates,
             refuses,
         }
     }
@@ -172,7 +184,11 @@ impl Dice {
 }
 
 /// As a user would write it.
-fn config(dice: &mut Dice, visibility: u64, grace: u64, route_fault: bool) -> String {
+fn config(dice: &mut Dice, visibility: u64, grace: u64, route_fault: bool, certificates: bool) -> String {
+    let (engine, certificate) = match certificates {
+        true => ("puppet", "certificate_parameter = \"/enrolld/{instance_id}/certificate\""),
+        false => ("chef", ""),
+    };
     let owner = if dice.chance(0.5) {
         format!(r#"owner_role = "arn:aws:iam::{ACCOUNT}:role/enrolld-node""#)
     } else {
@@ -199,7 +215,8 @@ route_fault_max = "60s"
 [[route]]
 name = "web"
 groups = ["web-*"]
-registrar = {{ kind = "opsworks-cm", server = "{web}", engine = "chef" }}
+registrar = {{ kind = "opsworks-cm", server = "{web}", engine = "{engine}" }}
+{certificate}
 key = {{ parameter = "/enrolld/{{instance_id}}/public-key", {owner} }}
 timeout = "{timeout}m"
 delete_key = "{delete_key}"

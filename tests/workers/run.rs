@@ -12,7 +12,7 @@ use enrolld::event::Transition;
 use enrolld::observe::audit::AuditTarget;
 use enrolld::observe::{Health, Observer, ObserverSettings};
 use enrolld::simulator::model::World;
-use enrolld::simulator::model::agent::Material;
+use enrolld::simulator::model::agent::{AgentOptions, Material, Publish};
 use enrolld::simulator::model::autoscaling::{LifecycleState, Place};
 use enrolld::simulator::model::caller::{Caller, Principal};
 use enrolld::simulator::model::fixture::NewParameter;
@@ -31,6 +31,8 @@ use crate::wire::Wire;
 
 /// How often it is looked whether everything has come to rest, in milliseconds.
 const LOOK_MS: u64 = 5_000;
+/// How often those that wait publish their certificate requests, while anything goes wrong and afterwards, in milliseconds.
+const REQUESTS_MS: [u64; 2] = [2_000, 60_000];
 /// Launches that are held as long as all of their route fail would be held for a day: so long after all is calm, and again, come some
 /// that do not fail.
 const MENDS_MS: u64 = 30 * 60_000;
@@ -76,6 +78,8 @@ pub struct Outcome {
     pub let_go: Vec<LetGo>,
     /// The associations that were refused, and whose run heard it.
     pub refused: Vec<Association>,
+    /// The parameters that workers wrote, and when they were told so.
+    pub written: Vec<(u64, String)>,
     /// What was seen to be wrong on the way.
     pub wrong: Vec<String>,
     /// Everything that was asked, answered and said, and when, as one number, where that was wanted.
@@ -168,8 +172,14 @@ pub fn listen(plan: &Plan) -> Outcome {
     run_with(plan, Tracing::Off, Stage::listen)
 }
 
-/// A certificate request for that name. All of them have one key: nothing here depends on whose it is.
+/// A certificate request for that name, always the same. All of them have one key: nothing here depends on whose it is.
 fn request_of(name: &str) -> String {
+    static MADE: Mutex<BTreeMap<String, String>> = Mutex::new(BTreeMap::new());
+    let mut made = MADE.lock().expect("a request can be made");
+    made.entry(name.to_owned()).or_insert_with(|| new_request(name)).clone()
+}
+
+fn new_request(name: &str) -> String {
     static KEY: LazyLock<KeyPair> = LazyLock::new(|| KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).expect("a key can be made"));
     let mut wanted = CertificateParams::default();
     wanted.distinguished_name = DistinguishedName::new();
@@ -231,6 +241,7 @@ impl<'a> Run<'a> {
             held: BTreeSet::new(),
             let_go: Vec::new(),
             refused: Vec::new(),
+            written: Vec::new(),
             wrong: Vec::new(),
             trace: 0,
             took_ms: 0,
@@ -254,6 +265,7 @@ impl<'a> Run<'a> {
         let mut script = self.plan.script.iter().peekable();
         let mut look_at = self.plan.calm_at;
         let mut mend_at = self.plan.calm_at + MENDS_MS;
+        let mut requests_at = self.plan.certificates.then_some(BEGIN);
         loop {
             let now = self.stage.now();
             self.start_workers(now);
@@ -262,6 +274,10 @@ impl<'a> Run<'a> {
             while let Some((_, deed)) = script.next_if(|(at, _)| *at <= now) {
                 self.stage.note(|| format!("{deed:?}"));
                 self.carry_out(now, deed).await;
+            }
+            if requests_at.is_some_and(|at| at <= now) {
+                self.publish_requests();
+                requests_at = Some(now + REQUESTS_MS[usize::from(now >= self.plan.calm_at)]);
             }
             if now >= look_at {
                 if script.peek().is_none()
@@ -286,7 +302,7 @@ impl<'a> Run<'a> {
             let starts = self.starts.iter().map(|(at, _)| *at).min();
             let leaves = self.leaving.iter().map(|leaving| leaving.until).min();
             let again = self.again.iter().map(|(at, _)| *at).min();
-            let next = [deeds, starts, leaves, again, Some(look_at)].into_iter().flatten().min().expect("there is a look");
+            let next = [deeds, starts, leaves, again, requests_at, Some(look_at)].into_iter().flatten().min().expect("there is a look");
             if let Some(struck) = self.stage.until(next.max(now)).await {
                 let down_ms = self.traps.remove(&struck).unwrap_or(0);
                 self.stage.note(|| format!("worker {struck} dies"));
@@ -325,6 +341,7 @@ impl<'a> Run<'a> {
         let said = std::mem::take(&mut *self.said.lock().expect("a panic ends the run"));
         let (trace, took_ms) = (self.stage.trace(), self.stage.now() - BEGIN);
         let (unresolved, spoiled, refused) = (self.stage.unresolved(), self.stage.spoiled(), self.stage.refused());
+        let written = self.stage.written();
         let Said { reasons, taken, decided, held, ends, received, troubles, let_go } = said;
         Outcome {
             state,
@@ -337,6 +354,7 @@ impl<'a> Run<'a> {
             troubles,
             let_go,
             refused,
+            written,
             unresolved,
             spoiled,
             trace,
@@ -439,6 +457,8 @@ impl<'a> Run<'a> {
         match deed {
             Deed::Launch { group, agent, into_pool } => {
                 let to = if *into_pool { Place::WarmPool } else { Place::AutoScalingGroup };
+                let requests = self.plan.certificates && *group == 0 && agent.material == Material::Good;
+                let agent = if requests { &AgentOptions { publish: Publish::Never, ..agent.clone() } } else { agent };
                 let launched =
                     self.stage.world(|world, now| world.launch(now, GROUPS[*group], 1, to, Some(agent)).expect("there is the group"));
                 if agent.material != Material::Good {
@@ -507,12 +527,21 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Each instance of the first group that waits, and is to publish a good one, does so unless it has.
     fn publish_requests(&mut self) {
-        let details = self.stage.world(|world, _| world.state(true).details).expect("the long lists were asked for");
-        for (instance, _) in details.instances.into_iter().filter(|(_, instance)| instance.state == LifecycleState::PendingWait) {
+        let details = self.stage.world(|world, now| {
+            world.advance(now);
+            world.state(true).details.expect("the long lists were asked for")
+        });
+        let waits = |state| matches!(state, LifecycleState::PendingWait | LifecycleState::WarmedPendingWait);
+        for (instance, _) in details.instances.into_iter().filter(|(_, one)| waits(one.state) && one.group == GROUPS[0]) {
+            let name = format!("/enrolld/{instance}/public-key");
+            if details.parameters.contains_key(&name) || self.outcome.unsound.contains_key(&instance) {
+                continue;
+            }
             let value = request_of(&instance);
             let parameter = NewParameter {
-                name: format!("/enrolld/{instance}/public-key"),
+                name,
                 value: value.clone(),
                 kind: "String".into(),
                 overwrite: false,

@@ -48,6 +48,8 @@ struct Inner {
     poisons: Vec<Poison>,
     /// Associations that were refused, and whose run heard it.
     refused: Vec<Association>,
+    /// The parameters that were written, and when the answer came.
+    written: Vec<(u64, String)>,
     script: Option<Waker>,
     dice: Rng,
     trace: Trace,
@@ -61,6 +63,8 @@ struct Underway {
     what: String,
     /// What it asks for, where that is an association.
     associates: Option<Association>,
+    /// The parameter that it writes, where it does.
+    writes: Option<String>,
     exchange: Exchange,
     /// What is answered in the place of what the service says.
     refused: Option<Response<Bytes>>,
@@ -159,6 +163,7 @@ impl Stage {
             nameless: (0, 0),
             poisons: Vec::new(),
             refused: Vec::new(),
+            written: Vec::new(),
             script: None,
             dice: Rng::with_seed(seed),
             trace: Trace { began: now, tracing, hash: 0 },
@@ -232,6 +237,11 @@ impl Stage {
         self.with(|inner| inner.refused.clone())
     }
 
+    /// The parameters that workers wrote, and when they were told so.
+    pub fn written(&self) -> Vec<(u64, String)> {
+        self.with(|inner| inner.written.clone())
+    }
+
     /// Notes the calls from now on.
     pub fn listen(&self) {
         self.with(|inner| inner.calls = Some(Calls::default()));
@@ -293,11 +303,12 @@ impl Stage {
             }
             let (request, refused) = spoil::spoil(&mut inner.poisons, request);
             let associates = Association::of(&inner.world, inner.now, &request);
+            let writes = written_by(&request);
             let exchange = Exchange::begin(&mut inner.world, inner.now, request);
             let due = inner.now + exchange.delay_ms();
             inner.trace.note(inner.now, || format!("worker {worker} -> {what}"));
             let (polls, client, forsaken) = (None, None, false);
-            let underway = Underway { worker, operation, what, associates, exchange, refused, due, polls, client, forsaken };
+            let underway = Underway { worker, operation, what, associates, writes, exchange, refused, due, polls, client, forsaken };
             inner.requests.insert(inner.number, underway);
             (inner.number, inner.step_into(worker, Point::Sent))
         });
@@ -381,6 +392,9 @@ impl Inner {
             let (worker, what) = (request.worker, &request.what);
             let how = if request.forsaken { ", and nobody hears it" } else { "" };
             self.trace.note(self.now, || format!("worker {worker} <- {}{how}  {what}", told(answer.as_ref())));
+            if answer.as_ref().is_some_and(|answer| answer.status().is_success()) {
+                self.written.extend(request.writes.map(|parameter| (self.now, parameter)));
+            }
             if !request.forsaken {
                 woken.extend(self.step_into(worker, Point::Processed));
                 if self.struck.contains(&worker) {
@@ -413,6 +427,15 @@ impl Inner {
         self.struck.push(worker);
         self.script.take()
     }
+}
+
+/// The parameter that a request writes.
+fn written_by(request: &Request<Bytes>) -> Option<String> {
+    if !request.headers().get("x-amz-target")?.to_str().ok()?.ends_with(".PutParameter") {
+        return None;
+    }
+    let body: serde_json::Value = serde_json::from_slice(request.body()).ok()?;
+    Some(body["Name"].as_str()?.to_owned())
 }
 
 /// A request in the trace. The SDKs write the members of maps in any order; here they stand in one.

@@ -103,6 +103,7 @@ pub fn story(seed: u64, repeated: Repeated, route: &[&str]) -> Plan {
         script: Vec::new(),
         calm_at: BEGIN,
         may_abandon: false,
+        certificates: false,
         refuses: repeated != Repeated::Success,
     }
 }

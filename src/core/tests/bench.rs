@@ -18,6 +18,29 @@ use crate::names::{AccountId, GroupName, HookName, InstanceId, LifecycleActionTo
 use crate::retry::{Class, Failure, Schedule};
 
 const WALL_MS: u64 = 1_700_000_000_000;
+/// Every operation there is, by the names that the core has for them.
+const OPERATIONS: [&str; 20] = [
+    "GetQueueAttributes",
+    "ReceiveMessage",
+    "ChangeMessageVisibilityBatch",
+    "SendMessage",
+    "DeleteMessageBatch",
+    "DescribeAutoScalingInstances",
+    "DescribeLifecycleHooks",
+    "DescribeScalingActivities",
+    "RecordLifecycleActionHeartbeat",
+    "CompleteLifecycleAction",
+    "GetParameters",
+    "SendCommand",
+    "GetCommandInvocation",
+    "PutParameter",
+    "DeleteParameters",
+    "Associate",
+    "AssociationStatus",
+    "Disassociate",
+    "Clear",
+    "CheckHealth",
+];
 /// The status token of an order that fails since the node is there already.
 const EXISTS: &str = "exists";
 
@@ -164,6 +187,12 @@ pub(super) struct Bench {
     kept_at: BTreeMap<LifecycleActionToken, (InstanceId, u64)>,
     /// Breaks calls at random while there is one, with this chance.
     pub chaos: Option<(fastrand::Rng, f64)>,
+}
+
+/// An operation by its name; one that there is not would be slowed, broken or counted in vain.
+fn known(operation: &str) -> &str {
+    assert!(OPERATIONS.contains(&operation), "there is no operation {operation}");
+    operation
 }
 
 fn number(instance: &InstanceId) -> u32 {
@@ -435,6 +464,8 @@ impl Bench {
 
     pub fn run_for(&mut self, ms: u64) {
         let until = self.now + ms;
+        let named = self.faults.keys().chain(self.slow.keys()).chain(self.panicking.keys()).chain(self.lost_answers.keys());
+        named.for_each(|operation| _ = known(operation));
         loop {
             let outbox = self.core.poll(self.moment());
             self.observations.extend(outbox.observations);
@@ -443,6 +474,7 @@ impl Bench {
             }
             for (id, call) in outbox.calls {
                 self.calls.push(call.operation());
+                known(call.operation());
                 if let Call::Receive { wait, visibility, .. } = call {
                     let (earliest, latest) = (self.now + self.receive_ms, self.now + wait.as_millis() as u64);
                     self.polls.push((id, earliest, latest, visibility.as_millis() as u64));
@@ -756,11 +788,13 @@ impl Bench {
     }
 
     pub fn count(&self, operation: &str) -> usize {
+        let operation = known(operation);
         self.calls.iter().filter(|call| **call == operation).count()
     }
 
     /// The calls of some operations, in their order.
     pub fn order_of(&self, operations: &[&str]) -> Vec<&'static str> {
+        operations.iter().for_each(|operation| _ = known(operation));
         self.calls.iter().copied().filter(|call| operations.contains(call)).collect()
     }
 

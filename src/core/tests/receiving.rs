@@ -4,14 +4,8 @@ use super::bench::{Bench, settings};
 
 const LAUNCHES: u32 = 10_000;
 /// Every call of a launch.
-const CALLS: [&str; 6] = [
-    "DescribeAutoScalingInstances",
-    "GetParameters",
-    "AssociateNode",
-    "DescribeNodeAssociationStatus",
-    "CompleteLifecycleAction",
-    "DeleteMessageBatch",
-];
+const CALLS: [&str; 6] =
+    ["DescribeAutoScalingInstances", "GetParameters", "Associate", "AssociationStatus", "CompleteLifecycleAction", "DeleteMessageBatch"];
 
 /// A backlog, of which some four hundred a second can be done.
 fn backlog() -> Bench {

@@ -48,7 +48,9 @@ impl Judge<'_> {
         let says_late = codes.iter().any(|code| code == "deadline");
         let late = taken.is_some_and(|taken| self.is_over(action, taken, decided)) && (says_late || !says_refused);
         let refused = taken.is_some_and(|taken| self.failed_twice(run, node, (taken, decided)));
-        if late || refused {
+        let for_good = witness.refused_for_good.iter().filter(|one| one.run == run && one.instance.as_deref() == Some(node));
+        let for_good = taken.is_some_and(|taken| for_good.into_iter().any(|one| (taken..=decided).contains(&one.at)));
+        if late || refused || for_good {
             return Ok(Cause::Own);
         }
         if self.was_contended(run, node, closed) {

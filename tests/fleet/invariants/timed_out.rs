@@ -3,7 +3,7 @@
 use enrolld::simulator::model::autoscaling::{ActionState, Closing};
 
 use super::Judge;
-use crate::run::witness::caller;
+use crate::run::witness::{Befell, Run, caller};
 
 /// What a heartbeat that is due may wait for, in milliseconds: the first of all is due no sooner than this after a message was received.
 const DUE_MS: u64 = 5_000;
@@ -16,39 +16,62 @@ impl Judge<'_> {
         hook.map_or(0, |hook| hook.heartbeat_timeout) * 1000
     }
 
-    /// Who should have kept an action open that ran into its time-out; none where nobody could.
-    pub(super) fn was_neglected(&self, action: &ActionState, by: Closing, closed: u64) -> Option<String> {
+    /// What kept all who were given an action from keeping it open, where it ran into its time-out; or who should have.
+    pub(super) fn excuses(&self, action: &ActionState, by: Closing, closed: u64) -> Result<Vec<&'static str>, String> {
         let plan = &self.fleet.plan;
         if by == Closing::GlobalTimeout {
             // A launch that is held ends two calls before its hook does, by the worker's clock: one that is further behind comes too late.
             let margin = 2 * i64::try_from(plan.settings.call_timeout.as_millis()).unwrap();
             let behind = plan.skew_ms.iter().any(|skew| -skew >= margin);
-            return (!behind).then(|| "for all that the hook may last".into());
+            return if behind { Ok(vec!["a clock that is behind"]) } else { Err("for all that the hook may last".into()) };
         }
         // What was given up on its last receive stands among the dead letters.
         let exhausted = self.letters.iter().any(|letter| {
             let reason = letter.attributes.get("EnrolldReason").is_some_and(|reason| reason == "deliveries_exhausted");
             reason && letter.body.contains(&action.token)
         });
-        // With so few calls at a time a heartbeat may have to wait for longer than there is.
-        if exhausted || plan.settings.max_calls < 8 {
-            return None;
+        if exhausted {
+            return Ok(vec!["given up on its last receive"]);
         }
         let timeout = self.heartbeat_timeout(action);
-        let (since, latest) = (closed.saturating_sub(timeout), closed.saturating_sub(timeout / 2 + DUE_MS + 4 * plan.latency_ms));
+        let latest = closed.saturating_sub(timeout / 2 + DUE_MS + 4 * plan.latency_ms);
+        let given = self.fleet.witness.given.get(&action.token).map_or(&[][..], Vec::as_slice);
+        let given: Vec<_> = given.iter().filter(|(at, _)| *at <= latest).collect();
+        if given.is_empty() {
+            return Ok(vec!["nobody had it in time"]);
+        }
+        let excuse = |(at, run): &(u64, Run)| {
+            let excuse = self.hindrance(*run, &action.instance, (*at, closed), timeout);
+            excuse.ok_or_else(|| format!("{run:?} had had it for {} ms", closed - at))
+        };
+        given.into_iter().map(excuse).collect()
+    }
+
+    /// What kept a run that had an action from a time on from keeping it open until another.
+    fn hindrance(&self, run: Run, instance: &str, (given, closed): (u64, u64), timeout: u64) -> Option<&'static str> {
         let witness = &self.fleet.witness;
-        let given = witness.given.get(&action.token).map_or(&[][..], Vec::as_slice);
-        given.iter().filter(|(at, _)| *at <= latest).find_map(|(at, run)| {
-            let within = |from: u64, when: u64| (from..=closed).contains(&when);
-            let slowed = witness.slowed.iter().any(|one| one.run == *run && within(since.saturating_sub(timeout), one.at));
-            let paused = witness.paused.iter().any(|one| one.run == *run && one.at <= closed);
-            let gone = self.let_go(&caller(*run), &action.instance, *at, closed);
-            let panicked = witness
-                .panicked
-                .iter()
-                .any(|one| one.run == *run && one.instance.as_deref() == Some(&action.instance) && within(*at, one.at));
-            let neglected = !(slowed || paused || gone || panicked);
-            neglected.then(|| format!("{run:?} had had it for {} ms", closed - at))
-        })
+        let of_instance = |one: &&Befell| one.run == run && one.instance.as_deref() == Some(instance) && (given..=closed).contains(&one.at);
+        if self.let_go(&caller(run), instance, given, closed) {
+            return Some("its worker was killed, or had to let go of it");
+        }
+        if witness.panicked.iter().any(|one| of_instance(&one)) {
+            return Some("a call about it panicked, and it began anew");
+        }
+        let slept = |from: u64| witness.paused.iter().any(|span| span.run == run && span.within(from, closed) > 0);
+        if slept(closed.saturating_sub(timeout)) {
+            return Some("its worker stood still");
+        }
+        // The half of the time-out that is left for another heartbeat is a few seconds where hooks are short, and one call may take as long.
+        if witness.unkept.iter().any(|one| of_instance(&one) && one.at + timeout >= closed) {
+            return Some("a heartbeat was lost, refused or late");
+        }
+        // All of them wait then, and are slower for a while: a learned rate grows by a few calls a second at best.
+        let shared = |one: &Befell| one.run == run && one.instance.is_none() && one.at + 2 * timeout >= closed && one.at <= closed;
+        if witness.unkept.iter().any(shared) {
+            return Some("heartbeats were throttled, or had no credentials");
+        }
+        // With so few calls at a time, and so many of them slow, none may be free for most of what the heartbeat has.
+        let full = witness.full.iter().filter(|span| span.run == run).map(|span| span.within(closed.saturating_sub(timeout / 2), closed));
+        (full.sum::<u64>() * 2 > timeout / 2).then_some("all calls were taken")
     }
 }

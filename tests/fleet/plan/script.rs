@@ -5,7 +5,7 @@ use enrolld::simulator::model::opsworks_cm::wire::ServerStatus;
 
 use super::world::an_agent;
 use super::{ACTIONS, BEGIN, Deed, Dice, Forgery, MINUTE, Plan, SECOND};
-use crate::services::{Documented, Outages, Window};
+use crate::services::{Documented, Of, Outages, Window};
 
 /// The lifecycle actions: terminations and moves come after launches, some of them before these are over.
 pub fn actions(dice: &mut Dice, span: u64, script: &mut Vec<(u64, Deed)>) {
@@ -81,39 +81,97 @@ pub fn workers(dice: &mut Dice, span: u64, plan: &mut Plan) {
     }
 }
 
-/// What each service documents, beside what calls meet by `Odds`; errors that end the one action that meets them are left out.
+/// What each service documents for all that is asked of it, beside what calls meet by `Odds`.
 pub const DOCUMENTED: [Documented; 30] = [
-    (Service::Sqs, 403, "AccessDenied"),
-    (Service::Sqs, 403, "InvalidSecurity"),
-    (Service::Sqs, 404, "InvalidAddress"),
-    (Service::Sqs, 400, "UnsupportedOperation"),
-    (Service::Sqs, 403, "OverLimit"),
-    (Service::Sqs, 503, "ServiceUnavailable"),
-    (Service::Sqs, 400, "KmsAccessDenied"),
-    (Service::Sqs, 400, "KmsDisabled"),
-    (Service::Sqs, 400, "KmsInvalidKeyUsage"),
-    (Service::Sqs, 400, "KmsInvalidState"),
-    (Service::Sqs, 400, "KmsNotFound"),
-    (Service::Sqs, 403, "KmsOptInRequired"),
-    (Service::Sqs, 400, "KmsThrottled"),
-    (Service::AutoScaling, 403, "AccessDenied"),
-    (Service::AutoScaling, 500, "ResourceContention"),
-    (Service::AutoScaling, 400, "InvalidNextToken"),
-    (Service::AutoScaling, 503, "RequestLimitExceeded"),
-    (Service::AutoScaling, 503, "ServiceUnavailable"),
-    (Service::AutoScaling, 403, "ExpiredToken"),
-    (Service::AutoScaling, 400, "RequestExpired"),
-    (Service::AutoScaling, 403, "InvalidClientTokenId"),
-    (Service::Ssm, 400, "AccessDeniedException"),
-    (Service::Ssm, 400, "TooManyUpdates"),
-    (Service::Ssm, 503, "ServiceUnavailable"),
-    (Service::Ssm, 400, "ExpiredTokenException"),
-    (Service::Ssm, 400, "UnrecognizedClientException"),
-    (Service::OpsworksCm, 400, "AccessDeniedException"),
-    (Service::OpsworksCm, 400, "ThrottlingException"),
-    (Service::OpsworksCm, 503, "ServiceUnavailable"),
-    (Service::OpsworksCm, 400, "ExpiredTokenException"),
+    (Of::All(Service::Sqs), 403, "AccessDenied"),
+    (Of::All(Service::Sqs), 403, "InvalidSecurity"),
+    (Of::All(Service::Sqs), 404, "InvalidAddress"),
+    (Of::All(Service::Sqs), 400, "UnsupportedOperation"),
+    (Of::All(Service::Sqs), 403, "OverLimit"),
+    (Of::All(Service::Sqs), 503, "ServiceUnavailable"),
+    (Of::All(Service::Sqs), 400, "KmsAccessDenied"),
+    (Of::All(Service::Sqs), 400, "KmsDisabled"),
+    (Of::All(Service::Sqs), 400, "KmsInvalidKeyUsage"),
+    (Of::All(Service::Sqs), 400, "KmsInvalidState"),
+    (Of::All(Service::Sqs), 400, "KmsNotFound"),
+    (Of::All(Service::Sqs), 403, "KmsOptInRequired"),
+    (Of::All(Service::Sqs), 400, "KmsThrottled"),
+    (Of::All(Service::AutoScaling), 403, "AccessDenied"),
+    (Of::All(Service::AutoScaling), 500, "ResourceContention"),
+    (Of::All(Service::AutoScaling), 400, "InvalidNextToken"),
+    (Of::All(Service::AutoScaling), 503, "RequestLimitExceeded"),
+    (Of::All(Service::AutoScaling), 503, "ServiceUnavailable"),
+    (Of::All(Service::AutoScaling), 403, "ExpiredToken"),
+    (Of::All(Service::AutoScaling), 400, "RequestExpired"),
+    (Of::All(Service::AutoScaling), 403, "InvalidClientTokenId"),
+    (Of::All(Service::Ssm), 400, "AccessDeniedException"),
+    (Of::All(Service::Ssm), 400, "TooManyUpdates"),
+    (Of::All(Service::Ssm), 503, "ServiceUnavailable"),
+    (Of::All(Service::Ssm), 400, "ExpiredTokenException"),
+    (Of::All(Service::Ssm), 400, "UnrecognizedClientException"),
+    (Of::All(Service::OpsworksCm), 400, "AccessDeniedException"),
+    (Of::All(Service::OpsworksCm), 400, "ThrottlingException"),
+    (Of::All(Service::OpsworksCm), 503, "ServiceUnavailable"),
+    (Of::All(Service::OpsworksCm), 400, "ExpiredTokenException"),
 ];
+
+/// What the operations of SSM document, each its own. Some of these end the one launch that meets them.
+pub const OF_READS: [Documented; 10] = [
+    (Of::One("GetParameters"), 400, "InvalidKeyId"),
+    (Of::One("GetParameters"), 400, "InvalidNextToken"),
+    (Of::One("SendCommand"), 400, "InvalidInstanceId"),
+    (Of::One("SendCommand"), 400, "InvalidDocument"),
+    (Of::One("SendCommand"), 400, "InvalidDocumentVersion"),
+    (Of::One("SendCommand"), 400, "InvalidParameters"),
+    (Of::One("SendCommand"), 400, "UnsupportedPlatformType"),
+    (Of::One("SendCommand"), 400, "DuplicateInstanceId"),
+    (Of::One("GetCommandInvocation"), 400, "InvalidInstanceId"),
+    (Of::One("GetCommandInvocation"), 400, "InvalidCommandId"),
+];
+
+/// The same of the operation by which certificates are written.
+pub const OF_WRITES: [Documented; 14] = [
+    (Of::One("PutParameter"), 400, "ParameterLimitExceeded"),
+    (Of::One("PutParameter"), 400, "ParameterMaxVersionLimitExceeded"),
+    (Of::One("PutParameter"), 400, "TooManyUpdates"),
+    (Of::One("PutParameter"), 400, "HierarchyLevelLimitExceededException"),
+    (Of::One("PutParameter"), 400, "HierarchyTypeMismatchException"),
+    (Of::One("PutParameter"), 400, "ParameterPatternMismatchException"),
+    (Of::One("PutParameter"), 400, "ParameterAlreadyExists"),
+    (Of::One("PutParameter"), 400, "PoliciesLimitExceededException"),
+    (Of::One("PutParameter"), 400, "IncompatiblePolicyException"),
+    (Of::One("PutParameter"), 400, "InvalidPolicyTypeException"),
+    (Of::One("PutParameter"), 400, "InvalidPolicyAttributeException"),
+    (Of::One("PutParameter"), 400, "InvalidAllowedPatternException"),
+    (Of::One("PutParameter"), 400, "UnsupportedParameterType"),
+    (Of::One("PutParameter"), 400, "InvalidKeyId"),
+];
+
+/// Every documented error that fleets must meet.
+pub fn documented() -> impl Iterator<Item = Documented> {
+    DOCUMENTED.into_iter().chain(OF_READS).chain(OF_WRITES)
+}
+
+/// Certificates and what their parameters and the other keys of SSM are refused with: these came later, and have dice of their own, so
+/// that nothing else in the plan of a seed follows from them.
+pub fn parameters(dice: &mut Dice, span: u64, plan: &mut Plan) {
+    for route in 0..plan.settings.routes.len() {
+        if dice.chance(0.2) {
+            plan.give_certificates(route);
+        }
+    }
+    let window = |dice: &mut Dice| {
+        let from = dice.moment(span);
+        Window { from, until: from + dice.between(1, 60) * SECOND }
+    };
+    for _ in 0..if dice.chance(0.2) { dice.between(1, 2) } else { 0 } {
+        plan.outages.documented.push((dice.pick(&OF_READS), window(dice)));
+    }
+    let writes = plan.settings.routes.iter().any(|route| route.certificate.is_some());
+    for _ in 0..if writes && dice.chance(0.5) { dice.between(1, 2) } else { 0 } {
+        plan.outages.documented.push((dice.pick(&OF_WRITES), window(dice)));
+    }
+}
 
 pub fn outages(dice: &mut Dice, span: u64, outages: &mut Outages) {
     let window = |dice: &mut Dice, longest: u64| {

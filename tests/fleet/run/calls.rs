@@ -160,6 +160,8 @@ pub(super) fn instances(call: &Call) -> Vec<String> {
         Call::Heartbeat { order, .. } | Call::Complete { order, .. } => names(std::slice::from_ref(&order.instance)),
         Call::FetchKeys { wanted, .. } => wanted.iter().map(|one| one.instance.to_string()).collect(),
         Call::FetchOutput { wanted, .. } => names(std::slice::from_ref(&wanted.instance)),
+        // `/enrolld/INSTANCE/certificate`.
+        Call::PutParameter { parameter, .. } => parameter.as_str().split('/').nth(2).map(str::to_owned).into_iter().collect(),
         Call::Associate { order, .. } | Call::AssociationStatus { order, .. } | Call::Disassociate { order, .. } => {
             names(std::slice::from_ref(&order.action.instance))
         }
@@ -177,6 +179,7 @@ fn summary(call: &Call) -> String {
         Call::Complete { order, result, .. } => format!("{} {}", order.instance, result.as_str()),
         Call::FetchKeys { wanted, .. } => wanted.iter().map(|one| one.instance.to_string()).collect::<Vec<_>>().join(" "),
         Call::FetchOutput { wanted, .. } => wanted.instance.to_string(),
+        Call::PutParameter { parameter, .. } => parameter.as_str().to_owned(),
         Call::DeleteParameters { parameters, .. } => format!("{parameters:?}"),
         Call::Associate { order, .. } | Call::AssociationStatus { order, .. } | Call::Disassociate { order, .. } => order.node.to_string(),
         Call::Extend { messages, .. } | Call::Delete { messages } => {

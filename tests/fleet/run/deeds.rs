@@ -4,7 +4,7 @@ use enrolld::simulator::model::agent::{AgentOptions, Material, Publish};
 use enrolld::simulator::model::autoscaling::{LifecycleState, Place};
 use enrolld::simulator::model::sqs::wire::MessageAttributes;
 
-use super::witness::Befell;
+use super::witness::Span;
 use super::{Event, Fleet};
 use crate::plan::{Deed, Forgery, GROUPS, LAUNCH_HOOK, SERVERS, TERMINATE_HOOK};
 use crate::services::{ACCOUNT, QUEUE};
@@ -68,7 +68,7 @@ impl Fleet {
                 if paused.core.is_some() && !paused.paused {
                     paused.paused = true;
                     let run = paused.run;
-                    self.witness.paused.push(Befell { at: self.now, run: (worker, run), instance: None });
+                    self.witness.paused.push(Span { run: (worker, run), from: self.now, until: self.now + for_ms });
                     self.schedule(self.now + for_ms, Event::Resume(worker, run));
                 }
             }

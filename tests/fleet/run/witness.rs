@@ -7,12 +7,10 @@ use enrolld::core::call::{Answer, Call};
 use enrolld::event::{self, Notification, Transition};
 use enrolld::facts::{ActionResult, RegistrationStatus, StatusToken};
 use enrolld::retry::Class;
-use enrolld::simulator::model::operation::Service;
 
 use super::calls::instances;
 use super::{Fate, Fleet, Key, orderer};
 use crate::plan::{GROUPS, LAUNCH_HOOK};
-use crate::services;
 
 /// One run of one worker.
 pub type Run = (usize, u32);
@@ -23,6 +21,21 @@ pub struct Befell {
     pub at: u64,
     pub run: Run,
     pub instance: Option<String>,
+}
+
+/// How long something was so with a run.
+#[derive(Debug)]
+pub struct Span {
+    pub run: Run,
+    pub from: u64,
+    pub until: u64,
+}
+
+impl Span {
+    /// How much of another span it takes up.
+    pub fn within(&self, from: u64, until: u64) -> u64 {
+        self.until.min(until).saturating_sub(self.from.max(from))
+    }
 }
 
 /// A run was told that its order to associate a node will not succeed.
@@ -70,14 +83,19 @@ pub struct Witness {
     pub abandoned_by: HashMap<String, Run>,
     /// Calls that panicked.
     pub panicked: Vec<Befell>,
+    /// Reads of keys, commands and writes of certificates, each for one instance, that were refused for good.
+    pub refused_for_good: Vec<Befell>,
     /// Orders to associate, questions about them, and completions, that did not go through as they should: when that was known.
     pub hindered: Vec<Befell>,
-    /// Calls of Auto Scaling that did not go through as they should, or took long.
-    pub slowed: Vec<Befell>,
+    /// Heartbeats that did not go through as they should, or took long: of one instance, or, where all that come after it must wait too, of
+    /// any.
+    pub unkept: Vec<Befell>,
+    /// When a run had as many calls under way as it may have.
+    pub full: Vec<Span>,
     /// Launches that were held, as the workers say.
     pub held: Vec<Befell>,
-    /// A worker stood still from `at` on.
-    pub paused: Vec<Befell>,
+    /// When a worker stood still.
+    pub paused: Vec<Span>,
     /// When each instance rewrote its key.
     pub rewritten: HashMap<String, u64>,
     /// The tokens of the messages, by their ids.
@@ -93,8 +111,8 @@ impl Fleet {
         if fate == Fate::Panicked {
             witness.panicked.extend(instances(call).into_iter().map(|instance| befell(Some(instance))));
         }
-        if fate != Fate::Answered && services::service(call) == Service::AutoScaling {
-            witness.slowed.push(befell(None));
+        if fate != Fate::Answered && matches!(call, Call::Heartbeat { .. }) {
+            witness.unkept.extend(instances(call).into_iter().map(|instance| befell(Some(instance))));
         }
         let decided = match call {
             Call::Complete { order, result, .. } => {
@@ -116,6 +134,17 @@ impl Fleet {
         }
     }
 
+    /// So many calls of a run's are under way now.
+    pub(super) fn witness_load(&mut self, run: Run, calls: u32) {
+        let now = self.now;
+        let open = self.witness.full.iter_mut().rev().find(|span| span.run == run).filter(|span| span.until == u64::MAX);
+        match (open, calls as usize >= self.plan.settings.max_calls) {
+            (Some(span), false) => span.until = now,
+            (None, true) => self.witness.full.push(Span { run, from: now, until: u64::MAX }),
+            _ => {}
+        }
+    }
+
     fn decided(&mut self, run: Run, group: &str, instance: &str, token: &str, abandons: bool) {
         let Some(route) = GROUPS.iter().position(|name| *name == group) else { return };
         let known = self.witness.decisions.iter().any(|one| one.run == run && one.token == token && one.abandons == abandons);
@@ -132,16 +161,16 @@ impl Fleet {
         {
             self.witness.abandoned_by.insert(order.token.as_str().to_owned(), (key.worker, key.run));
         }
-        let failed =
-            matches!(answer, Answer::Instances(Err(_)) | Answer::Hooks(Err(_)) | Answer::Whereabouts(Err(_)) | Answer::Action(Err(_)));
-        if failed {
-            self.witness.slowed.push(Befell { at: self.now, run: (key.worker, key.run), instance: None });
-        }
     }
 
     /// An answer came back to a worker that lives.
     pub(super) fn witness_answer(&mut self, key: Key, call: &Call, answer: &Answer, fate: Fate) {
         let (at, run) = (self.now, (key.worker, key.run));
+        if let (Call::Heartbeat { order, .. }, Answer::Action(Err(failure))) = (call, answer) {
+            let shared = failure.class == Class::Throttled || failure.concerns_everybody();
+            let instance = (!shared).then(|| order.instance.to_string());
+            self.witness.unkept.push(Befell { at, run, instance });
+        }
         if fate != Fate::Answered && matches!(call, Call::Associate { .. } | Call::AssociationStatus { .. } | Call::Complete { .. }) {
             self.witness.hindered.extend(instances(call).into_iter().map(|instance| Befell { at, run, instance: Some(instance) }));
         }
@@ -152,6 +181,16 @@ impl Fleet {
             && failure.class == Class::Final
         {
             self.witness.not_there.extend(instances(call).into_iter().map(|instance| Befell { at, run, instance: Some(instance) }));
+        }
+        let about_parameters = match answer {
+            Answer::Keys(Err(failure))
+            | Answer::CommandSent(Err(failure))
+            | Answer::Output(Err(failure))
+            | Answer::Delivered(Err(failure)) => failure.class == Class::Final,
+            _ => false,
+        };
+        if about_parameters && let [instance] = &instances(call)[..] {
+            self.witness.refused_for_good.push(Befell { at, run, instance: Some(instance.clone()) });
         }
         let why = match (call, answer) {
             (Call::Receive { .. }, Answer::Received(Ok(messages))) => {
