@@ -166,10 +166,13 @@ def waited(instance, at, now):
 
 
 def is_explained(letter, gone, again):
-    """Whether a letter says that a node is owed whose instance is gone, or why a launch was given up whose order was refused twice."""
+    """Whether a letter says that a node is owed whose instance is gone; or, of a node that was given a second chance, why its launch was given
+    up, or that another worker had put it in service meanwhile."""
     owed, reason = (letter["attributes"].get(name, "") for name in ("EnrolldOwed", "EnrolldReason"))
     instance = json.loads(letter["body"]).get("EC2InstanceId")
-    return instance in gone and (owed == f"disassociate {instance}" or (instance in again and reason in ("registrar_failed", "ValidationException")))
+    if instance in gone:
+        return owed == f"disassociate {instance}" or (instance in again and reason in ("registrar_failed", "ValidationException"))
+    return instance in again and reason == "taken_off"
 
 
 def check(state, terminated, settled, letters, left, moved, refuses):

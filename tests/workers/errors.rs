@@ -78,7 +78,7 @@ pub const ALL: [Row; 51] = [
     last("opsworks-cm:DisassociateNode", 400, "ValidationException"),
 ];
 
-/// What PutParameter documents, and is_final where the certificate of the one node cannot be written: met by fleets that have any.
+/// What PutParameter documents; it ends the launch where it is only this node's certificate that cannot be written.
 pub const OF_WRITES: [Row; 14] = [
     of(PUT, 400, "ParameterLimitExceeded"),
     of(PUT, 400, "TooManyUpdates"),
