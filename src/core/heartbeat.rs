@@ -57,8 +57,10 @@ impl Core {
         if action.beating || !action.beats() {
             return;
         }
-        // Auto Scaling was asked, and shows something else than the claim: that is for another look, not for a heartbeat.
-        if action.hook.is_none() && !matches!(action.stage, Stage::Verify | Stage::Hooks) {
+        // Auto Scaling was asked, and shows something else than the claim: that is for another look, not for a heartbeat. One that was seen
+        // waiting in the warm pool's state waits, whether it enters the pool or comes back.
+        let waits_in_pool = action.stage == Stage::Whereabouts && action.pool_seen_at.is_some();
+        if action.hook.is_none() && !waits_in_pool && !matches!(action.stage, Stage::Verify | Stage::Hooks) {
             return self.timers.set(Timer::Heartbeat(id), &mut action.beat_at, Some(now + UNSEEN_GRACE_MS));
         }
         action.beating = true;

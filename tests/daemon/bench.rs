@@ -274,6 +274,8 @@ pub fn configuration(endpoint: &str, route: &str) -> String {
 
 /// The same with any registrar and key. `top` is more for the top of the file.
 pub fn configuration_of(endpoint: &str, top: &str, route: &str) -> String {
+    // What a document prints is read from no parameter.
+    let key_rate = if route.contains("document") { "" } else { "key_rate = 1000\n" };
     format!(
         r#"
 queue_url = "{endpoint}/{ACCOUNT}/{QUEUE}"
@@ -294,8 +296,7 @@ route_fault_max = "500ms"
 name = "all"
 groups = ["*"]
 key_poll = "200ms"
-key_rate = 1000
-status_poll_initial = "50ms"
+{key_rate}status_poll_initial = "50ms"
 status_poll_max = "300ms"
 {route}
 "#

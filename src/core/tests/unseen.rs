@@ -86,3 +86,18 @@ fn what_auto_scaling_never_showed_completes_nothing_and_deletes_no_key_when_its_
         assert_eq!(bench.letters.len(), 2, "{fault}: what may be owed is written down");
     }
 }
+
+#[test]
+fn a_launch_that_waits_in_the_warm_pools_state_is_kept_open_while_its_activities_cannot_be_read() {
+    let mut bench = Bench::new(settings());
+    bench.heartbeat_timeout_s = 30;
+    bench.hooks_time_out = true;
+    bench.whereabouts = crate::facts::Whereabouts::EntersPool;
+    bench.faults.insert("DescribeScalingActivities", timeout());
+    bench.launch_into_pool(1);
+    bench.run_for(5 * 60_000);
+    assert!(bench.timed_out.is_empty() && bench.beats.len() >= 10, "{:?}", bench.beats);
+    bench.faults.clear();
+    bench.run_for(60_000);
+    assert_eq!(bench.outcomes(), [Outcome::Enrolled]);
+}

@@ -148,9 +148,15 @@ impl Judge<'_> {
         };
         // One that its server takes for longer with than with any that this run has seen is not waited for long enough.
         let slow = |entry: &LogEntry| !log.iter().any(|end| end.token == entry.token && end.at_ms > entry.at_ms);
+        // Or whose own run was told in turn that it failed, or is not known.
+        let refused = |by: &str, from: u64| {
+            let of_node = self.fleet.witness.refusals.iter().filter(|one| one.node == node && (from..=closed).contains(&one.at));
+            of_node.into_iter().any(|one| caller(one.run) == by)
+        };
         let got_in = |entry: &LogEntry| {
             let anothers = entry.what == Happened::AssociateAccepted && entry.caller != of_run;
-            anothers && (slow(entry) || hindered(&entry.caller, entry.at_ms) || self.let_go(&entry.caller, node, entry.at_ms, closed))
+            let (by, from) = (entry.caller.as_str(), entry.at_ms);
+            anothers && (slow(entry) || hindered(by, from) || refused(by, from) || self.let_go(by, node, from, closed))
         };
         // It was taken off, or the server said that there was nothing to take off: another run had done so just before.
         let taken_off = log.iter().filter(|entry| entry.what == Happened::DisassociateAccepted && entry.caller == of_run);

@@ -79,6 +79,8 @@ pub struct Witness {
     pub decisions: Vec<Decision>,
     /// When a run was told that an order of a route, by its token, has succeeded.
     pub succeeded: Vec<(u64, Run, usize, StatusToken)>,
+    /// The orders that succeeded for nodes whose certificates are still to be delivered.
+    signed: HashMap<(Run, String), (usize, StatusToken)>,
     /// Whose ABANDON closed which action.
     pub abandoned_by: HashMap<String, Run>,
     /// Calls that panicked.
@@ -174,8 +176,27 @@ impl Fleet {
         if fate != Fate::Answered && matches!(call, Call::Associate { .. } | Call::AssociationStatus { .. } | Call::Complete { .. }) {
             self.witness.hindered.extend(instances(call).into_iter().map(|instance| Befell { at, run, instance: Some(instance) }));
         }
-        if let (Call::AssociationStatus { route, token, .. }, Answer::Status(Ok(RegistrationStatus::Success))) = (call, answer) {
-            self.witness.succeeded.push((at, run, usize::from(route.0), token.clone()));
+        let of = instances(call).into_iter().next();
+        match (call, answer, of) {
+            // A node that waits for its certificate is enrolled when it has it.
+            (
+                Call::AssociationStatus { route, token, .. },
+                Answer::Status(Ok(RegistrationStatus::Success | RegistrationStatus::Signed(_))),
+                Some(node),
+            ) => {
+                let success = (usize::from(route.0), token.clone());
+                if self.plan.settings.routes[success.0].certificate.is_none() {
+                    self.witness.succeeded.push((at, run, success.0, success.1));
+                } else {
+                    self.witness.signed.insert((run, node), success);
+                }
+            }
+            (Call::PutParameter { .. }, Answer::Delivered(Ok(())), Some(node)) => {
+                if let Some((route, token)) = self.witness.signed.remove(&(run, node)) {
+                    self.witness.succeeded.push((at, run, route, token));
+                }
+            }
+            _ => {}
         }
         if let (Call::Disassociate { .. }, Answer::Registration(Err(failure))) = (call, answer)
             && failure.class == Class::Final
