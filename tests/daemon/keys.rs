@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use enrolld::core::observation::Outcome;
-use enrolld::simulator::model::agent::{AgentOptions, CommandOutcome, Material, Publish};
+use enrolld::simulator::model::agent::{AgentOptions, CommandOutcome, Material, Publish, material};
 use enrolld::simulator::model::autoscaling::{Form, LifecycleState, Place};
+use enrolld::simulator::model::fixture::NewParameter;
 use enrolld::simulator::model::opsworks_cm::Engine;
 use enrolld::simulator::model::ssm::wire::CreateDocument;
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
@@ -128,6 +129,35 @@ async fn keys_that_are_secure_strings_are_read_in_clear_and_one_that_cannot_be_d
         assert_eq!(bench.state_of(&sealed), LifecycleState::PendingWait);
         assert_eq!(bench.nodes(SERVER).len(), 3);
     }
+}
+
+#[tokio::test]
+async fn a_key_that_was_replaced_is_refused_and_one_that_was_written_again_as_it_was_is_not_where_anybody_may_write() {
+    let bench = Bench::start(|fixture| fixture.groups[0].options.replace_abandoned = false).await;
+    let route = format!(
+        "registrar = {{ kind = \"opsworks-cm\", server = \"{SERVER}\", engine = \"chef\" }}\n\
+         key = {{ parameter = \"/enrolld/{{instance_id}}/public-key\", require_owner = false }}"
+    );
+    let [again, replaced] = [0; 2].map(|_| bench.launch_with(never_publishes()));
+    for (instance, seeds) in [(&again, [1, 1]), (&replaced, [1, 2])] {
+        for (seed, overwrite) in seeds.into_iter().zip([false, true]) {
+            let parameter = NewParameter {
+                name: format!("/enrolld/{instance}/public-key"),
+                value: material(&Material::Good, seed, instance),
+                kind: "String".into(),
+                overwrite,
+                by: None,
+                by_instance: None,
+            };
+            bench.simulator.with(|world, now| world.put_fixture_parameter(now, parameter)).expect("it can be put");
+        }
+    }
+    // Both stand as they are before anybody reads them.
+    let worker = bench.worker_with(&configuration_of(&bench.simulator.endpoint(), "", &route), |_| {});
+    let ends = worker.until_ends(2).await;
+    let outcome = |instance: &str| ends.iter().find(|end| end.instance.as_deref() == Some(instance)).map(|end| end.outcome);
+    assert_eq!((outcome(&again), outcome(&replaced)), (Some(Outcome::Enrolled), Some(Outcome::Abandoned)), "{ends:?}");
+    assert_eq!(bench.nodes(SERVER), [again]);
 }
 
 /// A certificate request for that name.

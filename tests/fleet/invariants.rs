@@ -277,9 +277,9 @@ impl Judge<'_> {
             let name = format!("/enrolld/{}/certificate", action.instance);
             let done = services.parameters.get(&name).map_or(&[][..], Vec::as_slice);
             let closed = action.closed_ms.unwrap_or(u64::MAX);
-            let since = done.iter().filter(|(at, _)| (action.began_ms..=closed).contains(at));
+            let mut since = done.iter().filter(|(at, _)| (action.began_ms..=closed).contains(at));
             // Nobody deletes it while the launch waits, and nobody before its instance leaves.
-            if since.last().is_none_or(|(_, value)| value.is_none()) {
+            if since.next_back().is_none_or(|(_, value)| value.is_none()) {
                 broken.push(format!("the launch of {} ({}) was continued without its certificate", action.instance, action.token));
             }
             let serves = self.details.instances.get(&action.instance).is_some_and(|one| one.state == LifecycleState::InService);

@@ -139,7 +139,7 @@ impl Plan {
         troubles(dice, span, workers, &mut script);
         script.sort_by_key(|(at, _)| *at);
         let mut rows = errors::of_seed(seed).to_vec();
-        let certificates = seed % CERTIFICATES_EVERY == 0;
+        let certificates = seed.is_multiple_of(CERTIFICATES_EVERY);
         if certificates {
             rows.extend(errors::of_writes(seed));
             fixture.servers[0].engine = Engine::Puppet;
