@@ -366,6 +366,15 @@ mod tests {
     }
 
     #[test]
+    fn key_material_is_never_printed_and_is_wiped_with_its_last_copy() {
+        let key = KeyMaterial::new(Zeroizing::new("planted-key".to_owned()));
+        assert_eq!(key.pem(), "planted-key");
+        assert_eq!(format!("{:#?}", KeyAnswer::Found(key.clone())).matches("planted").count(), 0);
+        is_wiped(&*key.0);
+        assert!(Arc::ptr_eq(&key.0, &key.clone().0), "a copy of the handle is none of the text");
+    }
+
+    #[test]
     fn a_status_token_is_never_printed_and_is_wiped_with_its_last_copy() {
         let token = StatusToken::new("planted-token");
         assert_eq!(token.as_str(), "planted-token");

@@ -60,6 +60,8 @@ pub(super) async fn fetch_output(
             CommandOutput::Running
         }
         Some(CommandInvocationStatus::Success) => CommandOutput::Ended(check::check(engine, &wanted.node, printed)),
+        // What a command printed before it failed is no key; but a private one has leaked all the same.
+        Some(_) if check::holds_private_key(&printed) => CommandOutput::Ended(check::check(engine, &wanted.node, printed)),
         Some(status) => {
             let more = output.status_details.unwrap_or_default();
             CommandOutput::Failed(detail(&format!("the command ended as {status} ({more}), response code {}", output.response_code)))

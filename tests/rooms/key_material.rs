@@ -148,6 +148,7 @@ async fn a_commands_output_is_checked_and_its_failure_does_not_repeat_it() {
         ended("Success"),
         ended("Failed"),
         ended("TimedOut"),
+        Reply::ok(json!({"Status": "Failed", "ResponseCode": 1, "StandardOutputContent": "-----BEGIN RSA PRIVATE KEY-----"}).to_string()),
     ])
     .await;
     let fetch = || async {
@@ -163,6 +164,8 @@ async fn a_commands_output_is_checked_and_its_failure_does_not_repeat_it() {
         let CommandOutput::Failed(why) = fetch().await else { panic!() };
         assert!(why.contains(word) && !why.contains("BEGIN"), "{why}");
     }
+    // What it printed before it failed has leaked all the same.
+    assert!(matches!(fetch().await, CommandOutput::Ended(KeyAnswer::Refused { code: "private_key", security: true, .. })));
 }
 
 #[tokio::test]

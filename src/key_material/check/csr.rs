@@ -121,7 +121,7 @@ fn check_subject(subject: &[u8], node: &NodeName) -> Result<(), Refusal> {
         let mut names = Reader::new(subject);
         let mut set = names.enter(der::SET)?;
         let mut attribute = set.enter(der::SEQUENCE)?;
-        let oid = attribute.take(der::OID)?;
+        let oid = attribute.oid()?;
         let (tag, text) = attribute.element()?;
         let whole = names.is_empty() && set.is_empty() && attribute.is_empty();
         let plain = tag == der::UTF8_STRING || tag == der::PRINTABLE_STRING;
@@ -180,7 +180,7 @@ fn check_attributes(mut attributes: Reader<'_>, node: &NodeName, rules: &CsrRule
     let mut seen = false;
     while !attributes.is_empty() {
         let mut attribute = attributes.enter(der::SEQUENCE).ok_or_else(malformed)?;
-        let oid = attribute.take(der::OID).ok_or_else(malformed)?;
+        let oid = attribute.oid().ok_or_else(malformed)?;
         let mut values = attribute.enter(der::SET).ok_or_else(malformed)?;
         if oid == MS_EXTENSION_REQUEST || (oid == EXTENSION_REQUEST && seen) {
             return Err(Refusal::alarm("forbidden_extension", "it asks for extensions in more than the one known place"));
@@ -224,7 +224,7 @@ fn check_extensions(mut extensions: Reader<'_>, node: &NodeName, rules: &CsrRule
 /// The object identifier and the value of the next extension.
 fn extension<'a>(extensions: &mut Reader<'a>) -> Option<(&'a [u8], &'a [u8])> {
     let mut extension = extensions.enter(der::SEQUENCE)?;
-    let oid = extension.take(der::OID)?;
+    let oid = extension.oid()?;
     let value = match extension.element()? {
         // False is the default, and so is never written.
         (der::BOOLEAN, critical) if critical == TRUE => extension.take(der::OCTET_STRING)?,

@@ -92,6 +92,20 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// The bytes of the next element, which must be an object identifier, each of its numbers as short as it can be (X.690, section 8.19.2):
+    /// a reader that takes a longer form for the same identifier would see what a comparison of bytes does not.
+    pub(super) fn oid(&mut self) -> Option<&'a [u8]> {
+        let bytes = self.take(OID)?;
+        let mut begins = true;
+        for byte in bytes {
+            if begins && *byte == 0x80 {
+                return None;
+            }
+            begins = *byte < 0x80;
+        }
+        (begins && !bytes.is_empty()).then_some(bytes)
+    }
+
     /// The whole octets of the next element, which must be a bit string without a broken octet.
     pub(super) fn octets_of_bits(&mut self) -> Option<&'a [u8]> {
         self.take(BIT_STRING)?.strip_prefix(&[0])
@@ -143,6 +157,21 @@ mod tests {
         assert_eq!(positive(&[2, 1, 0x80]), None);
         assert_eq!(positive(&[2, 1, 0]), None);
         assert_eq!(positive(&[2, 0]), None);
+    }
+
+    #[test]
+    fn object_identifiers_must_be_whole_and_minimal() {
+        let oid = |bytes: &'static [u8]| Reader::new(bytes).oid();
+        assert_eq!(oid(&[6, 3, 0x2a, 0x86, 0x48]), Some(&[0x2a, 0x86, 0x48][..]));
+        for bad in [
+            &[6, 0][..],
+            &[6, 2, 0x2a, 0x86],       // a number that does not end
+            &[6, 3, 0x2a, 0x80, 0x0e], // one with a zero before it
+            &[6, 3, 0x80, 0x2a, 0x03], // the first of all
+            &[4, 1, 0x2a],
+        ] {
+            assert_eq!(oid(bad), None, "{bad:?}");
+        }
     }
 
     proptest! {

@@ -59,6 +59,12 @@ pub fn check(engine: &Engine, node: &NodeName, value: Zeroizing<String>) -> KeyA
     }
 }
 
+/// Whether a value holds a private key, whatever else it is.
+#[must_use]
+pub fn holds_private_key(value: &str) -> bool {
+    private::is_in(value)
+}
+
 fn checked(engine: &Engine, node: &NodeName, value: &str) -> Result<Zeroizing<String>, Refusal> {
     // First of all, so that no other refusal hides it.
     if private::is_in(value) {

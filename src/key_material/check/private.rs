@@ -6,8 +6,17 @@ use zeroize::Zeroizing;
 use super::der::{INTEGER, OCTET_STRING, OID, SEQUENCE};
 
 /// Texts that stand in private keys alone: PEM labels of every kind (`PRIVATE KEY`, `RSA PRIVATE KEY`, `ENCRYPTED PRIVATE KEY`,
-/// `OPENSSH PRIVATE KEY`), PuTTY's files, and the base64 and the plain form of OpenSSH's magic.
-const SIGNS: [&str; 4] = ["PRIVATE KEY", "PuTTY-User-Key-File", "b3BlbnNzaC1rZXktdjE", "openssh-key-v1"];
+/// `OPENSSH PRIVATE KEY`), PuTTY's files, the base64 and the plain form of OpenSSH's magic, what `openssl rsa -text` prints, and BIND's
+/// files.
+const SIGNS: [&str; 7] = [
+    "PRIVATE KEY",
+    "PuTTY-User-Key-File",
+    "b3BlbnNzaC1rZXktdjE",
+    "openssh-key-v1",
+    "Private-Key:",
+    "privateExponent",
+    "Private-key-format",
+];
 
 /// How much of a base64 word is decoded: the beginning of every private key fits.
 const HEAD: usize = 64;
@@ -18,6 +27,7 @@ const SHORTEST_WORD: usize = 24;
 pub(super) fn is_in(text: &str) -> bool {
     SIGNS.iter().any(|sign| contains_ignoring_case(text, sign))
         || is_private_jwk(text)
+        || XML.iter().all(|element| text.contains(element))
         || words(text).any(begins_private_key)
         || is_in_base64(text)
 }
@@ -79,6 +89,9 @@ fn skip_one(word: &str) -> &str {
 
 /// What a JSON Web Key has beside its private member, and that.
 const JWK: [&str; 2] = ["\"kty\"", "\"d\""];
+
+/// .NET's XML of an RSA key, and its private part.
+const XML: [&str; 2] = ["<RSAKeyValue>", "<D>"];
 
 /// A JSON Web Key with its private member, its quotes escaped or not.
 fn is_private_jwk(text: &str) -> bool {

@@ -273,6 +273,10 @@ fn a_private_key_is_seen_in_every_form() {
         block("CERTIFICATE REQUEST", elliptic.serialized_der()),
         // Other tools' forms.
         "PuTTY-User-Key-File-3: ssh-rsa\nEncryption: none\n".to_owned(),
+        "Private-Key: (2048 bit, 2 primes)\nmodulus:\n    00:c2\npublicExponent: 65537 (0x10001)\n".to_owned(),
+        "privateExponent:\n    59:ba\n".to_owned(),
+        "Private-key-format: v1.3\nAlgorithm: 8 (RSASHA256)\n".to_owned(),
+        "<RSAKeyValue><Modulus>wg==</Modulus><Exponent>AQAB</Exponent><D>Wbo=</D></RSAKeyValue>".to_owned(),
         JWK.to_owned(),
         JWK.replace('"', "\\\""),
         format!("{{\"key\":\"{}\"}}", JWK.replace('"', "\\\"")),

@@ -15,9 +15,14 @@ const NULL: [u8; 2] = [0x05, 0x00];
 
 /// What is signed in a request of [`NODE`] with this `SubjectPublicKeyInfo`.
 fn info(spki: &[u8]) -> Vec<u8> {
+    info_with(spki, &[])
+}
+
+/// The same with attributes.
+fn info_with(spki: &[u8], attributes: &[u8]) -> Vec<u8> {
     let name = [tlv(der::OID, &[0x55, 0x04, 0x03]), tlv(der::UTF8_STRING, NODE.as_bytes())].concat();
     let subject = tlv(der::SEQUENCE, &tlv(der::SET, &tlv(der::SEQUENCE, &name)));
-    tlv(der::SEQUENCE, &[&tlv(der::INTEGER, &[0])[..], &subject, spki, &tlv(der::CONTEXT_0, &[])].concat())
+    tlv(der::SEQUENCE, &[&tlv(der::INTEGER, &[0])[..], &subject, spki, &tlv(der::CONTEXT_0, attributes)].concat())
 }
 
 fn assembled(info: &[u8], algorithm: &[u8], signature: &[u8]) -> String {
@@ -96,4 +101,29 @@ fn an_extension_is_critical_by_the_one_true_value_or_says_nothing() {
         // The signature's check reads the request with another parser first, which takes some of these for no request.
         assert!(["bad_der", "bad_signature"].contains(&refused(&asks(odd)).0), "{odd:?}");
     }
+}
+
+#[test]
+fn an_extension_request_is_not_hidden_by_writing_its_identifier_longer() {
+    // `pp_cli_auth`, asked for in an attribute whose identifier has a zero before one of its numbers: read leniently it is the same one.
+    let wish =
+        [tlv(der::OID, &[0x2b, 0x06, 0x01, 0x04, 0x01, 0x82, 0x8c, 0x4c, 0x01, 0x03, 0x27]), tlv(der::OCTET_STRING, b"\x0c\x04true")];
+    let extensions = |wish: &[u8]| tlv(der::SET, &tlv(der::SEQUENCE, &tlv(der::SEQUENCE, wish)));
+    let attribute = |oid: &[u8], wish: &[u8]| tlv(der::SEQUENCE, &[tlv(der::OID, oid), extensions(wish)].concat());
+    let request = |attributes: Vec<u8>| {
+        let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).unwrap();
+        let info = info_with(&key(&[&point(pair.public_key().as_ref())]), &attributes);
+        assembled(&info, &ECDSA_SHA256, pair.sign(&SystemRandom::new(), &info).unwrap().as_ref())
+    };
+    let asked = [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x09, 0x0e];
+    let microsoft = [0x2b, 0x06, 0x01, 0x04, 0x01, 0x82, 0x37, 0x02, 0x01, 0x0e];
+    let longer = |oid: &[u8]| [&oid[..oid.len() - 1], &[0x80], &oid[oid.len() - 1..]].concat();
+    let plain = wish.concat();
+    assert_eq!(refused(&puppet(&request(attribute(&asked, &plain)))).0, "authorization_extension");
+    for oid in [longer(&asked), longer(&microsoft), [&[0x80][..], &asked].concat()] {
+        assert_eq!(refused(&puppet(&request(attribute(&oid, &plain)))), ("bad_der", false), "{oid:x?}");
+    }
+    // And so for what is asked for.
+    let hidden = [tlv(der::OID, &longer(&[0x55, 0x1d, 0x11])), tlv(der::OCTET_STRING, b"\x30\x00")].concat();
+    assert_eq!(refused(&puppet(&request(attribute(&asked, &hidden)))), ("bad_der", false));
 }
