@@ -1,7 +1,7 @@
 //! An event is a claim, not a proof: nothing is done before Auto Scaling itself shows the instance waiting in the named group, and
 //! the group has the named hook.
 
-use super::action::{Ending, HookTimes, SecondChance, Stage};
+use super::action::{Association, Ending, HookTimes, SecondChance, Stage};
 use super::admission::undeliverable;
 use super::lane::{LaneKey, Ticket, Who};
 use super::observation::{Outcome, Reason};
@@ -188,8 +188,10 @@ impl Core {
             return self.look_again(id);
         }
         let Some(action) = self.actions.get(&id) else { return };
-        // A launch that enrolled its node, and whose instance then vanished without proof, owes a disassociation.
-        let owed = action.association > super::action::Association::None && action.is_launch();
+        // A launch that enrolled its node, and whose instance then vanished without proof, owes a disassociation; and so does a termination
+        // that Auto Scaling bore out, whose hook is there no more.
+        let owed =
+            if action.is_launch() { action.association > Association::None } else { action.verified_at.is_some() && action.may_be_left() };
         self.end(id, Ending { owed, ..undeliverable(code, detail.to_owned()) });
     }
 

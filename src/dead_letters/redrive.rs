@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinSet, LocalSet};
 
-use super::letter::{Body, Owed};
+use super::letter::{Body, MOVED_BY_SQS, Owed};
 use super::look::{self, Held, Queues};
 use super::owed;
 use super::{Letter, Said};
@@ -161,7 +161,8 @@ impl Redrive {
             Some(Owed::Disassociate(node)) => self.pay(held, node).await,
             Some(Owed::Unknown(owed)) => Deed::left(format!("it owes \"{owed}\", which this version cannot do")),
             None if self.dry_run => Deed::WouldSendBack,
-            None => self.send_back(held, false).await,
+            // What SQS moved by itself had as many runs as the queue allows, and none that could say what may be left of it.
+            None => self.send_back(held, held.letter.reason.as_str() == MOVED_BY_SQS).await,
         }
     }
 

@@ -145,7 +145,7 @@ impl Judge<'_> {
     fn letters(&mut self) {
         let mut broken = Vec::new();
         for letter in &self.letters {
-            for name in ["EnrolldReason", "EnrolldOutcome", "EnrolldStep", "EnrolldTime", "EnrolldVersion"] {
+            for name in ["EnrolldReason", "EnrolldOutcome", "EnrolldStep", "EnrolldAttempts", "EnrolldTime", "EnrolldVersion"] {
                 if letter.attributes.get(name).is_none_or(String::is_empty) {
                     broken.push(format!("a dead letter has no {name}: {}", letter.body));
                 }

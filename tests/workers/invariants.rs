@@ -69,7 +69,7 @@ impl Judge<'_> {
             self.complain(format!("SQS itself moved {} messages", queue.counts.redriven));
         }
         for letter in self.letters {
-            for name in ["EnrolldReason", "EnrolldOutcome", "EnrolldStep", "EnrolldTime", "EnrolldVersion"] {
+            for name in ["EnrolldReason", "EnrolldOutcome", "EnrolldStep", "EnrolldAttempts", "EnrolldTime", "EnrolldVersion"] {
                 if letter.attributes.get(name).is_none_or(String::is_empty) {
                     self.complain(format!("a dead letter has no {name}: {}", letter.body));
                 }

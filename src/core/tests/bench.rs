@@ -141,6 +141,8 @@ pub(super) struct Bench {
     pub association_ms: u64,
     /// When each was ordered.
     ordered: HashMap<InstanceId, u64>,
+    /// The groups have no hooks any more.
+    pub no_hooks: bool,
     pub dead_letter_queue: bool,
     /// So many attributes of a letter are taken at most.
     pub most_attributes: Option<usize>,
@@ -228,6 +230,7 @@ impl Bench {
             statuses: Vec::new(),
             association_ms: 0,
             ordered: HashMap::new(),
+            no_hooks: false,
             dead_letter_queue: true,
             most_attributes: None,
             lose_completions: 0,
@@ -672,6 +675,7 @@ impl Bench {
                 });
                 Answer::Instances(Ok(seen.collect()))
             }
+            Call::DescribeHooks { .. } if self.no_hooks => Answer::Hooks(Ok(Vec::new())),
             Call::DescribeHooks { .. } => {
                 let hook = |name: &str, launching| HookFacts {
                     name: HookName::new(name).unwrap(),

@@ -54,6 +54,17 @@ fn a_launch_that_is_over_owes_the_node_that_its_server_refuses_to_let_go_unless_
 }
 
 #[test]
+fn a_termination_whose_hook_is_there_no_more_owes_its_node() {
+    let mut bench = Bench::new(settings());
+    bench.no_hooks = true;
+    bench.terminate(1);
+    bench.launch(2);
+    bench.run_for(3 * 60_000);
+    assert_eq!(bench.reasons(), vec![(Outcome::DeadLettered, "no_such_hook".to_owned()); 2]);
+    assert_eq!(owing(&bench), 1, "{:?}", bench.letters);
+}
+
+#[test]
 fn a_redelivered_launch_that_is_never_seen_waiting_owes_its_node() {
     for (receives, owes) in [(1, 0), (2, 1)] {
         let mut bench = Bench::new(settings());
