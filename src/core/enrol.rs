@@ -129,12 +129,14 @@ impl Core {
         let Some(route) = self.route_of(id) else { return };
         let route = self.settings.route(route);
         let (server, timeout) = (route.server, ms(route.timeout));
+        // One whose look grew old in line has its place again: at the tail it would grow old once more.
+        let renewed = self.actions.get(&id).is_some_and(|action| action.renewing);
         self.set_stage(id, Stage::Disassociate);
         // Whatever came before may have taken longer than the time that was set for all of it.
         if self.actions.get(&id).is_some_and(|action| action.deadline_at.is_none()) {
             self.set_deadline(id, Some(self.now.mono_ms + timeout));
         }
-        self.queue_for_server(id, server, false);
+        self.queue_for_server(id, server, renewed);
     }
 
     fn queue_for_server(&mut self, id: ActionId, server: ServerId, at_head: bool) {

@@ -21,8 +21,8 @@ use crate::retry::{Class, Failure, Progress};
 /// No lifecycle action can be kept open for longer (Auto Scaling: 48 h), in milliseconds.
 const LONGEST_ACTION_MS: u64 = 48 * 3600 * 1000;
 /// Reasons that are never taken for a fault of the route: a private key must not lie about while its launch is held, what is contested is
-/// somebody's deed, and the others have their own way to be held, or to be given back.
-const NODES_OWN: [&str; 5] = ["private_key", Failure::FOREIGN_REQUEST, Failure::FOREIGN_CERTIFICATE, "deadline", "internal_error"];
+/// somebody's deed, and what is over its time has its own way to be held.
+const NODES_OWN: [&str; 4] = ["private_key", Failure::FOREIGN_REQUEST, Failure::FOREIGN_CERTIFICATE, "deadline"];
 
 /// How the launches of a route have failed lately.
 #[derive(Debug, Default)]
@@ -136,9 +136,12 @@ impl Core {
     }
 
     /// Whether what a launch waits for is in trouble for others too: its server, or an operation that nothing went through since it failed.
+    /// So it is where its server takes orders, and fewer than there are: whoever still stands in line at the end of its time is there
+    /// for no reason of its own.
     fn is_routes_fault(&self, id: ActionId) -> bool {
         let own = self.trouble_of(id).is_some_and(|failure| failure.class == Class::RouteFault);
-        own || self.servers_trouble(id).is_some() || self.lanes_trouble(id).is_some()
+        let in_line = self.actions.get(&id).is_some_and(|action| is_in_line(action) && action.ordering.is_none());
+        own || in_line || self.servers_trouble(id).is_some() || self.lanes_trouble(id).is_some()
     }
 
     /// Whether as many launches of the route were abandoned within the window as may be: for a fault of the route, or in a row.
@@ -188,7 +191,7 @@ impl Core {
         let (parked, waiting) = (std::mem::take(&mut streak.parked), std::mem::take(&mut streak.waiting));
         for id in waiting {
             // Whoever stands in line for its server has its time when that takes its order: with thousands before it, that may be long.
-            let stays = |action: &Action| action.stage == Stage::Associate || action.renewing || action.ending.is_some();
+            let stays = |action: &Action| is_in_line(action) || action.ending.is_some();
             if self.actions.get(&id).is_some_and(|action| action.held && !stays(action)) {
                 self.has_time_again(id, route);
             }
@@ -288,6 +291,11 @@ impl Core {
         let route = self.settings.route(route);
         (ms(route.abandon_window), usize::try_from(route.max_abandons).unwrap_or(usize::MAX))
     }
+}
+
+/// Whether an action stands in line for its server, or has its sighting renewed for its turn there.
+fn is_in_line(action: &Action) -> bool {
+    matches!(action.stage, Stage::Associate | Stage::Disassociate) || action.renewing
 }
 
 fn forget_before(times: &mut VecDeque<u64>, since: u64) {

@@ -315,6 +315,44 @@ fn a_launch_that_is_held_on_its_last_receive_is_abandoned_before_its_message_mus
 }
 
 #[test]
+fn a_server_that_takes_fewer_orders_than_there_are_is_waited_for_and_few_are_given_up() {
+    let mut settings = quick();
+    settings.routes[0].max_rate = Some(1.0);
+    let mut bench = Bench::new(settings);
+    for n in 1..=3 * 1_200 {
+        bench.launch(n);
+        bench.run_for(333);
+    }
+    // Some are enrolled all the time, which says nothing of those who stand in line.
+    let enrolled = bench.completions.len() - abandoned(&bench);
+    assert!(enrolled > 1_000, "{enrolled}");
+    assert!((1..=10).contains(&abandoned(&bench)), "{} in twenty minutes", abandoned(&bench));
+    bench.run_for(3 * 3_600_000);
+    assert!(abandoned(&bench) <= 30, "{}", abandoned(&bench));
+    assert_eq!(bench.completions.len(), 3_600);
+    bench.assert_nothing_is_left();
+}
+
+#[test]
+fn a_second_chance_keeps_its_place_in_a_long_line() {
+    let mut settings = settings();
+    settings.routes[0].max_rate = Some(1.0);
+    let mut bench = Bench::new(settings);
+    bench.repeated = super::bench::Repeated::Failed;
+    bench.nodes.insert(1);
+    bench.launch_received(1, 2);
+    for n in 2..=61 {
+        bench.launch(n);
+    }
+    // The line never gets shorter than a look is good for.
+    for n in 62..=361 {
+        bench.launch(n);
+        bench.run_for(1_000);
+    }
+    assert!(bench.completions.contains(&(1, ActionResult::Continue)), "{:?}", bench.reasons());
+}
+
+#[test]
 fn launches_that_are_held_stay_so_when_sqs_takes_their_messages_back() {
     for fault in [not_ready(), denied(), Failure::new(Class::Final, "ValidationException", "there is no organization of that name")] {
         let mut bench = Bench::new(settings());
