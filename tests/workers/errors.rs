@@ -110,7 +110,7 @@ pub fn of_seed(seed: u64) -> [Row; 2] {
     [at(2 * seed), at(2 * seed + 1)]
 }
 
-/// What comes over the fleet: a tenth of the calls, for as long as anything goes wrong, and all of them for a while.
+/// What comes over the fleet: some of the calls, for as long as anything goes wrong, and all of them for a while.
 pub fn faults(row: Row, span: u64) -> Vec<Fault> {
     let fault = |operation: &str, probability, after_ms, for_ms| Fault {
         id: None,
@@ -126,6 +126,8 @@ pub fn faults(row: Row, span: u64) -> Vec<Fault> {
         "ssm:GetParameter*" => &["ssm:GetParameters", "ssm:GetParameterHistory"],
         _ => &[row.operation],
     };
-    let both = |operation: &&str| [fault(operation, 0.1, 0, span), fault(operation, 1.0, span / 4, (span / 10).min(30 * SECOND))];
+    // A fleet writes a few certificates, and makes hundreds of other calls.
+    let probability = if row.operation == PUT { 0.4 } else { 0.1 };
+    let both = |operation: &&str| [fault(operation, probability, 0, span), fault(operation, 1.0, span / 4, (span / 10).min(30 * SECOND))];
     operations.iter().flat_map(both).collect()
 }
