@@ -77,8 +77,8 @@ impl Authority {
         let answer = self.send(Method::PUT, &format!("{CA}/certificate_request/{node}"), "text/plain", pem).await?;
         match answer.status {
             200..=299 => Ok(()),
-            400 if self.state(node.as_str()).await? != State::Absent => Ok(()),
-            _ => Err(self.refusal(&answer).await),
+            400 if !is_page(&answer) && self.state(node.as_str()).await? != State::Absent => Ok(()),
+            _ => Err(self.refusal_of_request(&answer).await),
         }
     }
 
@@ -125,8 +125,8 @@ impl Authority {
             Ok(answer) => match answer.status {
                 200..=299 => return Ok(()),
                 404 | 409 | 500 if !is_page(&answer) && self.state(node.as_str()).await? != State::Requested => return Ok(()),
-                409 => errors::NOT_SIGNED.failure(unexpected(&answer)),
-                _ => self.refusal(&answer).await,
+                409 if !is_page(&answer) => errors::NOT_SIGNED.failure(unexpected(&answer)),
+                _ => self.refusal_of_request(&answer).await,
             },
             Err(failure) => failure,
         };
@@ -199,7 +199,15 @@ impl Authority {
 
     /// The failure for an answer that was not expected. While the server starts, its parts appear one by one.
     async fn refusal(&self, answer: &Answer) -> Failure {
-        let failure = classify(answer);
+        self.unless_starting(classify(answer)).await
+    }
+
+    /// The same where the node's request was submitted or was to be signed: what the authority itself says against that is one node's trouble.
+    async fn refusal_of_request(&self, answer: &Answer) -> Failure {
+        self.unless_starting(classify_of_request(answer)).await
+    }
+
+    async fn unless_starting(&self, failure: Failure) -> Failure {
         if matches!(failure.class, Class::NotReady | Class::Throttled | Class::Final) {
             return failure;
         }
@@ -261,10 +269,19 @@ fn classify(answer: &Answer) -> Failure {
         (_, Some(Class::NotReady)) => errors::UNAVAILABLE,
         (_, Some(Class::Throttled)) => errors::SLOW_DOWN,
         (_, Some(Class::Transient)) => errors::BROKEN,
-        (400..=499, None) if answer.status != 404 => errors::REFUSED,
+        // Also what nginx before the authority says of our certificate, 400 with a page: no node can do anything about that.
         _ => errors::ELSEWHERE,
     };
     meaning.coded(format!("http_{}", answer.status), unexpected(answer))
+}
+
+/// The same where the node's request was submitted or was to be signed.
+fn classify_of_request(answer: &Answer) -> Failure {
+    match (answer.status, shared_class(answer.status)) {
+        (404, _) => classify(answer),
+        (400..=499, None) if !is_page(answer) => errors::REFUSED.coded(format!("http_{}", answer.status), unexpected(answer)),
+        _ => classify(answer),
+    }
 }
 
 /// Whether an answer is some web server's page and not the authority's.

@@ -11,9 +11,9 @@ meanings! {
     UNSETTLED: Transient, "unsettled", "what stands under the node's name was changed again and again meanwhile";
     UNAUTHORIZED: RouteFault, "unauthorized", "401: our certificate is not taken";
     FORBIDDEN: RouteFault, "forbidden", "403: our certificate may not do this";
-    ELSEWHERE: RouteFault, "http_404, http_3NN, http_407, http_2NN", "a page, a redirect, or an answer that no authority gives there: the URL is wrong";
+    ELSEWHERE: RouteFault, "http_4NN, http_3NN, http_2NN", "a page, a redirect, or an answer that no authority gives there: the URL is wrong, or what stands before the authority does not take our certificate (400 with a page)";
     NOT_A_CA: RouteFault, "not_a_ca", "200 with something else than what was asked for";
-    REFUSED: Final, "http_4NN", "any other refusal: this node's request is at fault";
+    REFUSED: Final, "http_4NN", "any other 4xx but 404, in the authority's own words, where the request was submitted or was to be signed: this node's request is at fault";
     NOT_SIGNED: Final, "not_signed", "409: the server's own rules refuse the request, with its words";
     FOREIGN_REQUEST: Final, Failure::FOREIGN_REQUEST, "a request that is not the node's is pending under its name; a security event";
     OTHER_KEY: Final, Failure::OTHER_KEY, "a certificate for another key from before the launch, or a revoked one, stands under the node's name";

@@ -324,10 +324,21 @@ async fn each_answer_has_its_class() {
         (vec![page(404), running()], Class::RouteFault),
         (vec![page(404), text(503, "starting")], Class::NotReady),
         (vec![page(404), page(404)], Class::RouteFault),
+        // What nginx before the authority says of a certificate of ours that is missing or has expired.
+        (vec![page(400), page(400)], Class::RouteFault),
+        (vec![absent(), page(400), page(400)], Class::RouteFault),
+        (vec![state("requested"), text(200, &own.request), page(400), page(400)], Class::RouteFault),
+        (vec![state("requested"), text(200, &own.request), page(409), running()], Class::RouteFault),
+        // A look is the same for every node.
+        (vec![text(400, "Bad Request"), running()], Class::RouteFault),
+        (vec![text(418, ""), text(503, "starting")], Class::NotReady),
+        (vec![state("requested"), text(422, "Unprocessable"), running()], Class::RouteFault),
         (vec![page(200)], Class::RouteFault),
         (vec![(200, "application/json", r#"{"name":"another","state":"signed"}"#.to_owned())], Class::RouteFault),
         (vec![(200, "application/json", format!(r#"{{"name":"{NODE}","state":"odd"}}"#))], Class::RouteFault),
         (vec![absent(), text(400, "Certificate names must be lower case."), absent()], Class::Final),
+        (vec![absent(), text(413, "too long")], Class::Final),
+        (vec![state("requested"), text(200, &own.request), text(400, "no such extension"), text(204, "")], Class::Final),
         (vec![state("requested"), text(200, &own.request), text(409, "not allowed"), state("requested"), text(204, "")], Class::Final),
         (vec![state("signed"), text(200, "no certificate")], Class::RouteFault),
     ] {
