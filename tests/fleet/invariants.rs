@@ -5,6 +5,7 @@ mod timed_out;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use enrolld::core::observation::Outcome;
 use enrolld::core::settings::OnFailure;
 use enrolld::event::{self, Notification};
 use enrolld::simulator::model::agent::{Material, Publish, material};
@@ -72,6 +73,7 @@ pub fn judge(fleet: &Fleet) -> Verdict {
     judge.actions();
     judge.letters();
     judge.deletions();
+    judge.records();
     judge.orders();
     judge.nodes(&state.servers);
     judge.certificates();
@@ -184,6 +186,25 @@ impl Judge<'_> {
             let of = if let Ok(Notification::Action(claim)) = &decoded { claim.token.as_str() } else { message.as_str() };
             if !self.fleet.records.get(of).is_some_and(|records| records.iter().any(|(recorded, _)| recorded <= at)) {
                 broken.push(format!("a message was deleted without a record of its result: {body}"));
+            }
+        }
+        self.broken.append(&mut broken);
+    }
+
+    /// What is on record as enrolled was put in service. (That a launch was abandoned may also be said by a worker that had the same message,
+    /// gave it up later, and cannot know whether the action was closed by its own completion, whose answer it lost.)
+    fn records(&mut self) {
+        let mut broken = Vec::new();
+        for action in self.details.actions.iter().filter(|action| action.transition == Kind::Launching) {
+            let recorded = self.fleet.records.get(&action.token).map_or(&[][..], Vec::as_slice);
+            let says = |outcome: Outcome| recorded.iter().any(|(_, what)| *what == outcome);
+            let result = action.result.as_deref();
+            let completed = action.closed_by == Some(Closing::Completed);
+            if says(Outcome::Enrolled) && !(completed && result == Some("CONTINUE")) {
+                broken.push(format!(
+                    "the launch of {} ({}) is on record as enrolled, and ended as {result:?}",
+                    action.instance, action.token
+                ));
             }
         }
         self.broken.append(&mut broken);
