@@ -24,7 +24,7 @@ use self::api::{Api, Said};
 use self::key_store::Stored;
 use self::public_key::PublicKey;
 use self::signing::Signer;
-use super::http::{HttpClient, HttpError, HttpSettings, PrivateKey, TIMEOUT};
+use super::http::{HttpClient, HttpError, HttpSettings, PrivateKey, TIMEOUT, UNREACHABLE};
 use super::{Registrar, Reply, without_key};
 use crate::aws::detail;
 use crate::core::call::NodeOrder;
@@ -132,7 +132,14 @@ impl ChefServer {
         if !our_client {
             self.settle_key(name, &key).await?;
         }
-        let our_node = self.create_node(name).await?;
+        let our_node = match self.create_node(name).await {
+            // Nobody else has use for the client that was made for it.
+            Err(failure) if our_client && failure.code == errors::FOREIGN_NODE.code => {
+                let _ = self.delete("/clients", name).await;
+                return Err(failure);
+            }
+            created => created?,
+        };
         match self.grant_rights(name).await {
             Err(failure) if failure.code == errors::FORBIDDEN.code => {
                 // What was made for nothing goes again, so that a repetition finds what this one found. That it could not be deleted
@@ -156,15 +163,7 @@ impl ChefServer {
         let body = json!({ "name": name, "clientname": name, "validator": false, "public_key": key.to_pem() });
         let said = self.api.ask(Method::POST, "/clients", Some(&body)).await?;
         match said.status {
-            201 if made_a_key_pair(&said.json) => {
-                // It would be another's to the next try, and somebody who listens has its key.
-                let then = match self.delete("/clients", name).await {
-                    Ok(_) => "its client was deleted".to_owned(),
-                    Err(failure) => format!("its client must be deleted ({failure})"),
-                };
-                let what = format!("the server made a key pair of its own instead of taking the node's key; {then}");
-                Err(errors::SERVER_MADE_KEY.failure(what))
-            }
+            201 if made_a_key_pair(&said.json) => Err(self.give_up_key(name).await),
             201 => Ok(true),
             409 => Ok(false),
             // Name and key alone come from the node.
@@ -173,8 +172,35 @@ impl ChefServer {
         }
     }
 
+    /// The failure for a client with a key pair of the server's making. The client goes: it would be another's to the next try, and somebody
+    /// who listens has its key.
+    async fn give_up_key(&self, name: &str) -> Failure {
+        let then = match self.delete("/clients", name).await {
+            Ok(_) => "its client was deleted".to_owned(),
+            Err(failure) => format!("its client must be deleted ({failure})"),
+        };
+        errors::SERVER_MADE_KEY.failure(format!("the server made a key pair of its own instead of taking the node's key; {then}"))
+    }
+
     /// Sees to the key of a client that is there already: the node's own, or replaced where that is wanted.
     async fn settle_key(&self, name: &str, key: &PublicKey) -> Result<(), Failure> {
+        let what = "somebody else made the client or the node object, and we may not read its key, or not replace it";
+        match self.settle_stored_key(name, key).await {
+            Err(failure) => Err(self.unless_anothers(failure, what).await),
+            settled => settled,
+        }
+    }
+
+    /// Whoever makes an object may do with it what enrolling takes. What is forbidden on one that somebody else made must not stop everybody's
+    /// nodes, unless we may do nothing here.
+    async fn unless_anothers(&self, failure: Failure, what: &str) -> Failure {
+        if failure.code == errors::FORBIDDEN.code && self.shows_us().await.is_ok() {
+            return errors::FOREIGN_NODE.failure(what);
+        }
+        failure
+    }
+
+    async fn settle_stored_key(&self, name: &str, key: &PublicKey) -> Result<(), Failure> {
         let stored = key_store::read(&self.api, name).await?;
         match stored {
             Stored::Key { key: Some(ref found), usable: true, .. } if found == key => return Ok(()),
@@ -191,7 +217,9 @@ impl ChefServer {
         }
         // The node object first: once the key is the new one, a repetition would take the node object for the new node's.
         self.delete("/nodes", name).await?;
-        key_store::replace(&self.api, name, key, &stored).await?;
+        if !key_store::replace(&self.api, name, key, &stored).await? {
+            return Err(self.give_up_key(name).await);
+        }
         // Until then a chef-client with the old key could save its node again, as what it was.
         self.delete("/nodes", name).await.map(drop)
     }
@@ -202,7 +230,13 @@ impl ChefServer {
         match said.status {
             201 => Ok(true),
             409 => {
-                let found = self.api.ask(Method::GET, &format!("/nodes/{name}"), None).await?;
+                let found = match self.api.ask(Method::GET, &format!("/nodes/{name}"), None).await {
+                    Err(failure) => {
+                        let what = "somebody else made the node object, and we may not read it";
+                        return Err(self.unless_anothers(failure, what).await);
+                    }
+                    Ok(found) => found,
+                };
                 match found.status {
                     200 if found.is_named(name) => Ok(false),
                     404 => Err(vanished("node object")),
@@ -252,8 +286,12 @@ impl ChefServer {
         for right in acl::RIGHTS {
             let Some(body) = acl::granting(&said.json, right, name) else { continue };
             let said = self.api.ask(Method::PUT, &format!("{path}/{right}"), Some(&body)).await?;
-            if said.status != 200 {
-                return Err(said.failure(errors::REFUSED_ACL, "giving the client its rights"));
+            match said.status {
+                200 => {}
+                404 => return Err(vanished("node object")),
+                // So a right is refused whose holder is not there.
+                400 if key_store::client(&self.api, name).await?.is_none() => return Err(vanished("client")),
+                _ => return Err(said.failure(errors::REFUSED_ACL, "giving the client its rights")),
             }
         }
         Ok(())
@@ -264,12 +302,11 @@ impl ChefServer {
             return Err(errors::OWN_NAME.failure("the node has the name of the client that enrols it"));
         }
         match self.take_off(name).await {
-            // Whoever makes an object may delete it. One that somebody else made must not stop everybody's nodes, unless we may do nothing.
-            Err(failure) if failure.code == errors::FORBIDDEN.code && self.shows_us().await.is_ok() => {
+            Err(failure) => {
                 let what = "somebody else made the client or the node object, and we may not delete it";
-                Err(errors::FOREIGN_NODE.failure(what))
+                Err(self.unless_anothers(failure, what).await)
             }
-            done => done.map(|()| Registration::Done),
+            Ok(()) => Ok(Registration::Done),
         }
     }
 
@@ -309,8 +346,12 @@ impl ChefServer {
     }
 
     async fn server_health(&self) -> Result<Health, Failure> {
-        if let Some(words) = self.status_page().await? {
-            return Ok(Health::NotReady(words));
+        // What follows has most of the time: orders may be served where the status hangs.
+        match tokio::time::timeout(self.call_timeout / 4, self.status_page()).await {
+            Ok(Ok(Some(words))) => return Ok(Health::NotReady(words)),
+            Ok(Err(failure)) if failure.code == UNREACHABLE.code => return Err(failure),
+            // A status that cannot be had says nothing about the orders.
+            Ok(Ok(None) | Err(_)) | Err(_) => {}
         }
         // Some servers have no status, and none says there whether it knows us.
         self.shows_us().await.map(|()| Health::Ready)

@@ -3,14 +3,17 @@
 mod answers;
 #[path = "../common/chef.rs"]
 mod chef;
+mod others;
 mod stub;
+
+use std::time::Duration;
 
 use chef::{NodeKey, all_nodes, order, settings};
 use enrolld::facts::{Health, KeyMaterial, Registration};
 use enrolld::registrar::{ChefServer, ChefSettings, NodeWork, Registrar};
 use enrolld::retry::Class;
 use serde_json::{Value, json};
-use stub::{ADMIN, Stub, add_client};
+use stub::{ADMIN, State, Stub, Trouble, add_client};
 use zeroize::Zeroizing;
 
 fn registrar(stub: &Stub) -> ChefServer {
@@ -366,6 +369,27 @@ async fn health_believes_a_status_only_by_its_body_and_then_asks_who_we_are() {
 }
 
 #[tokio::test]
+async fn a_status_that_cannot_be_had_leaves_the_word_to_the_signed_read() {
+    let stub = Stub::start().await;
+    let mut settings = ChefSettings { call_timeout: Duration::from_secs(2), ..settings(stub.url(), ADMIN, stub.admin.private()) };
+    settings.http.max_answer = 4000;
+    let chef = ChefServer::new(settings).unwrap();
+    let wrong = ChefServer::new(chef::settings(stub.url(), ADMIN, NodeKey::new().private())).unwrap();
+    for trouble in [Some(Trouble::Breaks), Some(Trouble::Hangs), None] {
+        stub.state().status_trouble = trouble;
+        // Without trouble it is longer than any answer may be.
+        stub.state().status = Some((200, json!({ "status": "fail", "upstreams": { "chef_sql": "x".repeat(5000) } })));
+        assert_eq!(chef.health().await, Ok(Health::Ready), "{trouble:?}");
+    }
+    stub.state().status_trouble = Some(Trouble::Breaks);
+    assert_eq!(wrong.health().await.unwrap_err().code, "unauthorized", "what follows decides");
+
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let chef = ChefServer::new(chef::settings(&format!("http://{nobody}"), ADMIN, stub.admin.private())).unwrap();
+    assert_eq!(chef.health().await.unwrap_err().code, "unreachable");
+}
+
+#[tokio::test]
 async fn whoever_enrols_may_be_a_user_instead_of_a_client() {
     let stub = Stub::start().await;
     stub.state().clients.remove(ADMIN);
@@ -427,6 +451,27 @@ async fn a_server_that_makes_key_pairs_is_a_fault_of_the_route_also_the_second_t
 }
 
 #[tokio::test]
+async fn a_key_pair_that_a_server_makes_when_it_should_replace_one_is_given_up_with_its_client() {
+    for without_default in [false, true] {
+        let stub = Stub::start().await;
+        let (node, new) = (order(1), NodeKey::new());
+        let name = node.node.as_str();
+        registrar(&stub).associate(&node, &NodeKey::new().material()).await.unwrap();
+        let mut request = format!("PUT /clients/{name}/keys/default");
+        if without_default {
+            stub.state().keys.get_mut(name).unwrap().clear();
+            request = format!("POST /clients/{name}/keys");
+        }
+        let made = json!({ "name": "default", "public_key": new.public, "private_key": "-----BEGIN RSA PRIVATE KEY-----" });
+        stub.state().instead_of.insert(request, (200, made));
+        let failure = replacing(&stub).associate(&node, &new.material()).await.unwrap_err();
+        assert_eq!((failure.class, failure.code.as_str()), (Class::RouteFault, "server_made_key"), "{failure}");
+        assert!(!stub.state().clients.contains_key(name), "whoever listened has its key");
+        assert_eq!(replacing(&stub).associate(&node, &new.material()).await, Ok(Registration::Done));
+    }
+}
+
+#[tokio::test]
 async fn a_key_is_believed_only_by_its_name() {
     let stub = Stub::start().await;
     let (node, key) = (order(1), NodeKey::new());
@@ -446,6 +491,43 @@ async fn a_client_that_somebody_else_made_is_that_nodes_own_trouble() {
     stub.state().forbidden.push(format!("clients/{}", node.node));
     let failure = replacing(&stub).associate(&node, &key.material()).await.unwrap_err();
     assert_eq!((failure.class, failure.code.as_str()), (Class::Final, "guarded_client"), "{failure}");
+}
+
+#[tokio::test]
+async fn what_we_may_not_read_or_replace_is_one_nodes_own_trouble_and_no_fault_of_the_route() {
+    let (node, key) = (order(1), NodeKey::new());
+    let name = node.node.as_str();
+    for replaces in [false, true] {
+        let chef = |stub: &Stub| if replaces { replacing(stub) } else { registrar(stub) };
+        for (forbidden, same_key) in
+            [("nodes/N", true), ("nodes/N", false), ("clients/N/keys/default", true), ("clients/N/keys/default", false)]
+        {
+            if forbidden == "nodes/N" && !same_key && !replaces {
+                // Another key is final before anybody looks at the node object.
+                continue;
+            }
+            let case = format!("{forbidden}, the same key: {same_key}, replacing: {replaces}");
+            let stub = Stub::start().await;
+            registrar(&stub).associate(&node, &key.material()).await.unwrap();
+            stub.state().forbidden.push(forbidden.replace('N', name));
+            let offered = if same_key { key.material() } else { NodeKey::new().material() };
+            let failure = chef(&stub).associate(&node, &offered).await.unwrap_err();
+            assert_eq!((failure.class, failure.code.as_str()), (Class::Final, "foreign_node"), "{case}: {failure}");
+            assert_eq!(stub.state().keys[name]["default"]["public_key"], key.public, "{case}");
+            assert!(stub.state().nodes.contains_key(name), "{case}");
+        }
+        // A node object alone: the client that was made for it goes again.
+        let stub = Stub::start().await;
+        stub.state().nodes.insert(name.to_owned(), json!({ "name": name }));
+        stub.state().forbidden.push(format!("nodes/{name}"));
+        let failure = chef(&stub).associate(&node, &key.material()).await.unwrap_err();
+        assert_eq!((failure.class, failure.code.as_str()), (Class::Final, "foreign_node"), "{failure}");
+        assert!(!stub.state().clients.contains_key(name) && stub.state().nodes.contains_key(name));
+        // Where we may not even see ourselves, it is the route's.
+        stub.state().forbidden.push(format!("clients/{ADMIN}"));
+        let failure = chef(&stub).associate(&node, &key.material()).await.unwrap_err();
+        assert_eq!((failure.class, failure.code.as_str()), (Class::RouteFault, "forbidden"), "{failure}");
+    }
 }
 
 #[tokio::test]
@@ -474,7 +556,12 @@ async fn a_node_that_a_replaced_client_saves_in_the_last_moment_is_gone_too() {
     let (node, old, new) = (order(1), NodeKey::new(), NodeKey::new());
     let name = node.node.as_str();
     registrar(&stub).associate(&node, &old.material()).await.unwrap();
-    stub.state().saved_before_the_key = Some(name.to_owned());
+    let saved = node.node.to_string();
+    let saves = move |state: &mut State| {
+        state.nodes.insert(saved.clone(), json!({ "name": saved, "run_list": ["recipe[left_behind]"] }));
+        state.acls.entry(saved).or_default();
+    };
+    stub.state().before.insert(format!("PUT /clients/{name}/keys/default"), Box::new(saves));
     assert_eq!(replacing(&stub).associate(&node, &new.material()).await, Ok(Registration::Done));
     assert_eq!(stub.state().nodes[name]["run_list"], json!(["recipe[base]"]));
 }

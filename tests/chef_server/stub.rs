@@ -45,8 +45,8 @@ pub struct State {
     pub groups: BTreeMap<String, (Vec<String>, Vec<String>)>,
     /// The server makes key pairs of its own, whatever it is given.
     pub makes_keys: bool,
-    /// The node that its client, which still has the old key, saves just before its key is replaced.
-    pub saved_before_the_key: Option<String>,
+    /// What somebody else does just before one request (its method and path, without the organization's) is carried out, once.
+    pub before: BTreeMap<String, Box<dyn FnOnce(&mut State) + Send>>,
     /// Names that are those of users as well.
     pub users: Vec<String>,
     /// What was asked: method and path, without the organization's.
@@ -63,6 +63,17 @@ pub struct State {
     pub is_default: bool,
     /// What `/_status` answers, where there is one.
     pub status: Option<(u16, Value)>,
+    /// What is the matter with `/_status` instead.
+    pub status_trouble: Option<Trouble>,
+}
+
+/// How a request ends that gets no answer.
+#[derive(Debug, Clone, Copy)]
+pub enum Trouble {
+    /// The connection is closed.
+    Breaks,
+    /// Nothing comes.
+    Hangs,
 }
 
 /// The server; it stops with the test's runtime.
@@ -122,6 +133,12 @@ pub fn add_client(state: &mut State, name: &str, public_key: &str) {
 async fn serve(request: Request<Incoming>, state: Arc<Mutex<State>>) -> Result<Response<Full<Bytes>>, std::io::Error> {
     let (head, body) = request.into_parts();
     let body = body.collect().await.map_err(std::io::Error::other)?.to_bytes();
+    let trouble = state.lock().expect("nothing panicked with it").status_trouble.filter(|_| head.uri.path() == "/_status");
+    match trouble {
+        Some(Trouble::Breaks) => return Err(std::io::Error::other("the status is broken")),
+        Some(Trouble::Hangs) => std::future::pending().await,
+        None => {}
+    }
     let mut state = state.lock().expect("nothing panicked with it");
     let path = head.uri.path().to_owned();
     let shown = head.uri.path_and_query().map_or("", |path| path.as_str());
@@ -183,6 +200,9 @@ fn answer(asked: &Asked<'_>, body: &[u8], state: &mut State) -> (u16, Value) {
     }
     if let Some(instead) = state.instead_of.get(&format!("{} {path}", asked.method)) {
         return instead.clone();
+    }
+    if let Some(deed) = state.before.remove(&format!("{} {path}", asked.method)) {
+        deed(state);
     }
     match (asked.method.as_str(), segments.as_slice()) {
         ("GET", ["clients"]) => (200, list(state.clients.keys())),
@@ -305,10 +325,6 @@ fn keys(method: &str, name: &str, rest: &[&str], json: Value, state: &mut State)
             match method {
                 "GET" => (200, found),
                 "PUT" => {
-                    if let Some(node) = state.saved_before_the_key.take() {
-                        state.nodes.insert(node.clone(), json!({ "name": node, "run_list": ["recipe[left_behind]"] }));
-                        state.acls.entry(node).or_default();
-                    }
                     keys.insert((*key).to_owned(), json.clone());
                     (200, json)
                 }

@@ -41,13 +41,14 @@ async fn a_fleet_waits_for_what_is_not_ready_comes_and_goes_and_what_was_left_be
     let folder = Folder::new();
     let keys = folder.path().join("keys");
     let registrar = format!(r#"{{ kind = "command", program = "{}" }}"#, program(&folder).display());
-    let mut fleet = Fleet::start("command", &registrar, "", false).await;
+    // Slow enough that the first answer comes before many have been asked for.
+    let mut fleet = Fleet::start("command", &registrar, "max_rate = 4", false).await;
 
-    // The directory is not mounted until the program has said that it cannot work now.
+    // The directory is not mounted until one probe after the other has been told that the program cannot work now.
     let (mount, log) = (keys.clone(), folder.path().join("log"));
     let mounts = std::thread::spawn(move || {
         let (began, read) = (Instant::now(), || std::fs::read_to_string(&log).unwrap_or_default());
-        while !(read().contains("associate 75") && read().contains("health 75")) {
+        while read().matches("health 75").count() < 4 {
             assert!(began.elapsed() < Duration::from_secs(60), "nobody was sent away: {}", read());
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -58,7 +59,7 @@ async fn a_fleet_waits_for_what_is_not_ready_comes_and_goes_and_what_was_left_be
     assert_eq!(kept(&keys), launched);
     let log = folder.read("log");
     let sent_away = log.lines().filter(|line| *line == "associate 75").count();
-    assert!(sent_away <= 20 && log.contains("health 0"), "one probe waited for all of them:\n{log}");
+    assert!((1..=10).contains(&sent_away) && log.contains("health 0"), "one probe waited for all of them:\n{log}");
 
     let left = fleet.terminate(5).await;
     fleet.must_be_settled().await;

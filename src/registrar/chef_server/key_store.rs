@@ -142,14 +142,34 @@ pub(super) async fn read(api: &Api, name: &str) -> Result<Stored, Failure> {
         (200, Some(key)) if found.is_named("default") => {
             Ok(Stored::Key { key: PublicKey::from_pem(key), usable: !has_expired(&found, api), place: Place::Endpoint })
         }
-        (404, _) => Ok(Stored::Key { key: None, usable: false, place: Place::Nowhere }),
+        (404, _) => without_default(api, name).await,
         _ => Err(found.failure(errors::NOT_CHEF, "reading the client's key")),
     }
 }
 
-/// Puts another key in the place of what was read, and reads it back: a server that took it in some other way has not replaced it.
-pub(super) async fn replace(api: &Api, name: &str, key: &PublicKey, stored: &Stored) -> Result<(), Failure> {
-    let Stored::Key { place, .. } = stored else { return Ok(()) };
+/// What a client has whose default key was not found: no such key, or it is no more, or another worker has just made it.
+async fn without_default(api: &Api, name: &str) -> Result<Stored, Failure> {
+    match keys(api, name).await? {
+        None => Ok(Stored::Vanished),
+        Some(keys) if keys.iter().any(|key| key == "default") => Err(super::vanished("client")),
+        Some(_) => Ok(Stored::Key { key: None, usable: false, place: Place::Nowhere }),
+    }
+}
+
+/// The names of a client's keys; none where there is no such client.
+async fn keys(api: &Api, name: &str) -> Result<Option<Vec<String>>, Failure> {
+    let said = api.ask(Method::GET, &format!("/clients/{name}/keys"), None).await?;
+    match (said.status, said.json.as_array()) {
+        (200, Some(keys)) => Ok(Some(keys.iter().filter_map(|key| Some(key.get("name")?.as_str()?.to_owned())).collect())),
+        (404, _) => Ok(None),
+        _ => Err(said.failure(errors::NOT_CHEF, "listing the client's keys")),
+    }
+}
+
+/// Puts another key in the place of what was read, and reads it back: a server that took it in some other way has not replaced it. False
+/// where the server made a key pair of its own instead.
+pub(super) async fn replace(api: &Api, name: &str, key: &PublicKey, stored: &Stored) -> Result<bool, Failure> {
+    let Stored::Key { place, .. } = stored else { return Ok(true) };
     let pem = key.to_pem();
     let endpoint = json!({ "name": "default", "public_key": pem, "expiration_date": "infinity" });
     let client = json!({ "name": name, "clientname": name, "validator": false, "public_key": pem });
@@ -162,11 +182,16 @@ pub(super) async fn replace(api: &Api, name: &str, key: &PublicKey, stored: &Sto
         Place::Endpoint => api.ask(Method::PUT, &format!("/clients/{name}/keys/default"), Some(&endpoint)).await?,
         Place::Nowhere => api.ask(Method::POST, &format!("/clients/{name}/keys"), Some(&endpoint)).await?,
     };
-    if !(200..300).contains(&said.status) {
-        return Err(said.failure(errors::REFUSED_KEY, "replacing the client's key"));
+    match said.status {
+        200..=299 if super::made_a_key_pair(&said.json) => return Ok(false),
+        200..=299 => {}
+        // Another worker was faster, perhaps with the same key.
+        409 if *place == Place::Nowhere => {}
+        404 => return Err(super::vanished("client or its key")),
+        _ => return Err(said.failure(errors::REFUSED_KEY, "replacing the client's key")),
     }
     match read(api, name).await? {
-        Stored::Key { key: Some(found), usable: true, .. } if found == *key => Ok(()),
+        Stored::Key { key: Some(found), usable: true, .. } if found == *key => Ok(true),
         Stored::Key { .. } => Err(errors::KEY_NOT_REPLACED.failure("the server still shows another key")),
         Stored::Guarded(_) | Stored::Vanished => Err(super::vanished("client")),
     }
@@ -174,11 +199,8 @@ pub(super) async fn replace(api: &Api, name: &str, key: &PublicKey, stored: &Sto
 
 /// A client can have further keys, and whoever has one of the replaced node's can still speak in its name.
 async fn delete_others(api: &Api, name: &str) -> Result<(), Failure> {
-    let said = api.ask(Method::GET, &format!("/clients/{name}/keys"), None).await?;
-    let Some(keys) = said.json.as_array().filter(|_| said.status == 200) else {
-        return Err(said.failure(errors::NOT_CHEF, "listing the client's keys"));
-    };
-    for other in keys.iter().filter_map(|key| key.get("name")?.as_str()).filter(|other| *other != "default") {
+    let keys = keys(api, name).await?.ok_or_else(|| super::vanished("client"))?;
+    for other in keys.iter().filter(|other| *other != "default") {
         if !is_name(other) {
             return Err(errors::NOT_CHEF.failure("a key of the client has a name that no key has"));
         }
