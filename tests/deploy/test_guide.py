@@ -23,6 +23,8 @@ RUN, RUN_ELSEWHERE = "run: simulator", "run: simulator, which is one region and 
 RUN_ON_A_MACHINE, RUN_WITH_RUST = "run: a machine of its own", "run: where there is Rust"
 # The server of the page is nobody's: where it would be asked, the simulator's takes its place. Nothing else is changed.
 ASKS_THE_SERVER = "enrolld check --config enrolld.toml\n"
+# What the page calls the other account's topic.
+OTHER_TOPIC = "arn:aws:sns:eu-central-1:210987654321:enrolld"
 THEIRS = "registrar = { kind = .chef-server.*}"
 OURS = 'registrar = { kind = "opsworks-cm", server = "prod-chef", engine = "chef" }'
 
@@ -93,7 +95,7 @@ class Desk:
         self.script += [f"echo '#### the block at line {line}' >&2", code]
 
     def run(self):
-        ran = subprocess.run(["bash", "-c", "\n".join(self.script)], cwd=self.work, env=self.surroundings, capture_output=True, text=True, check=False, timeout=400)
+        ran = subprocess.run(["bash", "-c", "\n".join(self.script)], cwd=self.work, env=self.surroundings, capture_output=True, text=True, check=False, timeout=600)
         assert ran.returncode == 0, ran.stdout[-3000:] + ran.stderr[-3000:]
         return ran.stdout
 
@@ -171,24 +173,41 @@ def test_another_region_and_another_account_are_joined_by_the_commands_of_the_gu
         for line, _, code in [block for block in blocks() if block[1] == RUN][:2]:
             desk.type(line, code)
         elsewhere = [block for block in blocks() if block[1] == RUN_ELSEWHERE]
-        assert len(elsewhere) == 6
-        for line, _, code in elsewhere[:4]:
-            desk.type(line, code.replace("us-east-1", REGION))
+        assert len(elsewhere) == 8
+        # The other account's topic, which is another than that of the other region.
+        sns, sqs = client("sns", cloud), client("sqs", cloud)
+        second = sns.create_topic(Name="of-the-other-account")["TopicArn"]
+        assert sum(OTHER_TOPIC in code for _, _, code in elsewhere) == 1
+
+        def here(code):
+            return code.replace("us-east-1", REGION).replace(OTHER_TOPIC, second)
+
+        for line, _, code in elsewhere[:6]:
+            desk.type(line, here(code))
         said = desk.run()
         assert "2 made, 0 changed" in said and f"enrolld-launch  to {topic}" in said
-        client("sns", cloud).publish(TopicArn=topic, Message="as it was sent")
-        sqs = client("sqs", cloud)
         url = sqs.get_queue_url(QueueName="enrolld")["QueueUrl"]
-        (received,) = processes.eventually(lambda: sqs.receive_message(QueueUrl=url).get("Messages"), "the message comes")
-        assert received["Body"] == "as it was sent"
+        policy = json.loads(sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["Policy"])["Attributes"]["Policy"])
+        (let,) = [one for one in policy["Statement"] if one["Sid"] == "FromOtherTopics"]
+        assert set(let["Condition"]["ArnEquals"]["aws:SourceArn"]) == {topic, second}, "the second account's topic does not take the place of the other region's"
+        for one in (topic, second):
+            sns.publish(TopicArn=one, Message=f"as it was sent to {one}")
+            (received,) = processes.eventually(lambda: sqs.receive_message(QueueUrl=url).get("Messages"), "the message comes")
+            assert received["Body"] == f"as it was sent to {one}"
+            sqs.delete_message(QueueUrl=url, ReceiptHandle=received["ReceiptHandle"])
+        granted = client("iam", cloud).get_role_policy(RoleName="enrolld", PolicyName="enrolld")["PolicyDocument"]
+        (assume,) = [one for one in granted["Statement"] if one["Action"] == ["sts:AssumeRole"]]
+        assert assume["Resource"] == ["arn:aws:iam::210987654321:role/enrolld"], "and the daemon may be what its configuration says"
+        assert 'role_arn = "arn:aws:iam::210987654321:role/enrolld"' in (desk.work / "enrolld-ec2.toml").read_text()
         # A topic of somebody else, which stays.
         other = client("sns", cloud).create_topic(Name="other")["TopicArn"]
         client("sns", cloud).subscribe(TopicArn=other, Protocol="sqs", Endpoint=f"arn:aws:sqs:{REGION}:{ACCOUNT}:enrolld")
         desk.script = ["set -eu", f"account={ACCOUNT}"]
-        for line, _, code in elsewhere[4:]:
-            desk.type(line, code.replace("us-east-1", REGION))
+        for line, _, code in elsewhere[6:]:
+            desk.type(line, here(code))
         assert "2 removed" in desk.run()
-        assert [one["TopicArn"] for one in client("sns", cloud).list_subscriptions()["Subscriptions"]] == [other]
+        # The other account's is taken off in the same way, with its number.
+        assert {one["TopicArn"] for one in sns.list_subscriptions()["Subscriptions"]} == {other, second}
         assert "stack enrolld-topic" not in what_is_left(cloud)
         with urlopen(f"{fleet}/_sim/state", timeout=10) as answer:
             state = json.load(answer)
