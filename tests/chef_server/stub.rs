@@ -26,6 +26,9 @@ pub const ORGANIZATION: &str = "/organizations/ours";
 /// The administrator's name.
 pub const ADMIN: &str = "enrolld";
 
+/// What happens before a request is answered.
+pub type Before = Box<dyn FnOnce(&mut State) + Send>;
+
 /// What the server has.
 #[derive(Default)]
 pub struct State {
@@ -46,7 +49,7 @@ pub struct State {
     /// The server makes key pairs of its own, whatever it is given.
     pub makes_keys: bool,
     /// What somebody else does just before one request (its method and path, without the organization's) is carried out, once.
-    pub before: BTreeMap<String, Box<dyn FnOnce(&mut State) + Send>>,
+    pub before: BTreeMap<String, Before>,
     /// Names that are those of users as well.
     pub users: Vec<String>,
     /// What was asked: method and path, without the organization's.
