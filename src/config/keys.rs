@@ -86,7 +86,12 @@ pub const TOP: &[Key] = &[
         "20000",
         "Actions held at once, 1 to 120000 (SQS lets no more be in flight). Receiving stops there, for every route: launches that are held for a fault of their route count too.",
     ),
-    usual("max_calls", NUMBER, "64", "API calls in flight at once, long polls aside, 1 to 10000."),
+    usual(
+        "max_calls",
+        NUMBER,
+        "64",
+        "API calls in flight at once, long polls aside, 2 to 10000. An eighth, but at least one, is kept for what keeps messages and actions ours (extensions, heartbeats, results), and as many for all else where that has something to send.",
+    ),
     usual("max_polls", NUMBER, "8", "Long polls in flight at once when the queue is busy, 1 to 64; one when it is quiet."),
     usual("poll_wait", SPAN, "20s", "How long a receive waits for its first message, 0s to 20s, in whole seconds."),
     usual(

@@ -81,7 +81,7 @@ fn read_top<'a>(
     let regions = top.read_each("regions", |region| Region::new(region).map_err(refused_name));
     let unmatched = top.read("unmatched", one_of(&[("dead-letter", Unmatched::DeadLetter), ("ignore", Unmatched::Ignore)]));
     let max_open = top.read("max_open", whole(1..=120_000));
-    let max_calls = top.read("max_calls", whole(1..=10_000));
+    let max_calls = top.read("max_calls", whole(2..=10_000));
     let max_polls = top.read("max_polls", whole(1..=64));
     let poll_wait = top.read("poll_wait", seconds(0..=20));
     let visibility_timeout = top.read("visibility_timeout", seconds(30..=12 * HOUR));

@@ -45,13 +45,8 @@ impl Core {
                 },
             ),
             Some(Flight::Lane { key, tickets, began }) => {
-                if let Some(lane) = self.lanes.get_mut(&key) {
-                    lane.in_flight = lane.in_flight.saturating_sub(1);
-                }
+                self.no_longer_under_way(key, began);
                 let now = self.now.mono_ms;
-                for quota in self.drawn(key).each() {
-                    self.pace_mut(quota).answered(began, now);
-                }
                 if let (LaneKey::Server(_), Some(Ticket { who: Who::Action(id, _), .. })) = (key, tickets.first())
                     && let Some(action) = self.actions.get_mut(id)
                 {
@@ -62,6 +57,17 @@ impl Core {
                 }
                 self.take_lane_answer(key, tickets, began, answer);
             }
+        }
+    }
+
+    /// A lane's call that was begun at `began` was answered, or dropped.
+    pub(super) fn no_longer_under_way(&mut self, key: LaneKey, began: u64) {
+        if let Some(lane) = self.lanes.get_mut(&key) {
+            lane.in_flight = lane.in_flight.saturating_sub(1);
+        }
+        let now = self.now.mono_ms;
+        for quota in self.drawn(key).each() {
+            self.pace_mut(quota).answered(began, now);
         }
     }
 

@@ -63,15 +63,21 @@ impl Core {
         }
     }
 
-    /// Sends what may be sent of some lanes: the vital ones by their rank, those of one rank in turn; then all others in turn.
+    /// Sends what may be sent of some lanes: the vital ones by their rank, those of one rank in turn; then all others in turn; and what of the
+    /// vital ones waited for others that turned out to have nothing to send.
     fn dispatch_of(&mut self, keys: Vec<LaneKey>) {
-        let (mut vital, others): (Vec<_>, Vec<_>) = keys.into_iter().partition(|key| key.is_vital());
+        let (vital, others): (Vec<_>, Vec<_>) = keys.into_iter().partition(|key| key.is_vital());
+        self.dispatch_vital(vital.clone());
+        self.dispatch_in_turn(others, |core, key| core.has_slot(false) && core.within_share(key) && core.send_one(key));
+        self.dispatch_vital(vital);
+    }
+
+    fn dispatch_vital(&mut self, mut vital: Vec<LaneKey>) {
         while let Some(first) = vital.first().map(std::mem::discriminant) {
             let (rank, later) = vital.into_iter().partition(|key| std::mem::discriminant(key) == first);
             self.dispatch_in_turn(rank, |core, key| core.has_slot(true) && core.send_one(key));
             vital = later;
         }
-        self.dispatch_in_turn(others, |core, key| core.has_slot(false) && core.within_share(key) && core.send_one(key));
     }
 
     /// One call of each lane after the other, as long as any can send one. Whose last call is longest ago begins, so that of several that wait for
@@ -91,11 +97,28 @@ impl Core {
         }
     }
 
-    /// Whether one more call may be in flight. A part of the slots is kept for what keeps messages and actions ours.
+    /// Whether one more call may be in flight. A part of the slots is kept for what keeps messages and actions ours; and where these calls are
+    /// slow, as many for all else that could be sent, or launches would be kept open for nothing.
     fn has_slot(&self, vital: bool) -> bool {
         let most = self.settings.max_calls;
-        let kept = if vital { 0 } else { most / 8 };
-        (self.calls_in_flight() as usize) < (most - kept).max(1)
+        let in_flight = self.calls_in_flight() as usize;
+        // The vital lanes come first in the order of lanes.
+        let vital_lanes = self.lanes.iter().take_while(|(key, _)| key.is_vital());
+        let vital_in_flight = vital_lanes.map(|(_, lane)| lane.in_flight as usize).sum::<usize>();
+        let of_its_kind = if vital { vital_in_flight } else { in_flight.saturating_sub(vital_in_flight) };
+        let within = of_its_kind < most.saturating_sub(self.kept_slots()).max(1);
+        in_flight < most && (within || (vital && !self.others_could_be_sent()))
+    }
+
+    /// Whether anything but vital calls could be sent if there were a slot.
+    fn others_could_be_sent(&self) -> bool {
+        let others = self.lanes.keys().filter(|key| !key.is_vital());
+        others.copied().any(|key| self.within_share(key) && self.could_send(key))
+    }
+
+    /// How many slots each of the two kinds of calls leaves to the other.
+    fn kept_slots(&self) -> usize {
+        (self.settings.max_calls / 8).max(1)
     }
 
     /// Whether a lane that belongs to one route or server has less than its share of the calls in flight, so that one that is slow
@@ -108,7 +131,7 @@ impl Core {
             return true;
         }
         let active = self.lanes.iter().filter(|(other, lane)| own(other) && (lane.in_flight > 0 || !lane.ready.is_empty())).count();
-        let usable = self.settings.max_calls - self.settings.max_calls / 8;
+        let usable = self.settings.max_calls.saturating_sub(self.kept_slots());
         let share = (usable / active.max(2)).max(1);
         self.lanes.get(&key).is_none_or(|lane| (lane.in_flight as usize) < share)
     }
@@ -130,33 +153,34 @@ impl Core {
         self.paces.entry(quota).or_insert_with(|| Pace::new(quotas.limit(settings, quota)))
     }
 
-    /// Sends one call of a lane, if it has one that may be sent now.
-    fn send_one(&mut self, key: LaneKey) -> bool {
-        let now = self.now.mono_ms;
-        let hurry = self.shutdown.is_some();
-        let scarce = self.calls_in_flight() as usize * 2 >= self.settings.max_calls;
-        let most = self.batch_of(key);
+    /// Whether a lane has what may be sent now: its tickets apart, of which each is looked at when it is taken.
+    fn could_send(&self, key: LaneKey) -> bool {
         let Some(lane) = self.lanes.get(&key) else { return false };
-        if lane.on_trial && lane.in_flight > 0 {
+        let now = self.now.mono_ms;
+        if lane.ready.is_empty() || (lane.on_trial && lane.in_flight > 0) || lane.blocked_until > now || self.pace_at(key) > now {
             return false;
         }
-        if lane.ready.is_empty() || lane.blocked_until > now || self.pace_at(key) > now {
-            return false;
-        }
-        let full = lane.ready.len() >= most;
-        if key.batches() && !full {
+        if key.batches() && lane.ready.len() < self.batch_of(key) {
+            let scarce = self.calls_in_flight() as usize * 2 >= self.settings.max_calls;
             let window = if scarce { 1 } else { PARTIAL_BATCHES };
-            let lingers = !hurry && key.linger_ms() > 0 && lane.linger_until(key) > now;
+            let lingers = self.shutdown.is_none() && key.linger_ms() > 0 && lane.linger_until(key) > now;
             if lingers || lane.in_flight >= window {
                 return false;
             }
         }
-        if let LaneKey::Server(server) = key
-            && !self.gates.get(&server).is_some_and(super::gate::Gate::admits)
-        {
+        match key {
+            LaneKey::Server(server) => self.gates.get(&server).is_some_and(super::gate::Gate::admits),
+            _ => true,
+        }
+    }
+
+    /// Sends one call of a lane, if it has one that may be sent now.
+    fn send_one(&mut self, key: LaneKey) -> bool {
+        if !self.could_send(key) {
             return false;
         }
-        let tickets = self.take(key, most);
+        let now = self.now.mono_ms;
+        let tickets = self.take(key, self.batch_of(key));
         if tickets.is_empty() {
             return false;
         }

@@ -21,7 +21,7 @@ use super::observation::{Observation, Outcome, Reason, Record};
 use super::settings::{KeySource, OnFailure};
 use super::time::ms;
 use super::verify::jittered;
-use super::{ActionId, Core, Timer};
+use super::{ActionId, Core, Flight, Timer};
 use crate::facts::ActionResult;
 use crate::names::{NodeName, ParameterName};
 use crate::retry::Failure;
@@ -347,6 +347,7 @@ impl Core {
         self.stop_heartbeats(id);
         self.set_deadline(id, None);
         self.unhold(id);
+        self.drop_order(id);
         let Some(mut action) = self.actions.remove(&id) else { return };
         self.queue.ended += 1;
         self.timers.set(Timer::Stage(id), &mut action.wake_at, None);
@@ -362,6 +363,27 @@ impl Core {
             self.leave_token(id, &claim.token, action.disputed);
         }
         self.record_of(&mut action);
+    }
+
+    /// Drops the order of an action that is let go of while it is on its way: who has the message next gives its own, and must not have this
+    /// one come after it, such as a program's that runs for minutes. What it has done already, the next run finds, as after a crash.
+    fn drop_order(&mut self, id: ActionId) {
+        if self.actions.get(&id).is_none_or(|action| action.ordering.is_none()) {
+            return;
+        }
+        let is_its_order = |flight: &Flight| match flight {
+            Flight::Lane { key: LaneKey::Server(_), tickets, .. } => {
+                tickets.iter().any(|ticket| matches!(ticket.who, Who::Action(of, _) if of == id))
+            }
+            _ => false,
+        };
+        let Some(call) = self.flights.iter().find(|(_, flight)| is_its_order(flight)).map(|(call, _)| *call) else { return };
+        let Some(Flight::Lane { key: LaneKey::Server(server), began, .. }) = self.flights.remove(&call) else { return };
+        self.no_longer_under_way(LaneKey::Server(server), began);
+        if let Some(gate) = self.gates.get_mut(&server) {
+            gate.undecided();
+        }
+        self.outbox.aborts.push(call);
     }
 
     /// Says how an action ended, once: a result that stands must be on record before the message that could repeat it is gone.

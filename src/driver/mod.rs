@@ -176,7 +176,10 @@ impl Worker {
     fn start(&mut self, id: CallId, call: Call) {
         let services = Arc::clone(&self.services);
         let operation = self.services.operation(&call);
-        let can_be_dropped = matches!(call, Call::Receive { .. } | Call::DescribeQueue);
+        let can_be_dropped = matches!(
+            call,
+            Call::Receive { .. } | Call::DescribeQueue | Call::Associate { .. } | Call::Disassociate { .. } | Call::Clear { .. }
+        );
         let began = self.clock.elapsed();
         let due = began + self.patience.with(&call);
         let task = self.calls.spawn(async move { counting(services.perform(call)).await });

@@ -32,6 +32,7 @@ VISIBILITY_S = 30
 # A sighting may be so old when the node is associated. In a short run that is most of the time there is: those who never waited tell
 # whether anything is associated without one.
 SIGHTING_MS = 60_000
+TRANSITIONS = {"launching": "launch", "terminating": "terminate"}
 WAITING = {"Pending:Wait", "Warmed:Pending:Wait"}
 
 CONFIG = """
@@ -86,6 +87,7 @@ class Simulator:
 
 class Worker:
     def __init__(self, binary, config, environment, folder, number):
+        environment = environment | {"ENROLLD_AUDIT": str(audit_file(folder, number))}
         self.start = lambda: subprocess.Popen(
             [binary, "run", "--config", str(config)],
             env=environment,
@@ -152,6 +154,37 @@ def troubles(state, duplicates, how, workers):
         "refused in maintenance": refused_in_maintenance(state),
         how: workers,
     }
+
+
+def audit_file(folder, number):
+    return folder / f"audit-{number}.jsonl"
+
+
+# What a run ends with that leaves the action to another one.
+LEFT_TO_ANOTHER = {"released", "lease_lost", "left_in_queue"}
+
+
+def check_audit(state, folder, workers, forgeries):
+    """What must be true of the audit trail: of each action it tells a result, and none that Auto Scaling does not show. Returns the table
+    of counts that must all be 0, and of how many actions it says only that they were over: whose worker died between result and record."""
+    wrong = collections.Counter({"audit lines that cannot be read": 0})
+    results, completed = collections.defaultdict(list), collections.defaultdict(set)
+    for number in range(workers):
+        for text in audit_file(folder, number).read_text().splitlines():
+            try:
+                line = json.loads(text)
+                of = (line["instance"], line["transition"])
+                results[of] += [line["result"]] if line["result"] not in LEFT_TO_ANOTHER else []
+                completed[of] |= {line["completed_with"]} - {None}
+            except (ValueError, KeyError):
+                wrong["audit lines that cannot be read"] += 1
+    actions = {(action["instance"], TRANSITIONS[action["transition"]]): action for action in state["actions"]}
+    claims = actions.keys() | {(instance, "launch") for instance in forgeries}
+    wrong["actions of which no result is on record"] = len(claims - {of for of, found in results.items() if found})
+    wrong["results on record that Auto Scaling does not show"] = sum(
+        1 for of, found in completed.items() if found - {actions.get(of, {}).get("result")}
+    )
+    return wrong, sum(1 for of, action in actions.items() if action.get("closed_by") == "completed" and not completed[of])
 
 
 def left_in(queue):
@@ -354,6 +387,10 @@ def main():
             simulator.stop()
 
         wrong, (excused, told), serving, gone = check(state, terminated, settled, letters, remaining, moved, args.repeated != "success")
+        audit_wrong, unrecorded = check_audit(state, folder, args.workers, settled)
+        wrong |= audit_wrong
+        # Each kill may hit the results of what is just being completed; what was restarted in order, none.
+        wrong["actions whose record is only that they were over, beyond what kills explain"] = max(0, unrecorded - (0 if args.rolling else kills))
         wrong["workers that did not end in order"] = out_of_order
         how = "workers restarted" if args.rolling else "workers killed"
         came = troubles(state, duplicates, how, kills)
@@ -368,6 +405,7 @@ def main():
         print(f"seed {args.seed}: {launched} launches, {len(terminated)} terminations, {args.workers} workers, {kills} {how.split()[-1]}, a repeated order ends as {args.repeated}")
         print(f"{serving} in service, {gone} gone; {calls} calls: {dict(ended)}; {time.monotonic() - began:.0f} s")
         print("what came over them: " + ", ".join(f"{count} {what}" for what, count in came.items()))
+        print(f"on record: a result of every action; of {unrecorded} only that they were over (a worker died between result and record)")
         if args.repeated != "success":
             print(f"excused: {excused} launches whose order another worker got in before, {told} letters of what such a server does not tell")
         for what, count in wrong.items():

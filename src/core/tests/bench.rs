@@ -474,6 +474,7 @@ impl Bench {
             self.observations.extend(outbox.observations);
             for abort in outbox.aborts {
                 self.polls.retain(|(id, ..)| *id != abort);
+                self.in_flight.retain(|_, (id, _)| *id != abort);
             }
             for (id, call) in outbox.calls {
                 self.calls.push(call.operation());

@@ -298,9 +298,9 @@ fn an_abandoned_launch_that_is_given_back_says_why_it_was_abandoned() {
 }
 
 #[test]
-fn with_one_call_at_a_time_everything_still_ends() {
+fn with_two_calls_at_a_time_everything_still_ends() {
     let mut settings = settings();
-    settings.max_calls = 1;
+    settings.max_calls = 2;
     settings.max_open = 7;
     let mut bench = Bench::new(settings);
     bench.heartbeat_timeout_s = 60;

@@ -7,7 +7,7 @@ use crate::facts::{KeyAnswer, LifecycleState, RegistrationStatus};
 fn run(seed: u64) -> Bench {
     let mut rng = fastrand::Rng::with_seed(seed);
     let mut settings = settings();
-    settings.max_calls = rng.usize(1..20);
+    settings.max_calls = rng.usize(2..20);
     settings.max_open = rng.usize(3..50);
     settings.routes[0].timeout = std::time::Duration::from_secs(rng.u64(60..3_600));
     let mut bench = Bench::new(settings);

@@ -72,3 +72,39 @@ fn after_an_extension_that_failed_as_late_as_a_call_can_another_still_fits() {
     bench.run_for(60_000);
     assert_eq!((bench.outcomes(), bench.redeliveries), (vec![Outcome::Enrolled], 0));
 }
+
+/// Longer than any lease without an extension.
+const MINUTES_MS: u64 = 900_000;
+
+#[test]
+fn an_order_is_dropped_with_its_lease_and_cannot_come_after_the_next_one() {
+    let mut bench = Bench::new(settings());
+    let visibility = ms(settings().visibility);
+    bench.slow.insert("Associate", MINUTES_MS);
+    bench.launch(1);
+    bench.run_for(5_000);
+    bench.faults.insert("ChangeMessageVisibilityBatch", timeout());
+    bench.slow.clear();
+    bench.run_for(visibility + 10_000);
+    bench.faults.clear();
+    bench.run_for(10_000);
+    assert_eq!(bench.outcomes(), [Outcome::LeaseLost, Outcome::Enrolled]);
+    bench.terminate(1);
+    bench.run_for(10_000);
+    assert!(bench.nodes.is_empty());
+    bench.run_for(MINUTES_MS);
+    assert!(bench.nodes.is_empty(), "the first order came after its node was taken off");
+    bench.assert_nothing_is_left();
+}
+
+#[test]
+fn an_order_is_dropped_before_its_message_is_given_back() {
+    let mut bench = Bench::new(settings());
+    bench.slow.insert("Associate", MINUTES_MS);
+    bench.launch(1);
+    bench.run_for(5_000);
+    bench.shut_down();
+    bench.run_for(MINUTES_MS);
+    assert_eq!((bench.outcomes(), bench.visible()), (vec![Outcome::Released], 1));
+    assert!(bench.nodes.is_empty() && bench.is_done());
+}

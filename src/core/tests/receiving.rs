@@ -1,6 +1,7 @@
 //! How much of a queue is taken in hand: what calls can be made for, and everything only where the services stay slow.
 
 use super::bench::{Bench, settings};
+use crate::facts::{ActionResult, KeyAnswer};
 
 const LAUNCHES: u32 = 10_000;
 /// Every call of a launch.
@@ -67,4 +68,39 @@ fn where_launches_come_late_all_is_taken_in_hand_and_kept_open() {
     (1..=LAUNCHES).for_each(|n| bench.launch_at(n, 20_000));
     bench.run_for(3_000);
     assert!(bench.in_hand() > LAUNCHES as usize * 8 / 10, "{}", bench.in_hand());
+}
+
+#[test]
+fn slow_heartbeats_leave_a_slot_to_the_launches_that_they_keep_open() {
+    let mut settings = settings();
+    settings.max_calls = 2;
+    let mut bench = Bench::new(settings);
+    bench.heartbeat_timeout_s = 60;
+    for n in 1..=20 {
+        bench.keys.insert(n, KeyAnswer::Absent);
+        bench.launch(n);
+    }
+    bench.run_for(15_000);
+    // Twenty heartbeats a minute, of nine seconds each: more than both slots could do.
+    bench.slow.insert("RecordLifecycleActionHeartbeat", 9_000);
+    bench.run_for(60_000);
+    bench.launch(21);
+    bench.run_for(20_000);
+    assert_eq!(bench.completions, [(21, ActionResult::Continue)]);
+}
+
+#[test]
+fn slow_key_reads_leave_a_slot_to_heartbeats() {
+    let mut settings = settings();
+    settings.max_calls = 2;
+    let mut bench = Bench::new(settings);
+    bench.heartbeat_timeout_s = 60;
+    bench.slow.insert("GetParameters", 14_000);
+    for n in 1..=200 {
+        bench.keys.insert(n, KeyAnswer::Absent);
+        bench.launch(n);
+    }
+    bench.run_for(70_000);
+    let beats = bench.count("RecordLifecycleActionHeartbeat");
+    assert!(beats >= 200, "{beats} heartbeats");
 }
