@@ -26,6 +26,8 @@ pub const AGAIN: Schedule = Schedule::doubling(Duration::from_millis(200), Durat
 pub enum Proof {
     /// It is, and this shows it.
     Gone(&'static str),
+    /// It goes, and waits for its termination to be completed.
+    WaitsToGo(&'static str),
     /// Nothing shows that it is.
     Missing(&'static str),
     /// It waits for its launch to be completed.
@@ -74,6 +76,9 @@ pub async fn prove(services: &Services, route: &Route, action: &LifecycleAction)
     if let Some(seen) = seen {
         return Ok(match seen {
             seen if seen.group != action.group => Proof::Missing("Auto Scaling shows the instance in another group"),
+            seen if seen.state == LifecycleState::TerminatingWait => {
+                Proof::WaitsToGo("Auto Scaling shows the instance terminating, and waiting for that to be completed")
+            }
             seen if seen.state.is_terminating() => Proof::Gone("Auto Scaling shows the instance terminating"),
             seen if matches!(seen.state, LifecycleState::PendingWait | LifecycleState::WarmedPendingWait) => {
                 Proof::Waits("Auto Scaling shows the instance waiting, and not as terminating")

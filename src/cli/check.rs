@@ -12,6 +12,7 @@ mod servers;
 mod trust;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::ValueEnum;
 
@@ -49,6 +50,10 @@ pub struct CheckArgs {
     /// How many nodes may launch at once, in the place of fleet_size: which quotas they will meet, and how long they take at the least
     #[arg(long, value_name = "N")]
     pub fleet: Option<u32>,
+
+    /// How long an account's standard parameters may be counted, of which there can be 10,000: 50 a call
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub count_for: u64,
 
     /// How the findings are printed
     #[arg(long, value_enum, default_value_t = Output::Text)]
@@ -101,7 +106,7 @@ pub async fn run(args: CheckArgs) -> Result<ExitCode, CommandError> {
     if args.offline {
         report.not_tested("AWS", "it was not asked (--offline)");
     } else {
-        ask(&config, files_are_good, &mut report).await;
+        ask(&config, files_are_good, Duration::from_secs(args.count_for), &mut report).await;
     }
     if !args.offline {
         held::check(&config, &mut report).await;
@@ -128,7 +133,7 @@ fn files(config: &Config, report: &mut Report) -> bool {
 
 /// Asks AWS whether what the configuration names is there and fit for it. The servers are asked with the files that registrars are given, and so only
 /// where these can be used; the rest is of use to whoever has not the daemon's keys, too.
-async fn ask(config: &Config, files_are_good: bool, report: &mut Report) {
+async fn ask(config: &Config, files_are_good: bool, count_for: Duration, report: &mut Report) {
     let settings = config.core_settings();
     let services = if files_are_good { rooms::services } else { rooms::services_without_registrars };
     let made = match rooms::aws(config).await {
@@ -155,7 +160,7 @@ async fn ask(config: &Config, files_are_good: bool, report: &mut Report) {
     } else {
         report.not_tested("servers", "they are asked once the files can be used");
     }
-    keys::check(config, &settings, &aws, &services, report).await;
+    keys::check(config, &settings, &aws, &services, count_for, report).await;
 }
 
 /// A configuration that cannot be used, in the form that findings have.

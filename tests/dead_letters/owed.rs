@@ -85,13 +85,16 @@ async fn a_node_whose_instance_was_terminated_is_taken_off_and_the_letter_goes()
 }
 
 #[tokio::test]
-async fn a_node_whose_instance_is_shown_terminating_is_taken_off() {
+async fn a_node_whose_termination_waits_is_taken_off_and_the_termination_goes_back_to_be_completed() {
     let bench = bench("terminating", true).await;
     let id = associated(&bench, Way::WaitsForItsTermination);
+    let sent = bench.queue(MAIN).counts.sent;
     owe(&bench, &id, &id);
-    bench.redrive(&["--instance", &id]).await.must_exit(0);
+    let ran = bench.redrive(&["--instance", &id]).await;
+    assert!(ran.must_exit(0).stdout.contains("sent back to the queue"), "{}", ran.stdout);
     assert!(nodes(&bench).is_empty());
     bench.letters_must_be(0);
+    assert_eq!(bench.queue(MAIN).counts.sent, sent + 1, "nobody else would complete it before its hook's time-out");
 }
 
 #[tokio::test]

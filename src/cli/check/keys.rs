@@ -21,12 +21,18 @@ use crate::retry::{Class, Failure};
 
 /// How many standard parameters an account may have in a region.
 const MOST_PARAMETERS: u32 = 10_000;
-/// Parameters a page (the API's limit), and how long they are counted: DescribeParameters is slow, and for people.
+/// Parameters a page (the API's limit).
 const PAGE: i32 = 50;
-const COUNTING: Duration = Duration::from_secs(10);
 
 /// Looks at each route's key source, and at the parameters of each scope that uses them.
-pub(super) async fn check(config: &Config, settings: &Settings, aws: &Aws, services: &Services, report: &mut Report) {
+pub(super) async fn check(
+    config: &Config,
+    settings: &Settings,
+    aws: &Aws,
+    services: &Services,
+    count_for: Duration,
+    report: &mut Report,
+) {
     let mut counted: BTreeSet<ScopeId> = BTreeSet::new();
     for (at, route) in config.routes.iter().enumerate() {
         let about = format!("key of route {}", route.name);
@@ -36,7 +42,7 @@ pub(super) async fn check(config: &Config, settings: &Settings, aws: &Aws, servi
             KeySource::Parameter { owner, .. } => {
                 parameter(config, route, keys, owner, &about, report).await;
                 if counted.insert(scope) {
-                    count(config, settings, scope, &Client::new(aws.scope(scope)), report).await;
+                    count(config, settings, scope, &Client::new(aws.scope(scope)), count_for, report).await;
                 }
                 if let Owner::Role(role) = owner {
                     trust::check(role, &aws_sdk_iam::Client::new(aws.scope(scope)), &about, report).await;
@@ -108,8 +114,8 @@ fn wanted(config: &Config, route: &Route) -> Option<KeyWanted> {
     })
 }
 
-/// How many standard parameters there are, as far as that can be seen in a few seconds.
-async fn count(config: &Config, settings: &Settings, scope: ScopeId, client: &Client, report: &mut Report) {
+/// How many standard parameters there are, as far as that can be seen in some time: DescribeParameters is slow, and for people.
+async fn count(config: &Config, settings: &Settings, scope: ScopeId, client: &Client, count_for: Duration, report: &mut Report) {
     const ABOUT: &str = "parameters";
     let began = Instant::now();
     let (mut standard, mut next) = (0_u32, None);
@@ -135,12 +141,13 @@ async fn count(config: &Config, settings: &Settings, scope: ScopeId, client: &Cl
         if next.is_none() {
             break true;
         }
-        if began.elapsed() > COUNTING {
+        if began.elapsed() > count_for {
             break false;
         }
     };
     if !complete {
-        report.not_tested(ABOUT, format!("how many there are: {standard} were counted in {} s, and there are more", COUNTING.as_secs()));
+        let seconds = count_for.as_secs();
+        report.not_tested(ABOUT, format!("how many there are: {standard} were counted in {seconds} s, and there are more (--count-for)"));
         return;
     }
     let left = MOST_PARAMETERS.saturating_sub(standard);
