@@ -32,7 +32,9 @@ VISIBILITY_S = 30
 # A sighting may be so old when the node is associated. In a short run that is most of the time there is: those who never waited tell
 # whether anything is associated without one.
 SIGHTING_MS = 60_000
-TRANSITIONS = {"launching": "launch", "terminating": "terminate"}
+LAUNCHING, TERMINATING = "autoscaling:EC2_INSTANCE_LAUNCHING", "autoscaling:EC2_INSTANCE_TERMINATING"
+# As the audit trail names them.
+TRANSITIONS = {LAUNCHING: "launch", TERMINATING: "terminate"}
 WAITING = {"Pending:Wait", "Warmed:Pending:Wait"}
 
 CONFIG = """
@@ -131,7 +133,7 @@ def forged(instance):
         "EC2InstanceId": instance,
         "LifecycleHookName": "enrol-on-launch",
         "LifecycleActionToken": str(uuid.uuid4()),
-        "LifecycleTransition": "autoscaling:EC2_INSTANCE_LAUNCHING",
+        "LifecycleTransition": LAUNCHING,
     }
     return {"queue": QUEUE, "body": json.dumps(claim)}
 
@@ -239,7 +241,7 @@ def check(state, terminated, settled, letters, left, moved, refuses):
                 wrong["associated without cause"] += 1
     wrong["associated under two keys"] = sum(1 for keys in fingerprints.values() if len(keys) > 1)
     for action in actions:
-        if action["transition"] == "launching" and action.get("result") == "CONTINUE":
+        if action["transition"] == LAUNCHING and action.get("result") == "CONTINUE":
             before = [entry["what"] for entry in done[action["instance"]] if entry["at_ms"] <= action["closed_ms"]]
             if before[-1:] != ["associated"] and not (action["instance"] in again and "associated" in before):
                 wrong["in service without association"] += 1
@@ -312,7 +314,7 @@ def main():
         settled = set(simulator.ask("launch", {"group": SETTLED, "count": 10})["instances"])
         while simulator.ask("state?summary=1")["groups"][SETTLED]["states"] != {"InService": len(settled)}:
             time.sleep(0.1)
-        hook = {"name": "enrol-on-launch", "transition": "autoscaling:EC2_INSTANCE_LAUNCHING", "heartbeat_timeout": 3600}
+        hook = {"name": "enrol-on-launch", "transition": LAUNCHING, "heartbeat_timeout": 3600}
         simulator.ask("hooks", {"group": SETTLED, "hook": hook})
         forgeries = sorted(settled)
         config = folder / "enrolld.toml"
@@ -361,7 +363,8 @@ def main():
                     print(f"not done after {args.longest} s: {summary['counts']}, {left()} messages in the queue")
                     break
             # No more kills: what is left in the queue are duplicates and messages of workers that died before they deleted them.
-            last = time.monotonic() + 4 * VISIBILITY_S
+            # A duplicate whose order failed is looked at again once the slowest association that its worker has seen could have ended, a minute at most.
+            last = time.monotonic() + 8 * VISIBILITY_S
             while time.monotonic() < last:
                 if left() == 0:
                     break
