@@ -97,6 +97,8 @@ impl Cli {
                 Command::Man(args) => completions::man(&args),
             }
         });
+        // A name that is being resolved just now holds a thread of the system's resolver for as long as that likes: nobody waits for it.
+        runtime.shutdown_background();
         ended.unwrap_or_else(|error| report(&error))
     }
 }

@@ -8,7 +8,7 @@ use enrolld::simulator::model::autoscaling::LifecycleState;
 use enrolld::simulator::model::faults::Effect;
 
 use crate::bench::{Bench, QUEUE, SERVER, configuration, never_publishes, publishes_after};
-use crate::process::Process;
+use crate::process::{Process, folder};
 
 #[tokio::test]
 async fn told_to_stop_under_load_it_ends_what_it_can_and_gives_back_the_rest_at_once() {
@@ -56,6 +56,46 @@ async fn told_twice_it_stops_at_once_with_a_failure() {
     assert_eq!(process.ended().await, Some(1), "{}", process.log());
     assert!(told.elapsed() < Duration::from_secs(2), "{:?}", told.elapsed());
     assert_eq!(bench.queue(QUEUE).counts.deleted, 0, "what was in hand comes back after the visibility time-out");
+}
+
+/// What the dynamic linker puts before the C library: a resolver that finds nobody who answers.
+const SILENT_RESOLVER: &str = r#"
+#include <fcntl.h>
+#include <netdb.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints, struct addrinfo **found) {
+    close(open(getenv("ASKED"), O_CREAT | O_WRONLY, 0600));
+    sleep(50);
+    return EAI_AGAIN;
+}
+"#;
+
+#[tokio::test]
+async fn it_does_not_wait_for_a_name_that_is_being_resolved() {
+    let bench = Bench::start(|_| {}).await;
+    let made = folder("silent-resolver");
+    let path = |name: &str| made.join(name).to_str().expect("it is text").to_owned();
+    let (source, library, asked) = (path("resolver.c"), path("resolver.so"), path("asked"));
+    std::fs::write(&source, SILENT_RESOLVER).expect("the folder is there to be written to");
+    let compiled = std::process::Command::new("cc").args(["-shared", "-fPIC", "-w", "-o", &library, &source]).status();
+    assert!(compiled.expect("what links Rust's programs is there").success());
+    for (name, times) in [("unresolved", 1), ("unresolved-twice", 2)] {
+        let _ = std::fs::remove_file(&asked);
+        let environment = [("AWS_ENDPOINT_URL_SQS", "https://nowhere.invalid"), ("LD_PRELOAD", &library), ("ASKED", &asked)];
+        let mut process = Process::start(&bench, name, &configuration(&bench.simulator.endpoint(), ""), &environment);
+        while !std::fs::exists(&asked).expect("the folder can be read") {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let told = Instant::now();
+        for _ in 0..times {
+            process.signal("TERM");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        process.ended().await;
+        assert!(told.elapsed() < Duration::from_secs(20), "{name}: {:?}, {}", told.elapsed(), process.log());
+    }
 }
 
 #[tokio::test]
