@@ -34,8 +34,6 @@ pub enum Deed {
     SentBack,
     /// What it says is owed was done, and it was deleted.
     Disassociated(NodeName),
-    /// The same; and its body was sent to the worker's queue, since the termination still waits for its completion.
-    DisassociatedAndSentBack(NodeName),
     /// It would be sent back.
     WouldSendBack,
     /// What is owed would be done; what proves that it may be.
@@ -54,7 +52,7 @@ impl Deed {
     pub fn word(&self) -> &'static str {
         match self {
             Self::SentBack => "sent_back",
-            Self::Disassociated(_) | Self::DisassociatedAndSentBack(_) => "disassociated",
+            Self::Disassociated(_) => "disassociated",
             Self::WouldSendBack => "would_send_back",
             Self::WouldDisassociate(..) => "would_disassociate",
             Self::Left(_) => "left",
@@ -66,7 +64,7 @@ impl Deed {
     /// Whether the letter is no more in the dead-letter queue.
     #[must_use]
     pub fn is_gone(&self) -> bool {
-        matches!(self, Self::SentBack | Self::Disassociated(_) | Self::DisassociatedAndSentBack(_))
+        matches!(self, Self::SentBack | Self::Disassociated(_))
     }
 
     /// Whether what was asked for was not done.
@@ -187,9 +185,13 @@ impl Redrive {
             Err(why) => return Deed::left(why),
         };
         let route = self.settings.route(debt.route);
-        let (proof, waits) = match removal::prove(&self.services, route, action).await {
-            Ok(Proof::Gone(proof)) => (proof, false),
-            Ok(Proof::WaitsToGo(proof)) => (proof, action.transition == Transition::Terminating),
+        let proof = match removal::prove(&self.services, route, action).await {
+            // A worker takes the node off and completes the termination: where the server refuses to remove what is not there, both must be
+            // done by one of us.
+            Ok(Proof::WaitsToGo(_)) if action.transition == Transition::Terminating => {
+                return if self.dry_run { Deed::WouldSendBack } else { self.send_back(held, false).await };
+            }
+            Ok(Proof::Gone(proof) | Proof::WaitsToGo(proof)) => proof,
             // What it owes is for its next run to take off, should that fail too: it is told that there was one before.
             Ok(Proof::Waits(_)) if action.transition == Transition::Launching => {
                 return if self.dry_run { Deed::WouldSendBack } else { self.send_back(held, true).await };
@@ -202,15 +204,6 @@ impl Redrive {
         }
         if let Err(deed) = self.disassociate(&debt.order, debt.route).await {
             return deed;
-        }
-        // Whoever wrote the letter may have died before the completion, and no worker has the message any more: the next one finds nothing to
-        // take off, and completes. Where it has been completed meanwhile, the next one finds it over.
-        if waits {
-            return match self.send_back(held, false).await {
-                Deed::SentBack => Deed::DisassociatedAndSentBack(node.clone()),
-                Deed::Failed(why) => Deed::failed(format!("{node} was disassociated, and its termination still waits: {}", why.as_str())),
-                other => other,
-            };
         }
         match look::delete(&self.queues.letters, &held.hand).await {
             Ok(()) => Deed::Disassociated(node.clone()),
@@ -286,9 +279,6 @@ pub fn line(letter: &Letter, deed: &Deed) -> String {
     let what = match deed {
         Deed::SentBack => "sent back to the queue".to_owned(),
         Deed::Disassociated(node) => format!("{node} disassociated, as was owed"),
-        Deed::DisassociatedAndSentBack(node) => {
-            format!("{node} disassociated, as was owed, and its termination, which waits to be completed, sent back to the queue")
-        }
         Deed::WouldSendBack => "it would be sent back to the queue".to_owned(),
         Deed::WouldDisassociate(node, proof) => format!("{node} would be disassociated, as is owed: {proof}"),
         Deed::Left(why) | Deed::Failed(why) => why.as_str().to_owned(),

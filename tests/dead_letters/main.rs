@@ -137,6 +137,16 @@ impl Bench {
         tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("it happens within a minute");
     }
 
+    /// Has a worker run until something has happened in the simulator.
+    async fn work_until(&self, happened: impl Fn(&Self) -> bool) {
+        let worker = self.command(&["run"]).spawn().expect("the binary was built for this test");
+        let process = worker.id();
+        let ended = tokio::task::spawn_blocking(move || worker.wait_with_output());
+        self.until(happened).await;
+        signal("TERM", process);
+        ended.await.expect("waiting does not panic").expect("it ends");
+    }
+
     fn bodies(&self, name: &str) -> Vec<String> {
         let mut bodies: Vec<String> = self.queue(name).messages.into_iter().map(|message| message.body).collect();
         bodies.sort();

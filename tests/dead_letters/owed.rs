@@ -1,7 +1,8 @@
 //! Disassociations that are owed: finished where the instance is proven gone, and nowhere else.
 
 use enrolld::simulator::model::agent::{Material, material};
-use enrolld::simulator::model::autoscaling::Place;
+use enrolld::simulator::model::autoscaling::{LifecycleState, Place};
+use enrolld::simulator::model::opsworks_cm::Repeated;
 use enrolld::simulator::model::opsworks_cm::wire::{AssociateNode, EngineAttribute, ServerStatus};
 
 use crate::{Bench, GROUP, LETTERS, MAIN, SERVER, termination};
@@ -85,16 +86,27 @@ async fn a_node_whose_instance_was_terminated_is_taken_off_and_the_letter_goes()
 }
 
 #[tokio::test]
-async fn a_node_whose_termination_waits_is_taken_off_and_the_termination_goes_back_to_be_completed() {
-    let bench = bench("terminating", true).await;
-    let id = associated(&bench, Way::WaitsForItsTermination);
-    let sent = bench.queue(MAIN).counts.sent;
-    owe(&bench, &id, &id);
-    let ran = bench.redrive(&["--instance", &id]).await;
-    assert!(ran.must_exit(0).stdout.contains("sent back to the queue"), "{}", ran.stdout);
-    assert!(nodes(&bench).is_empty());
-    bench.letters_must_be(0);
-    assert_eq!(bench.queue(MAIN).counts.sent, sent + 1, "nobody else would complete it before its hook's time-out");
+async fn a_termination_that_owes_its_node_and_still_waits_goes_back_and_a_worker_ends_it_whatever_the_server_says_of_what_is_not_there() {
+    for (name, absent) in [("success", Repeated::Success), ("failed", Repeated::Failed), ("validation", Repeated::Validation)] {
+        let bench = Bench::start(&format!("waits-to-go-{name}"), |fixture| {
+            fixture.groups[0].hooks.remove(0);
+            fixture.servers.iter_mut().for_each(|server| server.options.absent = absent);
+        })
+        .await;
+        let id = associated(&bench, Way::WaitsForItsTermination);
+        let body = bench.bodies(MAIN).into_iter().find(|body| body.contains(&id)).expect("its hook said so");
+        let attributes = [("EnrolldReason", "server_away"), ("EnrolldOwed", &format!("disassociate {id}") as &str)];
+        bench.letter(&attributes, &body);
+        assert!(bench.redrive(&["--all", "--dry-run"]).await.must_exit(0).stdout.contains("would be sent back"));
+        let sent = bench.queue(MAIN).counts.sent;
+        bench.redrive(&["--instance", &id]).await.must_exit(0);
+        bench.letters_must_be(0);
+        assert_eq!((bench.queue(MAIN).counts.sent, nodes(&bench)), (sent + 1, vec![id.clone()]), "it is a worker's to take off, once");
+        bench.work_until(|bench| bench.queue(MAIN).messages.is_empty()).await;
+        assert!(nodes(&bench).is_empty());
+        assert_eq!(bench.simulator.with(|world, _| world.lifecycle_state(&id)), Some(LifecycleState::Terminated));
+        bench.letters_must_be(0);
+    }
 }
 
 #[tokio::test]

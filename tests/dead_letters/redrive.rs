@@ -124,29 +124,16 @@ async fn an_interrupt_sends_nothing_more_and_gives_the_rest_back() {
 async fn a_launch_that_had_no_route_is_enrolled_once_it_has_one_and_was_sent_back() {
     let bench = Bench::start("whole-way", |_| {}).await;
     let good = configuration(&bench.simulator.endpoint(), "web-*");
-    let worker = || {
-        let child = bench.command(&["run"]).spawn().expect("the binary was built for this test");
-        let id = child.id();
-        let ended = tokio::task::spawn_blocking(move || child.wait_with_output());
-        async move {
-            signal("TERM", id);
-            ended.await.expect("waiting does not panic").expect("it ends");
-        }
-    };
     std::fs::write(&bench.config, good.replace("web-*", "batch-*")).expect("the folder is there to be written to");
     let launched = bench.simulator.with(|world, now| world.launch(now, GROUP, 1, Place::AutoScalingGroup, None)).expect("there is room");
     let id = launched[0].to_string();
-    let stop = worker();
-    bench.until(|bench| bench.queue(LETTERS).visible > 0).await;
-    stop.await;
+    bench.work_until(|bench| bench.queue(LETTERS).visible > 0).await;
     let report = bench.list(&["--output", "json", "--reason", "no_route"]).await.must_exit(0).json();
     assert_eq!((&report["letters"][0]["instance"], &report["letters"][0]["outcome"]), (&id.as_str().into(), &"dead_lettered".into()));
 
     std::fs::write(&bench.config, good).expect("the folder is there to be written to");
     bench.redrive(&["--instance", &id]).await.must_exit(0);
     bench.letters_must_be(0);
-    let stop = worker();
-    bench.until(|bench| bench.simulator.with(|world, _| world.lifecycle_state(&id)) == Some(LifecycleState::InService)).await;
-    stop.await;
+    bench.work_until(|bench| bench.simulator.with(|world, _| world.lifecycle_state(&id)) == Some(LifecycleState::InService)).await;
     assert!(bench.simulator.state(true).servers[crate::SERVER].nodes.contains_key(&id));
 }
