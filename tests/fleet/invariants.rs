@@ -30,6 +30,7 @@ pub struct Judge<'a> {
     letters: Vec<MessageState>,
     broken: Vec<String>,
     excused: u64,
+    told: u64,
     timed_out: BTreeMap<&'static str, u64>,
     most_abandoned: u64,
 }
@@ -47,6 +48,8 @@ pub struct Verdict {
     /// Nodes that one worker took off for a second chance while another put their instance in service, and died before it could say so;
     /// and launches that were abandoned since another's order had got in before the second chance's, and nobody completed them.
     pub excused: u64,
+    /// Instances in service that are missing from their server, of which a letter says so.
+    pub told: u64,
     /// The most launches of a route that one run abandoned within its window, with none enrolled between them.
     pub most_abandoned: u64,
 }
@@ -60,6 +63,7 @@ pub fn judge(fleet: &Fleet) -> Verdict {
         letters: state.queues.get_mut(DEAD_LETTERS).map(|queue| std::mem::take(&mut queue.messages)).unwrap_or_default(),
         broken: fleet.faults.clone(),
         excused: 0,
+        told: 0,
         timed_out: BTreeMap::new(),
         most_abandoned: 0,
     };
@@ -85,6 +89,7 @@ pub fn judge(fleet: &Fleet) -> Verdict {
         timed_out: judge.details.actions.iter().filter(timed_out).count() as u64,
         letters: judge.letters.len() as u64,
         excused: judge.excused,
+        told: judge.told,
         excuses: judge.timed_out,
         most_abandoned: judge.most_abandoned,
         broken: judge.broken,
@@ -265,11 +270,14 @@ impl Judge<'_> {
                 let says = |name: &str, what: &str| letter.attributes.get(name).is_some_and(|text| text == what);
                 (says("EnrolldReason", "taken_off") || says("EnrolldOutcome", "continued")) && letter.body.contains(id.as_str())
             });
-            if lives && abandons && !servers[SERVERS[route]].nodes.contains_key(id) && !told && self.was_cut_off(id) {
-                self.excused += 1;
+            if !lives || !abandons || servers[SERVERS[route]].nodes.contains_key(id) {
                 continue;
             }
-            if lives && abandons && !told && !servers[SERVERS[route]].nodes.contains_key(id) {
+            if told {
+                self.told += 1;
+            } else if self.was_cut_off(id) {
+                self.excused += 1;
+            } else {
                 broken.push(format!("{id} is {} and not associated", instance.state.name()));
             }
         }

@@ -77,6 +77,7 @@ fn seeds_of_faults_lose_no_action_and_break_no_promise() {
     // It takes three accidents each time.
     let most = 3 + seeds / 200;
     assert!(tally.excused <= most, "{} were excused, and {most} are what bad luck explains", tally.excused);
+    assert!(tally.told <= most, "{} serve, are missing, and a letter says so; {most} are what bad luck explains", tally.told);
     if seeds >= ENOUGH {
         assert!(tally.missing().is_empty(), "these runs never saw {:?}", tally.missing());
     }
