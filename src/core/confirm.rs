@@ -24,6 +24,15 @@ impl Core {
         match answer {
             Ok(ActionReply::Accepted) => {
                 self.spend_token(id);
+                let Some(action) = self.actions.get_mut(&id) else { return };
+                // The token may be another's: a node is taken off only once its own instance was seen.
+                if action.hook.is_none()
+                    && let Some(ending) = action.ending.as_mut().filter(|ending| ending.disassociate)
+                {
+                    ending.complete = None;
+                    self.stop_heartbeats(id);
+                    return self.begin_confirm(id, result);
+                }
                 self.completed(id);
             }
             // Closed by a time-out, by a lost answer of our own, or by somebody else; or refused for a reason that only the
@@ -36,7 +45,7 @@ impl Core {
         }
     }
 
-    fn begin_confirm(&mut self, id: ActionId, result: ActionResult) {
+    pub(super) fn begin_confirm(&mut self, id: ActionId, result: ActionResult) {
         self.set_stage(id, Stage::Confirm(result));
         let scope = self.scope_of(id);
         self.ask(id, LaneKey::Instances(scope));

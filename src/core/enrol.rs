@@ -298,7 +298,7 @@ impl Core {
     }
 
     /// Writes the certificate where the node waits for it. A second run writes the same once more.
-    fn begin_deliver(&mut self, id: ActionId) {
+    pub(super) fn begin_deliver(&mut self, id: ActionId) {
         self.set_stage(id, Stage::Deliver);
         let scope = self.scope_of(id);
         self.ask(id, LaneKey::PutParameter(scope));

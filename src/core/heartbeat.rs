@@ -80,9 +80,21 @@ impl Core {
         // only the instance's state says whether it is over.
         let next = sent_at + jittered(timeout / 2, &mut self.rng);
         self.timers.set(Timer::Heartbeat(id), &mut action.beat_at, Some(next.max(self.now.mono_ms)));
-        if !matches!(answer, Ok(ActionReply::Accepted)) {
-            self.nudge(id);
+        if matches!(answer, Ok(ActionReply::Accepted)) {
+            return;
         }
+        if matches!(answer, Ok(ActionReply::Closed)) {
+            self.doubt_hooks(id);
+            // A completion that is denied to all would wait for hours to be told the same.
+            let completing = match self.actions.get(&id).map(|action| &action.stage) {
+                Some(Stage::Complete(result)) => Some(*result),
+                _ => None,
+            };
+            if let Some(result) = completing.filter(|_| !self.is_sent(id)) {
+                return self.begin_confirm(id, result);
+            }
+        }
+        self.nudge(id);
     }
 
     /// Stops the heartbeats of an action that is completed.

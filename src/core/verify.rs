@@ -52,6 +52,7 @@ impl Core {
         if asked_before
             || matches!(action.stage, Stage::Key | Stage::Output(_) | Stage::Parked(_))
             || (action.stage == Stage::Associate && action.ordering.is_none())
+            || (action.stage == Stage::Deliver && !self.is_sent(id))
         {
             self.begin_verify(id);
         }
@@ -100,7 +101,10 @@ impl Core {
                 self.ask(id, LaneKey::Whereabouts(scope));
             }
             Verdict::Alive => self.doubt(id, "unproven", "Auto Scaling shows the instance alive, not terminating; its node stays"),
-            Verdict::Leaving => self.end_gone(id, "terminating", "the instance is being terminated, and waits no longer as the event says"),
+            Verdict::Leaving => {
+                self.doubt_hooks(id);
+                self.end_gone(id, "terminating", "the instance is being terminated, and waits no longer as the event says");
+            }
             Verdict::Absent | Verdict::PerhapsEnters => {
                 self.set_stage(id, Stage::Whereabouts);
                 let scope = self.scope_of(id);
@@ -263,6 +267,15 @@ impl Core {
         }
     }
 
+    /// A hook ended an action that was kept open by what is known of it: it may have been changed, and is asked for again.
+    pub(super) fn doubt_hooks(&mut self, id: ActionId) {
+        let Some(action) = self.actions.get(&id).filter(|action| action.hook.is_some()) else { return };
+        let Some(claim) = &action.claim else { return };
+        if let Some(cache) = self.hooks.get_mut(&(action.scope, claim.group.clone())) {
+            cache.known = false;
+        }
+    }
+
     /// What DescribeLifecycleHooks said of a group.
     pub(super) fn take_hooks(&mut self, key: LaneKey, group: GroupName, asked_at: u64, answer: Result<Vec<HookFacts>, Failure>) {
         let LaneKey::Hooks(scope) = key else { return };
@@ -332,6 +345,7 @@ impl Core {
         }
         match claim.transition {
             Transition::Launching if action.second_chance == SecondChance::TakeOff => self.begin_disassociate(id),
+            Transition::Launching if action.certificate.is_some() => self.begin_deliver(id),
             Transition::Launching if action.key.is_some() => self.begin_associate(id),
             Transition::Launching => self.begin_key(id),
             Transition::Terminating if action.to_pool => {

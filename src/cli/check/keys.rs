@@ -25,14 +25,7 @@ const MOST_PARAMETERS: u32 = 10_000;
 const PAGE: i32 = 50;
 
 /// Looks at each route's key source, and at the parameters of each scope that uses them.
-pub(super) async fn check(
-    config: &Config,
-    settings: &Settings,
-    aws: &Aws,
-    services: &Services,
-    count_for: Duration,
-    report: &mut Report,
-) {
+pub(super) async fn check(config: &Config, settings: &Settings, aws: &Aws, services: &Services, count_for: Duration, report: &mut Report) {
     let mut counted: BTreeSet<ScopeId> = BTreeSet::new();
     for (at, route) in config.routes.iter().enumerate() {
         let about = format!("key of route {}", route.name);

@@ -1,7 +1,7 @@
 //! Sequences that somebody who wants to break the core would try.
 
 use super::bench::{Bench, settings};
-use super::{not_ready, timeout};
+use super::{denied, not_ready, timeout};
 use crate::core::call::Call;
 use crate::core::observation::Outcome;
 use crate::facts::{ActionResult, KeyAnswer, LifecycleState, RegistrationStatus, Whereabouts};
@@ -431,4 +431,22 @@ fn what_was_long_in_hand_is_never_hidden_past_twelve_hours_since_it_was_received
     let received = bench.made.iter().find(|(_, call)| matches!(call, Call::DeadLetter { .. })).map(|(at, _)| *at).unwrap();
     let hidden = hidden.expect("it was given back") - received;
     assert!((11 * 3_600_000..12 * 3_600_000).contains(&hidden), "{hidden} ms");
+}
+
+#[test]
+fn a_launch_whose_completion_is_denied_and_whose_hook_ended_is_taken_off_without_being_told_so_by_a_completion() {
+    let mut bench = Bench::new(settings());
+    bench.heartbeat_timeout_s = 60;
+    bench.faults.insert("CompleteLifecycleAction", denied());
+    bench.launch(1);
+    bench.run_for(10 * 60_000);
+    assert!(bench.nodes.contains(&1) && bench.completions.is_empty());
+    bench.hooks_time_out = true;
+    bench.faults.insert("RecordLifecycleActionHeartbeat", timeout());
+    bench.run_for(2 * 60_000);
+    assert_eq!(bench.timed_out, [1]);
+    bench.faults.remove("RecordLifecycleActionHeartbeat");
+    bench.run_for(2 * 60_000);
+    assert_eq!(bench.outcomes(), [Outcome::Stale]);
+    assert!(bench.nodes.is_empty());
 }

@@ -267,3 +267,38 @@ fn a_server_that_gives_no_certificates_holds_launches_instead_of_giving_up_one_a
     assert_eq!(bench.outcomes().iter().filter(|outcome| **outcome == Outcome::Enrolled).count(), 50 - abandoned);
     bench.assert_nothing_is_left();
 }
+
+#[test]
+fn a_termination_does_not_wait_for_the_certificate_of_its_launch_to_be_written() {
+    let mut settings = with_certificates();
+    settings.routes[0].max_abandons = 0;
+    let mut bench = Bench::new(settings);
+    bench.certificate = Some("signed".into());
+    bench.faults.insert("PutParameter", denied());
+    bench.launch(1);
+    bench.run_for(20 * 60_000);
+    assert!(bench.completions.is_empty() && bench.nodes.contains(&1));
+    bench.terminate(1);
+    bench.run_for(60_000);
+    assert_eq!(bench.outcomes(), [Outcome::Stale, Outcome::Left]);
+    assert!(bench.nodes.is_empty());
+    bench.assert_nothing_is_left();
+}
+
+#[test]
+fn a_launch_that_is_looked_at_again_while_its_certificate_waits_is_not_associated_anew() {
+    let mut bench = Bench::new(with_certificates());
+    bench.certificate = Some("signed".into());
+    bench.faults.insert("PutParameter", denied());
+    bench.launch(1);
+    bench.run_for(60_000);
+    // A claim that nothing bears out has the launch looked at again.
+    bench.terminate(1);
+    bench.set_state(1, Some(crate::facts::LifecycleState::PendingWait));
+    bench.run_for(10_000);
+    bench.faults.clear();
+    bench.run_for(10 * 60_000);
+    assert_eq!(bench.count("Associate"), 1);
+    assert!(bench.completions.contains(&(1, ActionResult::Continue)), "{:?}", bench.outcomes());
+    assert_eq!(bench.written.len(), 1);
+}

@@ -289,3 +289,26 @@ fn a_token_that_was_used_for_another_instance_before_its_own_notification_came_w
     assert_eq!(bench.security_events().len(), 1);
     bench.assert_nothing_is_left();
 }
+
+#[test]
+fn a_forged_launch_that_could_not_be_looked_at_takes_no_node_off_even_where_its_token_is_anothers() {
+    let mut settings = settings();
+    settings.routes[0].timeout = Duration::from_secs(600);
+    let mut bench = Bench::new(settings);
+    bench.nodes.insert(1);
+    bench.set_state(1, Some(LifecycleState::Living));
+    bench.begin_launch(2);
+    let token = crate::core::samples::claim(crate::event::Transition::Launching, 2).token;
+    bench.faults.insert("DescribeAutoScalingInstances", super::denied());
+    bench.forge(1, 1, |body| {
+        body["Origin"] = "WarmPool".into();
+        body["LifecycleActionToken"] = token.as_str().into();
+    });
+    bench.run_for(30 * 60_000);
+    assert!(bench.nodes.contains(&1), "nothing shows that its instance is gone");
+    bench.faults.clear();
+    bench.run_for(10 * 60_000);
+    assert!(bench.nodes.contains(&1));
+    assert_eq!(bench.count("Disassociate"), 0);
+    bench.assert_nothing_is_left();
+}

@@ -1,10 +1,12 @@
 //! Services that are away for long: what waits goes on when they are back, and few are given up meanwhile.
 
+use std::time::Duration;
+
 use super::bench::{Bench, settings};
 use super::{denied, expired, not_ready, timeout};
 use crate::core::observation::Outcome;
 use crate::facts::{ActionResult, RegistrationStatus};
-use crate::retry::{Class, Failure};
+use crate::retry::{Class, Failure, Schedule};
 
 #[test]
 fn a_letter_that_cannot_be_written_for_twelve_hours_lets_its_message_go_and_is_written_later() {
@@ -202,4 +204,47 @@ fn those_who_waited_long_for_a_server_are_let_through_without_a_pause() {
     bench.run_for(20_000);
     assert_eq!(bench.completions.len(), 600);
     assert!(bench.count("DescribeAutoScalingInstances") < 80, "{} looks", bench.count("DescribeAutoScalingInstances"));
+}
+
+#[test]
+fn a_launch_that_begins_just_after_credentials_came_back_is_kept_open_and_enrolled_however_long_they_were_away() {
+    for minutes in 5..20 {
+        let mut settings = settings();
+        settings.route_fault = Schedule::doubling(Duration::from_secs(15), Duration::from_secs(300));
+        let mut bench = Bench::new(settings);
+        bench.heartbeat_timeout_s = 3600;
+        for operation in ["DescribeAutoScalingInstances", "RecordLifecycleActionHeartbeat", "CompleteLifecycleAction"] {
+            bench.faults.insert(operation, expired());
+        }
+        bench.launch(1);
+        bench.run_for(minutes * 60_000);
+        bench.faults.clear();
+        bench.heartbeat_timeout_s = 60;
+        bench.hooks_time_out = true;
+        bench.launch(2);
+        bench.run_for(55_000);
+        assert!(bench.completions.contains(&(2, ActionResult::Continue)), "{minutes}: {:?}, {:?}", bench.completions, bench.timed_out);
+    }
+}
+
+#[test]
+fn once_calls_of_an_account_go_through_everything_that_waited_for_its_credentials_is_asked_at_once() {
+    let mut bench = Bench::new(settings());
+    for operation in ["GetParameters", "DescribeAutoScalingInstances"] {
+        bench.faults.insert(operation, expired());
+    }
+    bench.launch(1);
+    bench.run_for(60_000);
+    bench.faults.remove("DescribeAutoScalingInstances");
+    while bench.count("GetParameters") == 0 {
+        bench.run_for(1_000);
+    }
+    bench.run_for(10 * 60_000);
+    bench.faults.clear();
+    let began = bench.now();
+    bench.launch(2);
+    while bench.completions.len() < 2 {
+        bench.run_for(100);
+    }
+    assert!(bench.now() - began < 5_000, "{} ms", bench.now() - began);
 }

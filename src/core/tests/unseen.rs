@@ -101,3 +101,24 @@ fn a_launch_that_waits_in_the_warm_pools_state_is_kept_open_while_its_activities
     bench.run_for(60_000);
     assert_eq!(bench.outcomes(), [Outcome::Enrolled]);
 }
+
+#[test]
+fn a_hook_that_was_shortened_is_asked_for_again_once_it_has_ended_a_launch() {
+    let mut bench = Bench::new(settings());
+    for n in 1..=3 {
+        bench.keys.insert(n, crate::facts::KeyAnswer::Absent);
+    }
+    bench.heartbeat_timeout_s = 3600;
+    bench.launch(1);
+    bench.run_for(10_000);
+    bench.heartbeat_timeout_s = 60;
+    bench.hooks_time_out = true;
+    bench.launch(2);
+    bench.run_for(90_000);
+    assert!(bench.timed_out.contains(&2), "what is known of a hook is believed for a while");
+    bench.terminate(2);
+    bench.run_for(10_000);
+    bench.launch(3);
+    bench.run_for(5 * 60_000);
+    assert!(!bench.timed_out.contains(&3), "{:?}", bench.timed_out);
+}
