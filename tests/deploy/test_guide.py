@@ -552,3 +552,10 @@ def test_what_the_pages_link_is_there():
     for page in (ROOT / "deploy").rglob("*.md"):
         for link in re.findall(r"\]\(([^)#]+)", page.read_text()):
             assert "://" in link or (page.parent / link).exists(), f"{page} links {link}, which is not there"
+        for link, place in re.findall(r"\]\(([^)#]*)#([^)]+)\)", page.read_text()):
+            if "://" in link:
+                continue
+            text = ((page.parent / link) if link else page).read_text()
+            # As GitHub makes them.
+            headings = {re.sub(r"[^\w -]", "", one).strip().lower().replace(" ", "-") for one in re.findall(r"^##+ (.*)$", text, re.MULTILINE)}
+            assert place in headings, f"{page} links {link}#{place}, which is not there"
