@@ -5,6 +5,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -53,18 +54,21 @@ def build(folder: Path, binary: str) -> Path:
     return root
 
 
-def command(root: Path, *arguments: str) -> list[str]:
-    """The command line of a process in the image: as its user, by its entry point, and with a root that nobody can write to."""
+def contained(root: Path, mounts: str, user: str, dropped: list[str], *arguments: str) -> list[str]:
+    """The command line of a process in the image, by its entry point and with a root that can be written only where `mounts` says so."""
     assert os.geteuid() == 0, "a chroot is made by root, as tests/setup installs packages"
-    settings = Dockerfile.read().settings
-    alone = 'mount --bind "$1" "$1" && mount -o remount,ro,bind "$1" && shift && exec "$@"'
-    inside = ["chroot", f"--userspec={settings['USER']}", str(root), *json.loads(settings["ENTRYPOINT"]), *arguments]
+    entry = json.loads(Dockerfile.read().settings["ENTRYPOINT"])
+    alone = f'mount --bind "$1" "$1" && {mounts}mount -o remount,ro,bind "$1" && shift && exec "$@"'
+    inside = [sys.executable, str(Path(__file__).with_name("contained.py")), str(root), user, ",".join(dropped), *entry, *arguments]
     return ["unshare", "--mount", "sh", "-c", alone, "sh", str(root), *inside]
 
 
-def writing(root: Path, user: str, *arguments: str) -> list[str]:
-    """The command line of the container before it, by the same image: as another user, and where the volume is the one thing that can be written."""
-    settings = Dockerfile.read().settings
-    alone = 'mount --bind "$1" "$1" && mount --bind "$1/etc/enrolld" "$1/etc/enrolld" && mount -o remount,ro,bind "$1" && shift && exec "$@"'
-    inside = ["chroot", f"--userspec={user}", str(root), *json.loads(settings["ENTRYPOINT"]), *arguments]
-    return ["unshare", "--mount", "sh", "-c", alone, "sh", str(root), *inside]
+def command(root: Path, *arguments: str) -> list[str]:
+    """As the image's user, without any capability, and where nothing can be written."""
+    return contained(root, "", Dockerfile.read().settings["USER"], ["ALL"], *arguments)
+
+
+def writing(root: Path, user: str, dropped: list[str], *arguments: str) -> list[str]:
+    """The container before it, by the same image: as another user, with the capabilities that are left to it, and where the volume is the one thing that
+    can be written."""
+    return contained(root, 'mount --bind "$1/etc/enrolld" "$1/etc/enrolld" && ', user, dropped, *arguments)

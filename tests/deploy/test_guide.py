@@ -21,6 +21,9 @@ BINARY = os.environ["ENROLLD_BIN"]
 RUN, RUN_ELSEWHERE = "run: simulator", "run: simulator, which is one region and one account"
 # By tests/package: in a root that systemd boots, and from this tree.
 RUN_ON_A_MACHINE, RUN_WITH_RUST = "run: a machine of its own", "run: where there is Rust"
+# Where what may be typed on another day begins, and the parts of it, each of which is. The sections before are one shell's.
+NEW_SHELL, OTHER_DAYS = "A new shell", ("The service on ECS", "The package on EC2", "Another configuration", "Removal", "More than one region", "More than one account")
+FIRST_DAY = ("1. The program and the queue", "2. The configuration", "3a. The daemon on ECS", "3b. The daemon on EC2", "4. Groups", "What a large launch meets first")
 # The server of the page is nobody's: where it would be asked, the simulator's takes its place. Nothing else is changed.
 ASKS_THE_SERVER = "enrolld check --config enrolld.toml\n"
 # What the page calls the other account's topic.
@@ -32,9 +35,23 @@ OURS = 'registrar = { kind = "opsworks-cm", server = "prod-chef", engine = "chef
 # commands, and of Auto Scaling nothing of launch templates, which ministack does.
 CLI = """#!/bin/sh
 case "$1 $2" in
+ec2\\ run-instances)
+  # As EC2 does with an instance profile that IAM has just made.
+  tried=$(cat "$HOME/tried" 2>/dev/null || echo 0)
+  echo "$((tried + 1))" >"$HOME/tried"
+  if [ "$tried" -lt "${REFUSED_AT_FIRST:-2}" ]; then
+    echo 'An error occurred (InvalidParameterValue) when calling the RunInstances operation: Value (enrolld) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name' >&2
+    exit 255
+  fi
+  exec %(real)s "$@"
+  ;;
 sqs\\ * | ssm\\ * | autoscaling\\ update-auto-scaling-group) exec %(real)s --endpoint-url "$AWS_ENDPOINT_URL" "$@" ;;
 *) exec %(real)s "$@" ;;
 esac
+"""
+# Nobody waits for the emulator.
+NO_PAUSE = """#!/bin/sh
+echo "$1" >>"$HOME/paused"
 """
 # What a block of the page cannot be, in its running text.
 COMMAND = re.compile(r"`(?:aws|apt-get|systemctl|sudo|docker|cargo|kubectl|terraform) [^`]*`")
@@ -49,6 +66,17 @@ def blocks():
         yield text[: match.start()].count("\n") + 1, match["mark"] or "", code
 
 
+def section(line):
+    """The heading that a line stands under."""
+    found = [one.lstrip("#").strip() for one in GUIDE.read_text().splitlines()[: line + 1] if re.match(r"##+ ", one)]
+    return found[-1]
+
+
+def of(*headings, marks=(RUN,)):
+    """The blocks under these headings that have one of these marks."""
+    return [block for block in blocks() if section(block[0]) in headings and block[1] in marks]
+
+
 def simulated(folder, **green):
     """The account as the guide's stacks would leave it: a queue of that name, the new group with its hooks, and one that is there already, without."""
     arn = {"queue": "enrolld", "via": "direct"}
@@ -60,7 +88,7 @@ def simulated(folder, **green):
     fixture = {
         "settings": {"account": ACCOUNT, "region": REGION},
         "queues": [{"name": "enrolld-dead-letters"}, {"name": "enrolld", "dead_letters": {"queue": "enrolld-dead-letters", "max_receive_count": 100}}],
-        "groups": [{"name": "web-blue", "hooks": hooks}, {"name": "web-green", "hooks": [], **green}],
+        "groups": [{"name": "web-blue", "hooks": hooks}, {"name": "shop-green", "hooks": [], **green}],
         "servers": [{"name": "prod-chef", "engine": "chef"}],
     }
     path = folder / "world.json"
@@ -68,17 +96,23 @@ def simulated(folder, **green):
     return path
 
 
+SHELL = ("set -eu", "set -o pipefail")
+
+
 class Desk:
     """Where the commands are typed: this repository's deploy/, with the key that the server gave, and ministack behind `aws`."""
 
     def __init__(self, folder, cloud):
-        self.work, self.cloud, self.script = folder / "work", cloud, ["set -eu", "set -o pipefail"]
+        self.work, self.cloud, self.script = folder / "work", cloud, [*SHELL]
         commands = folder / "bin"
         commands.mkdir()
         aws = commands / "aws"
         aws.write_text(CLI % {"real": os.environ["ENROLLD_AWS_CLI"]})
         aws.chmod(0o755)
         (commands / "enrolld").symlink_to(BINARY)
+        pause = commands / "sleep"
+        pause.write_text(NO_PAUSE)
+        pause.chmod(0o755)
         templates = self.work / "deploy" / "cloudformation"
         shutil.copytree(FOLDER, templates)
         shutil.copytree(ROOT / "deploy" / "systemd", self.work / "deploy" / "systemd")
@@ -87,26 +121,48 @@ class Desk:
         template["Resources"] = {name: one for name, one in template["Resources"].items() if one["Type"] not in UNKNOWN}
         (templates / "daemon-ecs.yaml").write_text(json.dumps(template))
         subprocess.run(["openssl", "genrsa", "-out", self.work / "client-key.pem", "2048"], check=True, capture_output=True)
+        authority = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=ours", "-keyout", "/dev/null", "-out", self.work / "ca.pem"]
+        subprocess.run(["openssl", *authority], check=True, capture_output=True)
         self.surroundings = CREDENTIALS | {"PATH": f"{commands}:{os.environ['PATH']}", "HOME": str(self.work), "AWS_ENDPOINT_URL": cloud}
 
     def type(self, line, code):
-        if ASKS_THE_SERVER in code + "\n":
-            self.script.append(f"sed -i 's|{THEIRS}|{OURS}|' enrolld.toml")
+        asks = ASKS_THE_SERVER in code + "\n"
+        if asks:
+            self.script.append(f"cp enrolld.toml theirs.toml && sed -i 's|{THEIRS}|{OURS}|' enrolld.toml")
         self.script += [f"echo '#### the block at line {line}' >&2", code]
+        if asks:
+            self.script.append("mv theirs.toml enrolld.toml")
 
     def run(self):
+        """In a shell that knows nothing of the last one, but has its files. Nothing is left to be typed."""
         ran = subprocess.run(["bash", "-c", "\n".join(self.script)], cwd=self.work, env=self.surroundings, capture_output=True, text=True, check=False, timeout=600)
+        self.script = [*SHELL]
         assert ran.returncode == 0, ran.stdout[-3000:] + ran.stderr[-3000:]
         return ran.stdout
 
+    def type_on_another_day(self, found):
+        for line, _, code in [*of(NEW_SHELL), *found]:
+            self.type(line, code)
+        return self.run()
+
 
 def what_is_there_already(cloud):
-    """The group that exists before the guide is read, as ministack has it: with a launch template, and in the simulator without hooks."""
-    ec2 = client("ec2", cloud)
-    ec2.create_launch_template(LaunchTemplateName="web-green", LaunchTemplateData={"ImageId": "ami-0123456789abcdef0", "InstanceType": "t3.micro"})
-    template = {"LaunchTemplateName": "web-green", "Version": "1"}
+    """The group that exists before the guide is read, as ministack has it: with a role, with a launch template, and in the simulator without hooks."""
+    ec2, iam = client("ec2", cloud), client("iam", cloud)
+    trust = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}]}
+    iam.create_role(RoleName="shop-instances", AssumeRolePolicyDocument=json.dumps(trust))
+    iam.create_instance_profile(InstanceProfileName="shop-instances")
+    iam.add_role_to_instance_profile(InstanceProfileName="shop-instances", RoleName="shop-instances")
+    data = {"ImageId": "ami-0123456789abcdef0", "InstanceType": "t3.micro", "IamInstanceProfile": {"Name": "shop-instances"}}
+    ec2.create_launch_template(LaunchTemplateName="shop-green", LaunchTemplateData=data)
+    template = {"LaunchTemplateName": "shop-green", "Version": "1"}
     made = {"MinSize": 0, "MaxSize": 3, "LaunchTemplate": template, "AvailabilityZones": [f"{REGION}a"]}
-    client("autoscaling", cloud).create_auto_scaling_group(AutoScalingGroupName="web-green", **made)
+    client("autoscaling", cloud).create_auto_scaling_group(AutoScalingGroupName="shop-green", **made)
+
+
+def running(cloud):
+    found = client("ec2", cloud).describe_instances()["Reservations"]
+    return [one for reservation in found for one in reservation["Instances"] if one["State"]["Name"] == "running"]
 
 
 def what_is_left(cloud):
@@ -119,9 +175,17 @@ def what_is_left(cloud):
     left |= {f"repository {one['repositoryName']}" for one in client("ecr", cloud).describe_repositories()["repositories"]}
     left |= {f"log {one['logGroupName']}" for one in client("logs", cloud).describe_log_groups()["logGroups"]}
     left |= {f"secret {one['Name']}" for one in client("secretsmanager", cloud).list_secrets()["SecretList"] if "DeletedDate" not in one}
-    for reservation in client("ec2", cloud).describe_instances()["Reservations"]:
-        left |= {f"machine {one['InstanceId']}" for one in reservation["Instances"] if one["State"]["Name"] == "running"}
+    left |= {f"machine {one['InstanceId']}" for one in running(cloud)}
+    left |= {f"parameter {one['Name']}" for one in client("ssm", cloud).describe_parameters()["Parameters"]}
+    for role in iam.list_roles()["Roles"]:
+        left |= {f"policy {name} of {role['RoleName']}" for name in iam.list_role_policies(RoleName=role["RoleName"])["PolicyNames"]}
     return left
+
+
+def latest_launch_templates(cloud):
+    ec2 = client("ec2", cloud)
+    ids = [one["LaunchTemplateId"] for one in ec2.describe_launch_templates()["LaunchTemplates"]]
+    return [one for id in ids for one in ec2.describe_launch_template_versions(LaunchTemplateId=id, Versions=["$Latest"])["LaunchTemplateVersions"]]
 
 
 def test_the_commands_of_the_guide_do_what_they_say(tmp_path):
@@ -129,21 +193,30 @@ def test_the_commands_of_the_guide_do_what_they_say(tmp_path):
     simulate = [BINARY, "simulate", "--listen", f"127.0.0.1:{port}", "--fixture", str(simulated(tmp_path))]
     fleet = f"http://127.0.0.1:{port}"
     with ministack(tmp_path) as cloud, processes.process("simulate", simulate, tmp_path, {}, f"{fleet}/_sim/state?summary=1"):
-        before = what_is_left(cloud)
         desk = Desk(tmp_path, cloud)
         for service in ("AUTO_SCALING", "OPSWORKSCM", "SSM"):
             desk.surroundings[f"AWS_ENDPOINT_URL_{service}"] = fleet
         what_is_there_already(cloud)
-        for line, mark, code in blocks():
-            if mark == RUN:
-                desk.type(line, code)
+        before = what_is_left(cloud)
+        for line, _, code in of(*FIRST_DAY):
+            desk.type(line, code)
         assert len(desk.script) > 30, "there are commands to run"
         said = desk.run()
-        versions = client("ec2", cloud).describe_launch_template_versions(LaunchTemplateName="web-green")["LaunchTemplateVersions"]
+        assert len(running(cloud)) == 2, "a machine in each zone, though EC2 had not heard of their profile at first"
+        assert (desk.work / "paused").read_text().split() == ["5", "5"]
+        launched = [one["LaunchTemplateData"] for one in latest_launch_templates(cloud) if "shop" not in one["LaunchTemplateName"]]
+        assert [one["ImageId"] for one in launched] == ["ami-0123456789abcdef0"], "the parameter's value, which is the image's ID"
+        secret = client("secretsmanager", cloud).get_secret_value(SecretId="enrolld-server")["SecretString"]
+        assert set(json.loads(secret)) == {"client_key", "ca"}
+        versions = client("ec2", cloud).describe_launch_template_versions(LaunchTemplateName="shop-green")["LaunchTemplateVersions"]
+        for heading in OTHER_DAYS:
+            desk.type_on_another_day(of(heading))
         left = what_is_left(cloud) - before
-    assert said.count(" 0 failed") == 2, "the check of the file finds nothing, and that of all that was made"
-    for name in ("worker.json", "instances.json"):
-        assert json.loads((desk.work / name).read_text())["Statement"]
+    assert said.count(" 0 failed") == 3, "the checks of the file find nothing, nor that of all that was made"
+    assert len(json.loads((desk.work / "worker.json").read_text())["Statement"]) > 4
+    (groups,) = [one for one in json.loads((desk.work / "worker.json").read_text())["Statement"] if one["Sid"] == "LifecycleActions"]
+    assert {one.rsplit("/", 1)[1] for one in groups["Resource"]} == {"web-*", "shop-*"}, "the daemon may do what the group that was there already needs"
+    assert json.loads((desk.work / "instances.json").read_text())["Statement"]
     script = (desk.work / "user-data.sh").read_text()
     assert script.startswith("#!")
     # That the group takes this version cannot be seen: the emulator ignores it.
@@ -167,24 +240,26 @@ def test_another_region_and_another_account_are_joined_by_the_commands_of_the_gu
     (tmp_path / "world.json").write_text(json.dumps(world))
     simulate = [BINARY, "simulate", "--listen", f"127.0.0.1:{port}", "--fixture", str(tmp_path / "world.json")]
     with ministack(tmp_path) as cloud, processes.process("simulate", simulate, tmp_path, {}, f"{fleet}/_sim/state?summary=1"):
-        desk = Desk(tmp_path, cloud)
-        for service in ("AUTO_SCALING", "STS"):
-            desk.surroundings[f"AWS_ENDPOINT_URL_{service}"] = fleet
-        for line, _, code in [block for block in blocks() if block[1] == RUN][:2]:
-            desk.type(line, code)
-        elsewhere = [block for block in blocks() if block[1] == RUN_ELSEWHERE]
-        assert len(elsewhere) == 8
         # The other account's topic, which is another than that of the other region.
         sns, sqs = client("sns", cloud), client("sqs", cloud)
         second = sns.create_topic(Name="of-the-other-account")["TopicArn"]
-        assert sum(OTHER_TOPIC in code for _, _, code in elsewhere) == 1
+        assert sum(OTHER_TOPIC in code for _, _, code in blocks()) == 1
 
         def here(code):
             return code.replace("us-east-1", REGION).replace(OTHER_TOPIC, second)
 
-        for line, _, code in elsewhere[:6]:
-            desk.type(line, here(code))
-        said = desk.run()
+        desk = Desk(tmp_path, cloud)
+        for service in ("AUTO_SCALING", "STS"):
+            desk.surroundings[f"AWS_ENDPOINT_URL_{service}"] = fleet
+        for line, _, code in of(*FIRST_DAY[:2]):
+            desk.type(line, code)
+        desk.run()
+        elsewhere = [(line, mark, here(code)) for line, mark, code in of(*OTHER_DAYS, marks=(RUN_ELSEWHERE,))]
+        region, topics, queue, route, hooks, *removal = elsewhere
+        for block in (region, topics, queue, route):
+            desk.type_on_another_day([block])
+        desk.type_on_another_day(of("Another configuration"))
+        said = desk.type_on_another_day([hooks])
         assert "2 made, 0 changed" in said and f"enrolld-launch  to {topic}" in said
         url = sqs.get_queue_url(QueueName="enrolld")["QueueUrl"]
         policy = json.loads(sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["Policy"])["Attributes"]["Policy"])
@@ -202,10 +277,8 @@ def test_another_region_and_another_account_are_joined_by_the_commands_of_the_gu
         # A topic of somebody else, which stays.
         other = client("sns", cloud).create_topic(Name="other")["TopicArn"]
         client("sns", cloud).subscribe(TopicArn=other, Protocol="sqs", Endpoint=f"arn:aws:sqs:{REGION}:{ACCOUNT}:enrolld")
-        desk.script = ["set -eu", f"account={ACCOUNT}"]
-        for line, _, code in elsewhere[6:]:
-            desk.type(line, here(code))
-        assert "2 removed" in desk.run()
+        assert len(removal) == 2
+        assert "2 removed" in desk.type_on_another_day(removal)
         # The other account's is taken off in the same way, with its number.
         assert {one["TopicArn"] for one in sns.list_subscriptions()["Subscriptions"]} == {other, second}
         assert "stack enrolld-topic" not in what_is_left(cloud)
@@ -223,6 +296,84 @@ def test_what_the_guide_says_of_another_account_is_what_its_template_makes():
     assert f':role/{read("other-account.yaml")["Parameters"]["RoleName"]["Default"]}"' in text
     # The subscriptions of a topic are its owner's to list; one's own are not.
     assert "list-subscriptions-by-topic" not in GUIDE.read_text()
+
+
+def plain(code):
+    """Without what stands between single quotes, where a shell reads no variables."""
+    return re.sub(r"'[^']*'", "", code)
+
+
+def test_what_is_typed_on_another_day_knows_what_it_needs():
+    """Also in the commands that no emulator can run: each part by itself, and the shell that it begins with."""
+    text = GUIDE.read_text()
+    (new,) = of(NEW_SHELL)
+    assert new[2] in [code for _, _, code in of(FIRST_DAY[0])], "it is what the first shell began with"
+    typed = {section(line) for line, mark, _ in blocks() if mark != RUN_ON_A_MACHINE}
+    assert typed == {NEW_SHELL, *OTHER_DAYS, *FIRST_DAY}, "and there is no other"
+    for part in (FIRST_DAY, *((NEW_SHELL, heading) for heading in OTHER_DAYS)):
+        known = {"PWD", "HOME"}
+        for line, _, code in [block for block in blocks() if section(block[0]) in part]:
+            known |= set(re.findall(r"(?:^|[\s({;])(\w+)=", code)) | set(re.findall(r"\bfor (\w+) in\b", code)) | set(re.findall(r"^(\w+)\(\)", code, re.MULTILINE))
+            unknown = set(re.findall(r"\$\{?([A-Za-z_]\w*)", plain(code))) | set(re.findall(r"\$\((output)\b", code))
+            assert unknown <= known, f"deploy/README.md:{line} asks for {unknown - known}, which its shell has not"
+            if "docker push" in code:
+                assert "docker login" in code, f"deploy/README.md:{line}: a login of the first day is over"
+    assert text.count("(#a-new-shell)") >= 2
+
+
+def test_a_machine_that_cannot_be_made_is_not_tried_for_ever(tmp_path):
+    """The emulator is not asked: all that EC2 would say is that it knows no such instance profile."""
+    desk = Desk(tmp_path, "http://127.0.0.1:9")
+    desk.surroundings["REFUSED_AT_FIRST"] = "1000"
+    (block,) = [block for block in of("3b. The daemon on EC2") if "run-instances" in block[2]]
+    desk.type(block[0], block[2])
+    with pytest.raises(AssertionError, match="Invalid IAM Instance Profile name"):
+        desk.run()
+    assert len((desk.work / "paused").read_text().split()) == 11, "a minute, of the first machine alone"
+
+
+def test_what_is_installed_on_a_machine_was_brought_there_and_was_made_before():
+    made, brought = {"client-key.pem"}, set()
+    for line, mark, code in blocks():
+        for files in re.findall(r'\bscp (.*) "admin@', code):
+            names = {"enrolld.deb" if name == '"$package"' else name for name in files.split()}
+            assert names <= made, f"deploy/README.md:{line} brings {names - made}, which nothing has made"
+            brought |= names
+        for words in re.findall(r"^sudo (?:install|apt-get install) (.*)$", code, re.MULTILINE):
+            (name,) = [word.removeprefix("./") for word in words.split() if re.fullmatch(r"(\./|[a-z])[\w.-]*\.\w+", word)]
+            name = "enrolld.deb" if re.fullmatch(r"enrolld_[\d.]+-1_amd64\.deb", name) else name
+            assert name in brought, f"deploy/README.md:{line} installs {name}, which has not come there"
+        made |= set(re.findall(r"> ([\w.-]+)$", code, re.MULTILINE)) | ({"enrolld.deb"} if "package=$(deploy/debian/build)" in code else set())
+    assert brought == {"enrolld.deb", "enrolld-ec2.toml", "client-key.pem", "fluent-bit.conf"}
+
+
+def test_the_commands_are_those_of_either_release_of_the_cli():
+    """Those that are run are so by the first release; of the others it is asked whether it has them."""
+    for line, mark, code in blocks():
+        for service, command in re.findall(r"\baws ([a-z0-9-]+) ([a-z-]+)", code) if mark.startswith("not run") else []:
+            asked = subprocess.run([os.environ["ENROLLD_AWS_CLI"], service, command, "--no-such-option"], env=CREDENTIALS, capture_output=True, text=True, check=False)
+            assert "Invalid choice" not in asked.stderr, f"deploy/README.md:{line}: aws {service} {command}"
+
+
+def test_each_group_has_a_role_of_its_own_which_its_route_believes():
+    """A role that a stack has made is the stack's: with a policy of somebody else's in it, it could not be deleted, and with it go the instances that have it."""
+    text = "\n".join(code for _, _, code in blocks())
+    believed = dict(re.findall(r'^name = "(\w+)"\n.*?owner_role = "\S+:role/([\w-]+)"', text, re.MULTILINE | re.DOTALL))
+    assert believed == {"web": "web-instances", "shop": "shop-instances", "far": "far-instances"}
+    assert set(re.findall(r"InstanceRoleName=(\S+)", text)) == {believed["web"]} == set(re.findall(r"InstanceRoleArn=\S+:role/([\w-]+)", text))
+    granted = set(re.findall(r"put-role-policy --role-name (\S+)", text))
+    assert granted == {"enrolld", believed["shop"]} and "create-role --role-name enrolld " in text, "one is made by hand, and one was there"
+    (printed,) = re.findall(r"enrolld launch-kit --config enrolld\.toml --route (\w+) ", text)
+    assert f'select(.route == "{printed}").document' in text and f"put-role-policy --role-name {believed[printed]} " in text
+
+
+def test_a_policy_that_is_written_into_a_file_is_one():
+    """With another role or another route several are printed."""
+    pages = [GUIDE, *(ROOT / "deploy/terraform").rglob("*.md"), *(ROOT / "deploy/terraform").rglob("*.tf")]
+    written = [line for page in pages for line in page.read_text().splitlines() if "enrolld policy" in line and re.search(r" > \S+$", line)]
+    assert len(written) >= 8
+    for line in written:
+        assert re.search(r" --output json \| jq '\.policies\[(0\]|\] \| select\(\.route == \"\w+\"\))\.document' > \w+\.json$", line), line
 
 
 def test_every_block_of_commands_is_run_or_says_why_not():
@@ -274,9 +425,12 @@ def test_stacks_are_given_parameters_that_they_have():
     for line, _, code in blocks():
         for deploy in re.findall(r"aws cloudformation deploy (.*?)(?=\naws |\n\w+\(|\n\w+=|\Z)", code.replace("\\\n", " "), re.DOTALL):
             (template,) = re.findall(r"--template-file deploy/cloudformation/(\S+)", deploy)
-            given = set(re.findall(r"(?<=\s)([A-Z]\w+)=", deploy))
-            known = read(template)["Parameters"]
+            values = dict(re.findall(r"(?<=\s)([A-Z]\w+)=(\S+)", deploy))
+            given, known = set(values), read(template)["Parameters"]
             assert given <= set(known), f"line {line}: {template} has no {given - set(known)}"
+            for name in [name for name in given if known[name]["Type"].startswith("AWS::SSM::Parameter::Value<")]:
+                # The emulator would take an image's ID as well, where CloudFormation finds no parameter of that name.
+                assert f"aws ssm put-parameter --name {values[name]} " in code and f"aws ssm delete-parameter --name {values[name]}\n" in GUIDE.read_text(), f"line {line}: {name}"
             wanted = {name for name, one in known.items() if "Default" not in one}
             # A stack that is there keeps what it was given.
             assert wanted <= given or template in seen, f"line {line}: {template} wants {wanted - given}"
@@ -380,11 +534,11 @@ def test_whoever_attaches_hooks_needs_the_permissions_of_the_page_and_no_other(t
     fleet = f"http://127.0.0.1:{port}"
     simulate = [BINARY, "simulate", "--listen", f"127.0.0.1:{port}", "--fixture", str(simulated(tmp_path, warm_pool={"state": "Stopped", "reuse": True}))]
     path = tmp_path / "enrolld.toml"
-    text = environment(container(daemon_stack("chef-server"), "configuration"))["CONFIGURATION"]
+    text = environment(container(daemon_stack("chef-server", GroupPattern="*-*"), "configuration"))["CONFIGURATION"]
     path.write_text(text.replace(f"https://sqs.{REGION}.amazonaws.com", fleet))
     role = ["--role-arn", f"arn:aws:iam::{ACCOUNT}:role/notify"]
     with processes.process("simulate", simulate, tmp_path, {}, f"{fleet}/_sim/state?summary=1"):
-        for arguments in (["attach", "--group", "web-green", *role], ["list", "--group", "web-green"], ["list"], ["detach", "--group", "web-green"]):
+        for arguments in (["attach", "--group", "shop-green", *role], ["list", "--group", "shop-green"], ["list"], ["detach", "--group", "shop-green"]):
             command = [BINARY, "hooks", *arguments, "--config", str(path)]
             ran = subprocess.run(command, env=CREDENTIALS | {"AWS_ENDPOINT_URL": fleet}, capture_output=True, text=True, check=False)
             # Without a group `list` looks at one whose hooks are not as they should be.
@@ -398,3 +552,10 @@ def test_what_the_pages_link_is_there():
     for page in (ROOT / "deploy").rglob("*.md"):
         for link in re.findall(r"\]\(([^)#]+)", page.read_text()):
             assert "://" in link or (page.parent / link).exists(), f"{page} links {link}, which is not there"
+        for link, place in re.findall(r"\]\(([^)#]*)#([^)]+)\)", page.read_text()):
+            if "://" in link:
+                continue
+            text = ((page.parent / link) if link else page).read_text()
+            # As GitHub makes them.
+            headings = {re.sub(r"[^\w -]", "", one).strip().lower().replace(" ", "-") for one in re.findall(r"^##+ (.*)$", text, re.MULTILINE)}
+            assert place in headings, f"{page} links {link}#{place}, which is not there"

@@ -15,7 +15,7 @@ import pytest
 
 import image
 from conftest import CREDENTIALS, REGION
-from templates import ROOT, container, daemon_stack
+from templates import REGISTRARS, ROOT, container, daemon_stack, environment
 
 BINARY = os.environ["ENROLLD_BIN"]
 CONFIGURATION = f"""
@@ -126,6 +126,29 @@ def test_names_are_looked_up_and_tls_is_checked_by_the_authorities_in_the_image(
         known = check()
         assert known.returncode == 0, known.stdout + known.stderr
         assert "0 failed" in known.stdout
+
+
+@pytest.mark.parametrize("registrar", REGISTRARS)
+def test_the_container_that_writes_the_files_can_do_so_with_the_capabilities_that_the_task_leaves_it(registrar, root):
+    """Into a volume that is root's, and again into the one that it has left to the daemon."""
+    task = daemon_stack(registrar)
+    first, user = container(task, "configuration"), container(task, "enrolld")["User"]
+    dropped = first["LinuxParameters"]["Capabilities"]["Drop"]
+    secrets = {one["Name"]: "a secret" for one in first.get("Secrets", [])}
+
+    def write(dropped):
+        command = image.writing(root, first["User"], dropped, *first["Command"])
+        return subprocess.run(command, env={"PATH": os.environ["PATH"], **environment(first), **secrets}, capture_output=True, text=True, check=False)
+
+    refused = write([*dropped, "CHOWN"])
+    assert refused.returncode != 0 and "Operation not permitted" in refused.stderr, "what it needs and has not is seen"
+    for _ in range(2):
+        ran = write(dropped)
+        assert ran.returncode == 0, ran.stderr
+    written = list((root / "etc/enrolld").iterdir())
+    assert len(written) == 1 + len(secrets)
+    for path in written:
+        assert (f"{path.stat().st_uid}:{path.stat().st_gid}", path.stat().st_mode & 0o777) == (user, 0o400)
 
 
 def test_the_image_and_the_task_are_of_one_mind():

@@ -72,15 +72,26 @@ def test_the_daemons_role_in_another_account_may_do_what_is_printed_for_it(regis
     assert subscribe["Principal"] == {"AWS": elsewhere} and subscribe["Condition"]["StringEquals"]["sns:Endpoint"] == queue
 
 
-@pytest.mark.parametrize("registrar", REGISTRARS)
-def test_each_file_that_the_configuration_names_is_written_from_what_the_container_is_handed(registrar):
-    stack = daemon_stack(registrar)
+@pytest.mark.parametrize(
+    ("registrar", "authority", "named"),
+    [
+        ("chef-server", "public", {"client-key.pem"}),
+        ("chef-server", "secret", {"client-key.pem", "ca.pem"}),
+        # Whatever is said of it.
+        *(("puppet-ca", authority, {"certificate.pem", "private-key.pem", "ca.pem"}) for authority in ("public", "secret")),
+        *(("opsworks-cm", authority, set()) for authority in ("public", "secret")),
+    ],
+)
+def test_each_file_that_the_configuration_names_is_written_from_what_the_container_is_handed(registrar, authority, named, tmp_path):
+    stack = daemon_stack(registrar, ServerCa=authority)
     writes = container(stack, "configuration")
     command, *pairs = [one for one in writes["Command"] if one not in ("--owner", container(stack, "enrolld")["User"])]
     files = dict(pair.split("=") for pair in pairs)
     assert command == "write-files" and files.pop("enrolld.toml") == "CONFIGURATION"
     text = environment(writes)["CONFIGURATION"]
-    assert set(files) == set(re.findall(r'"/etc/enrolld/([^"]+)"', text))
+    assert set(files) == set(re.findall(r'"/etc/enrolld/([^"]+)"', text)) == named
+    assert ('ca_file = "/etc/enrolld/ca.pem"' in text) == ("ca.pem" in named)
+    assert printed_for(tmp_path, text), "which is a configuration that is taken"
     handed = {one["Name"]: one["ValueFrom"] for one in writes.get("Secrets", [])}
     assert set(files.values()) == set(handed)
     for name, variable in files.items():

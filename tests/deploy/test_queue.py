@@ -96,7 +96,9 @@ def daemon(folder, deployed, fleet):
     # What a container engine would write.
     (root / "etc/hosts").write_text("127.0.0.1 localhost\n")
     first, second = container(stack, "configuration"), container(stack, "enrolld")
-    written = image.writing(root, first["User"], *first["Command"])
+    dropped = [one["LinuxParameters"]["Capabilities"]["Drop"] for one in (first, second)]
+    assert dropped[1] == ["ALL"], "which is how the daemon is started below"
+    written = image.writing(root, first["User"], dropped[0], *first["Command"])
     subprocess.run(written, env={"PATH": os.environ["PATH"], **environment(first)}, check=True)
 
     port = processes.free_port()

@@ -74,10 +74,12 @@ def test_what_a_module_refers_to_is_there_and_what_is_there_is_referred_to(modul
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_an_examples_policies_are_those_that_are_printed_for_its_configuration(example, parsed):
     folder = FOLDER / "examples" / example
-    for name, arguments in (("worker.json", []), ("instances.json", ["--instance", "--launch-kit"])):
-        command = [BINARY, "policy", "--config", str(folder / "enrolld.toml"), *arguments]
-        printed = subprocess.run(command, env={}, capture_output=True, text=True, check=True).stdout
-        assert (folder / name).read_text() == printed, f"{name} is stale"
+    said = (folder / "main.tf").read_text()
+    commands = re.findall(r"^#   enrolld (policy .*) > (\w+\.json)$", said, re.MULTILINE)
+    assert [name for _, name in commands] == ["worker.json", "instances.json"]
+    for command, name in commands:
+        ran = subprocess.run(["sh", "-c", f'"$0" {command}', BINARY], cwd=folder, env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=True)
+        assert (folder / name).read_text() == ran.stdout, f"{name} is stale"
     configuration = tomllib.loads((folder / "enrolld.toml").read_text())
     (route,) = configuration["route"]
     modules = blocks(parsed, folder, "module")

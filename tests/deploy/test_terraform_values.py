@@ -222,16 +222,18 @@ def container_of(template):
 
 SECRETS = {
     "chef-server": {"client-key.pem": "client_key"},
+    "chef-server of a private authority": {"client-key.pem": "client_key", "ca.pem": "ca"},
     "puppet-ca": {"certificate.pem": "certificate", "private-key.pem": "private_key", "ca.pem": "ca"},
     "opsworks-cm": {},
 }
 
 
-@pytest.mark.parametrize("registrar", REGISTRARS)
-def test_the_task_its_roles_and_its_log_are_those_of_the_template(registrar, parsed):  # noqa: F811
-    stack = daemon_stack(registrar)
+@pytest.mark.parametrize("server", SECRETS)
+def test_the_task_its_roles_and_its_log_are_those_of_the_template(server, parsed):  # noqa: F811
+    registrar, _, private = server.partition(" ")
+    stack = daemon_stack(registrar, ServerCa="secret" if private else "public")
     secret = REGISTRARS[registrar].get("RegistrarSecretArn")
-    module = daemon_module(parsed, secrets={name: f"{secret}:{key}::" for name, key in SECRETS[registrar].items()})
+    module = daemon_module(parsed, secrets={name: f"{secret}:{key}::" for name, key in SECRETS[server].items()})
     module.known["aws_cloudwatch_log_group.daemon.name"] = "<LogGroup>"
     task, given = stack.resource("TaskDefinition"), module.resource("aws_ecs_task_definition.daemon")
     assert (given["requires_compatibilities"], given["network_mode"]) == (task["RequiresCompatibilities"], task["NetworkMode"])

@@ -1,8 +1,8 @@
 # The queue, the daemon on Fargate and an example group. enrolld.toml is yours, and agent.sh, which sets the instances' agent up and runs it. The others are
 # printed from these:
 #
-#   enrolld policy --config enrolld.toml > worker.json
-#   enrolld policy --config enrolld.toml --instance --launch-kit > instances.json
+#   enrolld policy --config enrolld.toml --output json | jq '.policies[0].document' > worker.json
+#   enrolld policy --config enrolld.toml --instance --launch-kit --output json | jq '.policies[] | select(.route == "db").document' > instances.json
 #   enrolld launch-kit --config enrolld.toml --route db --agent "$(cat agent.sh)" > user-data.sh
 
 terraform {
