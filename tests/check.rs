@@ -9,8 +9,9 @@ use std::process::{Command, Output};
 
 use enrolld::config::Environment;
 use enrolld::simulator::model::autoscaling::{Delivery, Form};
-use enrolld::simulator::model::caller::{Grant, Principal};
+use enrolld::simulator::model::caller::Principal;
 use enrolld::simulator::model::fixture::{Fixture, NewParameter};
+use enrolld::simulator::model::grant::Grant;
 use enrolld::simulator::model::iam::NewRole;
 use enrolld::simulator::model::opsworks_cm::wire::ServerStatus;
 use enrolld::simulator::{Options, Simulator};
@@ -343,7 +344,7 @@ async fn a_role_that_ec2_alone_can_assume_vouches_for_keys_and_any_other_is_warn
     let checked = check("trust-path", |fixture| {
         fixture.roles = vec![NewRole { path: "/fleet/".into(), ..trusting(&ec2) }];
         // The printed policy names the role as it is configured, and so not this one.
-        let all = Grant { action: "*".into(), resource: "*".into() };
+        let all = Grant::allowing("*", "*");
         let arn = "arn:aws:iam::123456789012:user/administrator".into();
         fixture.principals = vec![Principal { access_key_id: KEY.into(), arn, account: None, denied: vec![], allowed: Some(vec![all]) }];
     })

@@ -142,12 +142,36 @@ fn each_threat_has_its_answer_and_its_tests_and_each_of_them_is_there() {
 const STARTS: [&str; 7] = [
     "\"run\", \"--config\"",
     "arg(\"run\")",
-    "command(&[\"run\"])",
-    "command(\"run\")",
+    ".command(\"run\")",
     "enrolld run \\",
     "Worker::new(",
+    "Worker::in_time(",
     "second[\"Command\"]",
 ];
+
+/// The same of a bench, whose own `command` confines what it starts.
+const STARTED_BY_A_BENCH: &str = "command(&[\"run\"])";
+
+/// The calls that hold a worker to the policy of its configuration.
+const CONFINES: [&str; 6] = [
+    "permissions::confine(",
+    "permissions::key_for(",
+    "confinement.confine(",
+    "processes.confined(",
+    "simulator.confine(",
+    "python3 tests/common/confinement.py ",
+];
+
+/// The calls that look in the end whether a worker was refused something.
+const LOOKS: [&str; 4] = ["permissions::nothing_was_beyond(", "confinement.beyond(", "processes.confined(", "AccessDenied"];
+
+/// How many lines of code have one of these; what a comment or an assertion says of them is not counted.
+fn lines_with(text: &str, words: &[&str]) -> usize {
+    let code = text.lines().map(str::trim_start);
+    code.filter(|line| !["//", "#", "assert"].iter().any(|beginning| line.starts_with(beginning)))
+        .filter(|line| words.iter().any(|word| line.contains(word)))
+        .count()
+}
 
 /// All files below a folder.
 fn files_below(folder: &Path, found: &mut Vec<std::path::PathBuf>) {
@@ -157,29 +181,37 @@ fn files_below(folder: &Path, found: &mut Vec<std::path::PathBuf>) {
     }
 }
 
-/// docs/policy.md says so of every worker, and a new test is easily forgotten.
+/// docs/policy.md says so of every worker, and a new test is easily forgotten: in each file as many are confined as are started, and whoever confines looks in the
+/// end, there or in its folder.
 #[test]
 fn whatever_starts_a_worker_confines_it_to_the_policy_of_its_configuration() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut files = Vec::new();
     ["tests", "benches"].iter().for_each(|folder| files_below(&root.join(folder), &mut files));
+    let read = |file: &Path| Some((file.strip_prefix(root).expect("it is below").display().to_string(), fs::read_to_string(file).ok()?));
+    let texts: Vec<(String, String)> = files.iter().filter_map(|file| read(file)).collect();
+    let folder = |name: &str| name.rsplit_once('/').map_or_else(String::new, |(folder, _)| folder.to_owned());
+    let looks = |of: &str| {
+        let beside = texts.iter().filter(|(name, _)| of == name || (folder(of) != "tests" && folder(of) == folder(name)));
+        beside.map(|(_, text)| lines_with(text, &LOOKS)).sum::<usize>() > 0
+    };
     let mut starting = 0;
-    for file in files {
-        let name = file.strip_prefix(root).expect("it is below").display().to_string();
+    for (name, text) in &texts {
         // What they start is refused before it makes a call, or is spoken to by nobody who could weigh one, or is no test; and this file, which only
         // says how.
         let harmless = ["tests/documentation.rs", "tests/security/wire.rs", "tests/deploy/test_terraform.py", "benches/layout/make"];
-        let harmless = harmless.contains(&name.as_str());
-        let Ok(text) = fs::read_to_string(&file) else { continue };
-        if !harmless && STARTS.iter().any(|way| text.contains(way)) {
-            starting += 1;
-            let confines = ["permissions::", "confinement.", ".confine(", "processes.confined(", "bench.command("]
-                .iter()
-                .any(|way| text.contains(way));
-            assert!(confines, "{name} starts a worker that is not confined to its policy");
+        if harmless.contains(&name.as_str()) {
+            continue;
+        }
+        let (starts, confines) = (lines_with(text, &STARTS), lines_with(text, &CONFINES));
+        starting += starts + lines_with(text, &[STARTED_BY_A_BENCH]);
+        assert!(confines >= starts, "{name} starts {starts} workers, and confines {confines} to their policies");
+        assert!(starts == 0 || looks(name), "{name} starts workers, and nobody looks whether they were refused anything");
+        if text.contains("fn command(&self, arguments: &[&str]) -> Command") {
+            assert!(confines > 0 && looks(name), "{name}: what its command starts is not confined to its policy");
         }
     }
-    assert!(starting >= 14, "only {starting} places start a worker");
+    assert!(starting >= 16, "only {starting} places start a worker");
 }
 
 #[test]

@@ -107,3 +107,20 @@ fn the_seeds_reach_what_they_are_for() {
     let keys = |seed: &[u8]| targets::is_let_through(seed, false);
     assert_eq!(through("public_key", keys), 2);
 }
+
+#[test]
+fn the_seed_that_hides_what_it_asks_for_is_a_request_of_the_nodes_own_and_is_refused_for_its_form_alone() {
+    use x509_parser::certification_request::X509CertificationRequest;
+    use x509_parser::prelude::FromDer;
+
+    let read = |name: &str| {
+        fs::read(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/certificate_request").join(name)).expect("it is there")
+    };
+    let seed = read("hidden-cli-auth.pem");
+    let (_, block) = x509_parser::pem::parse_x509_pem(&seed).expect("it is PEM");
+    let (_, request) = X509CertificationRequest::from_der(&block.contents).expect("another reader reads it");
+    request.verify_signature().expect("its signature is its own");
+    assert!(request.requested_extensions().is_none(), "another reader sees nothing that it asks for");
+    assert!(block.contents.windows(6).any(|bytes| bytes == b"\x0c\x04true"), "and yet it does");
+    assert!(!targets::is_let_through(&seed, true));
+}

@@ -11,9 +11,10 @@ use std::time::Duration;
 use enrolld::simulator::model::autoscaling::{
     Closing, Delivery, Form, GroupOptions, Kind, LifecycleState, NewGroup, NewHook, Place, WarmPool,
 };
-use enrolld::simulator::model::caller::{Grant, Principal};
+use enrolld::simulator::model::caller::Principal;
 use enrolld::simulator::model::faults::{Effect, Fault};
 use enrolld::simulator::model::fixture::{Fixture, NewTopic};
+use enrolld::simulator::model::grant::Grant;
 use enrolld::simulator::{Options, Simulator};
 use serde_json::Value;
 
@@ -78,7 +79,7 @@ impl Bench {
         fixture.groups.extend([group(GROUP), group("batch")]);
         change(&mut fixture);
         let simulator = Simulator::start(Options { fixture, ..Options::default() }).await.expect("the simulator starts");
-        let everywhere = |action: &str| Grant { action: action.to_owned(), resource: "*".to_owned() };
+        let everywhere = |action: &str| Grant::allowing(action, "*");
         simulator.with(|world, _| world.confine(KEY, documented().into_iter().map(everywhere).collect()));
         let config = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("hooks-{name}.toml"));
         let text = format!(

@@ -9,6 +9,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use enrolld::simulator::model::grant::Grant;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 use serde_json::{Value, json};
 
@@ -132,15 +133,7 @@ impl Simulator {
         let printed = clean(ENROLLD).args(arguments).arg(configuration).output()?;
         let printed: Value = serde_json::from_slice(&printed.stdout)
             .map_err(|error| format!("no policy: {error}: {}", String::from_utf8_lossy(&printed.stderr)))?;
-        let policies = printed["policies"].as_array().into_iter().flatten();
-        let statements = policies.flat_map(|policy| policy["document"]["Statement"].as_array().into_iter().flatten());
-        let list = |statement: &Value, key: &str| statement[key].as_array().cloned().unwrap_or_default();
-        let mut allowed = Vec::new();
-        for statement in statements {
-            for action in list(statement, "Action") {
-                allowed.extend(list(statement, "Resource").into_iter().map(|on| json!({ "action": action, "resource": on })));
-            }
-        }
+        let allowed = Grant::of_printed(&printed)?;
         let arn = format!("arn:aws:sts::{}:assumed-role/enrolld/worker", setup::ACCOUNT);
         self.admin.post("principals", &json!({ "access_key_id": setup::ACCESS_KEY_ID, "arn": arn, "allowed": allowed })).map(drop)
     }

@@ -6,7 +6,7 @@ use enrolld::event::{self, MAX_METADATA_BYTES, Notification};
 use enrolld::facts::KeyAnswer;
 use enrolld::key_material::check::check;
 use enrolld::key_material::{CsrRules, Engine};
-use enrolld::names::{AccountId, GroupName, InstanceId, NodeName, ParameterName, Region, Template, TemplateValues};
+use enrolld::names::{AccountId, GroupName, InstanceId, NodeName, Origin, ParameterName, ReadBack, Region, Template, TemplateValues};
 use enrolld::policy::{self, DeadLetterQueue, Extras, Place};
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
@@ -120,6 +120,13 @@ pub fn template(data: &[u8]) {
     let (one, other) = (fill("i-0a1b2c3d"), fill("i-0a1b2c3e"));
     assert_eq!(template.names_the_instance(), one != other, "two instances with one name, or one with two");
     assert!(one.starts_with(template.prefix()));
+    // Names that could be read in two ways are those of templates that the configuration refuses.
+    let ours =
+        |origin: &Origin| origin.account.as_ref().is_none_or(|of| *of == account) && origin.region.as_ref().is_none_or(|of| *of == region);
+    for name in ["i-0a1b2c3d", "i-0a1b2c3d4e5f60718"].map(fill) {
+        let ambiguous = template.read_back(&name, ours) == ReadBack::Ambiguous;
+        assert!(!(template.tells_instances_apart() && ambiguous), "{name:?}");
+    }
     for name in
         [NodeName::new(&one).map(|name| name.to_string()), ParameterName::new(&one).map(|name| name.to_string())].into_iter().flatten()
     {

@@ -320,6 +320,39 @@ fn a_wrong_variable_is_refused_by_its_name() {
 }
 
 #[test]
+fn a_template_that_could_give_two_instances_one_name_is_refused_wherever_it_stands() {
+    let text = |key: &str, more: &str| {
+        format!(
+            r#"queue_url = "https://sqs.eu-central-1.amazonaws.com/123456789012/enrolld"
+[[route]]
+name = "web"
+groups = ["web-*"]
+registrar = {{ kind = "opsworks-cm", server = "prod", engine = "puppet" }}
+key = {{ parameter = "{key}", require_owner = false }}
+{more}
+"#
+        )
+    };
+    let good = "/enrolld/{instance_id}/csr";
+    for (text, place) in [
+        (text(good, r#"node_name = "{instance_id}{group}""#), r#"enrolld.toml:7:14: route.web.node_name: "{instance_id}{group}""#),
+        (text("/e/{instance_id}a{group}", ""), r#"enrolld.toml:6:22: route.web.key.parameter: "/e/{instance_id}a{group}""#),
+        (
+            text(good, r#"certificate_parameter = "/c/{instance_id}{group}""#),
+            r#"enrolld.toml:7:26: route.web.certificate_parameter: "/c/{instance_id}{group}""#,
+        ),
+    ] {
+        let expected = "can give two instances one name: an id has 8 digits or 17, and what stands behind it could be more of its digits; put a hyphen \
+                        behind {instance_id}, or put {instance_id} last";
+        let said = refusal(&text);
+        assert!(said.lines().any(|line| line == format!("{place} {expected}")), "{said}");
+    }
+    for good in ["{instance_id}-{group}", "{group}{instance_id}", "{instance_id}.{group}.example.com"] {
+        parse(&text("/enrolld/{instance_id}/csr", &format!("node_name = \"{good}\"")), "enrolld.toml", &Environment::new()).expect(good);
+    }
+}
+
+#[test]
 fn everything_that_is_wrong_is_said_at_once_with_its_place() {
     let text = r#"queue_url = "https://sqs.eu-central-1.amazonaws.com/123456789012/enrolld.fifo"
 max_opn = 5

@@ -72,17 +72,23 @@ pub fn checked<T>(rule: impl FnOnce(&str) -> Result<T, Refusal>) -> impl FnOnce(
     move |given| text(given).and_then(|text| rule(&text))
 }
 
-/// A template, which must name the instance: otherwise two instances would share one name.
+/// A template, which must name the instance, and so that no other can have its name: otherwise two instances would share one.
 pub(super) fn template(given: Given<'_>) -> Result<Template, Refusal> {
     let source = text(given)?;
     let template = Template::new(&source)
         .map_err(|error| Refusal::new(error.to_string(), "write placeholders such as {instance_id}, with both braces"))?;
-    if template.names_the_instance() {
-        Ok(template)
-    } else {
+    if !template.names_the_instance() {
         let wrong = format!("{} does not name the instance, so that two instances would get one name", shown(&source));
-        Err(Refusal::new(wrong, "put {instance_id} into it"))
+        return Err(Refusal::new(wrong, "put {instance_id} into it"));
     }
+    if !template.tells_instances_apart() {
+        let wrong = format!(
+            "{} can give two instances one name: an id has 8 digits or 17, and what stands behind it could be more of its digits",
+            shown(&source)
+        );
+        return Err(Refusal::new(wrong, "put a hyphen behind {instance_id}, or put {instance_id} last"));
+    }
+    Ok(template)
 }
 
 /// One of a few words.

@@ -17,9 +17,9 @@ use crate::simulator::model::agent::{AgentOptions, Material, Publish};
 use crate::simulator::model::autoscaling::{
     ActionState, Closing, Delivery, Form, GroupOptions, Kind, LifecycleState, NewGroup, NewHook, Place,
 };
-use crate::simulator::model::caller::Grant;
 use crate::simulator::model::faults::{Effect, Fault};
 use crate::simulator::model::fixture::{DeadLetters, Fixture, NewQueue};
+use crate::simulator::model::grant::Grant;
 use crate::simulator::model::opsworks_cm::wire::ServerStatus;
 use crate::simulator::model::opsworks_cm::{NewServer, ServerOptions};
 use crate::simulator::model::state::{Details, State};
@@ -78,13 +78,8 @@ impl Theatre {
         let place = policy::Place { region, account: AccountId::new(ACCOUNT).map_err(io::Error::other)? };
         let letters = DeadLetterQueue::Arn(format!("arn:aws:sqs:{REGION}:{ACCOUNT}:{DEAD_LETTERS}"));
         let policies = policy::worker(&config, &place, Some(&letters), Extras::default()).map_err(io::Error::other)?;
-        let statements = policies.iter().flat_map(|policy| policy.document.statements());
-        let on = |action: &'static str, resource: &String| Grant { action: action.to_owned(), resource: resource.clone() };
-        let grants = statements
-            .flat_map(|statement| {
-                statement.action.iter().flat_map(move |action| statement.resource.iter().map(move |resource| on(action, resource)))
-            })
-            .collect();
+        let grants: Result<Vec<_>, _> = policies.iter().map(|policy| Grant::of_document(&policy.document)).collect();
+        let grants = grants.map_err(io::Error::other)?.concat();
         self.simulator().with(|world, _| world.confine(ACCESS_KEY_ID, grants));
         Ok(())
     }

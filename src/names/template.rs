@@ -114,6 +114,19 @@ impl Template {
         self.parts.contains(&Part::InstanceId)
     }
 
+    /// Whether no two instances of a route can get one name, whatever their groups are called. An id has 8 digits or 17: where the
+    /// id comes first and a group last, and what stands behind the id could be more of its digits, `i-12345678` in a group `9abcdef01-a` has the name of
+    /// `i-123456789abcdef01` in the group `-a`. Behind an id that comes last nothing varies; and between groups it is found by the lengths.
+    #[must_use]
+    pub fn tells_instances_apart(&self) -> bool {
+        let mut varying = self.parts.iter().enumerate().filter(|(_, part)| matches!(part, Part::InstanceId | Part::Group));
+        let (first, last) = (varying.next(), varying.next_back());
+        match (first, last) {
+            (Some((at, Part::InstanceId)), Some((_, Part::Group))) => !may_be_digits(&self.parts[at + 1..]),
+            _ => self.names_the_instance(),
+        }
+    }
+
     /// The text before the first placeholder.
     #[must_use]
     pub fn prefix(&self) -> &str {
@@ -128,6 +141,26 @@ impl Template {
     pub fn source(&self) -> &str {
         &self.source
     }
+}
+
+/// Whether what these parts make can begin with the nine digits that a long id has more than a short one.
+fn may_be_digits(parts: &[Part]) -> bool {
+    let mut digits = 0;
+    for part in parts {
+        match part {
+            Part::Text(text) => {
+                let hex = text.bytes().take_while(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(b)).count();
+                digits += hex;
+                if hex < text.len() {
+                    return digits >= 9;
+                }
+            }
+            Part::Group | Part::Account => return true,
+            // They have other letters within their first three.
+            Part::InstanceId | Part::Region => return digits >= 9,
+        }
+    }
+    digits >= 9
 }
 
 impl fmt::Debug for Template {
@@ -152,6 +185,43 @@ mod tests {
         assert_eq!(template.fill(values), "/enrolld/123456789012/eu-central-1/web/i-0a1b2c3d/key");
         assert_eq!(template.prefix(), "/enrolld/");
         assert!(template.names_the_instance());
+    }
+
+    #[test]
+    fn an_id_that_what_follows_could_prolong_is_not_told_apart() {
+        let fill = |source: &str, instance: &str, group: &str| {
+            Template::new(source).unwrap().fill(TemplateValues {
+                instance: &InstanceId::new(instance).unwrap(),
+                group: &GroupName::new(group).unwrap(),
+                account: &AccountId::new("123123123123").unwrap(),
+                region: &Region::new("eu-central-1").unwrap(),
+            })
+        };
+        for (source, digits, rest) in [
+            ("{instance_id}{group}", "9abcdef01", "9abcdef01"),
+            ("n-{instance_id}a{group}.example.com", "abcdef012", "bcdef012a"),
+            ("{instance_id}0123{group}", "012345678", "456780123"),
+            ("{instance_id}{account}{group}", "123123123", "123123123"),
+        ] {
+            let (short, long) = (fill(source, "i-12345678", &format!("{rest}-a")), fill(source, &format!("i-12345678{digits}"), "-a"));
+            assert_eq!(short, long, "{source}");
+            assert!(!Template::new(source).unwrap().tells_instances_apart(), "{source}");
+        }
+        for source in [
+            "{instance_id}",
+            "{instance_id}-{group}",
+            "{instance_id}a-{group}",
+            "{instance_id}.{group}",
+            "{instance_id}{region}{group}",
+            "{instance_id}{instance_id}{group}",
+            "{instance_id}{account}",
+            "{group}{instance_id}",
+            "{group}{instance_id}{group}",
+            "/enrolld/{group}/{account}/{region}/{instance_id}/key",
+        ] {
+            assert!(Template::new(source).unwrap().tells_instances_apart(), "{source}");
+        }
+        assert!(!Template::new("{group}").unwrap().tells_instances_apart());
     }
 
     #[test]

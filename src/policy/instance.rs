@@ -103,10 +103,14 @@ fn of_route(route: &Route, place: &Place, groups: &[String]) -> InstancePolicy {
     InstancePolicy { route: route.name.clone(), role, document: Some(document), note }
 }
 
-/// A key that is there cannot be replaced, neither by its own instance nor by another, whatever else the role is allowed.
+/// A key that is there cannot be replaced, neither by its own instance nor by another, whatever else the role may put; nor can one be written
+/// with a parameter policy, by which Systems Manager itself would delete it one day, so that another could be created in its place.
 fn create_only(names: Vec<String>) -> Document {
     let put = &["ssm:PutParameter"];
-    let create = Statement::allow("PublishKeyOnce", put, names.clone());
-    let replace = Statement { effect: Effect::Deny, ..Statement::allow("NeverReplaceKey", put, names) };
-    Document::new(vec![create, replace.only_if("StringEquals", "ssm:Overwrite", vec!["true".to_owned()])])
+    let never = |sid: &str, key: &'static str| {
+        let statement = Statement { effect: Effect::Deny, ..Statement::allow(sid, put, names.clone()) };
+        statement.only_if("StringEquals", key, vec!["true".to_owned()])
+    };
+    let (replace, expire) = (never("NeverReplaceKey", "ssm:Overwrite"), never("NeverLetKeyExpire", "ssm:Policies"));
+    Document::new(vec![Statement::allow("PublishKeyOnce", put, names.clone()), replace, expire])
 }

@@ -190,6 +190,8 @@ fn an_instance_may_write_its_key_once_and_nothing_else() {
             { "Sid": "PublishKeyOnce", "Effect": "Allow", "Action": ["ssm:PutParameter"], "Resource": names },
             { "Sid": "NeverReplaceKey", "Effect": "Deny", "Action": ["ssm:PutParameter"], "Resource": names,
               "Condition": { "StringEquals": { "ssm:Overwrite": ["true"] } } },
+            { "Sid": "NeverLetKeyExpire", "Effect": "Deny", "Action": ["ssm:PutParameter"], "Resource": names,
+              "Condition": { "StringEquals": { "ssm:Policies": ["true"] } } },
         ] })
     );
     assert_eq!(policies[1].document, None, "Run Command takes nothing from the instance");
@@ -220,14 +222,14 @@ fn a_script_that_completes_a_hook_may_do_that_alone_and_on_its_own_group() {
         (document, actions, policies[0].note.clone())
     };
     let (document, actions, note) = scripts(true, true, Some("shop"));
-    assert_eq!(actions, ["ssm:PutParameter", "ssm:PutParameter", "autoscaling:CompleteLifecycleAction"]);
+    assert_eq!(actions, ["ssm:PutParameter", "ssm:PutParameter", "ssm:PutParameter", "autoscaling:CompleteLifecycleAction"]);
     assert_eq!(
         statement(&document, "CompleteOwnHook")["Resource"],
         json!(["arn:aws:autoscaling:eu-central-1:123456789012:autoScalingGroup:*:autoScalingGroupName/shop"])
     );
     assert!(note.contains("any hook of its group"), "{note}");
     let (_, actions, note) = scripts(true, true, None);
-    assert_eq!(actions, ["ssm:PutParameter", "ssm:PutParameter"], "no hook of all the route's groups");
+    assert_eq!(actions, ["ssm:PutParameter"; 3], "no hook of all the route's groups");
     assert!(!note.contains("CompleteLifecycleAction"), "{note}");
     let (document, actions, _) = scripts(true, false, None);
     assert_eq!(actions.last(), Some(&"autoscaling:DescribeAutoScalingInstances"));
@@ -235,7 +237,7 @@ fn a_script_that_completes_a_hook_may_do_that_alone_and_on_its_own_group() {
         statement(&document, "SeeWhetherInService")["Condition"],
         json!({ "StringEquals": { "aws:RequestedRegion": ["eu-central-1"] } })
     );
-    assert_eq!(scripts(false, false, None).1.len(), 2);
+    assert_eq!(scripts(false, false, None).1.len(), 3);
 }
 
 #[test]

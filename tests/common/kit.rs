@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use enrolld::simulator::model::agent::{AgentOptions, Publish};
 use enrolld::simulator::model::autoscaling::{LifecycleState, Place};
-use enrolld::simulator::model::caller::Grant;
 use enrolld::simulator::model::fixture::Fixture;
+use enrolld::simulator::model::grant::Grant;
 use enrolld::simulator::model::state::Details;
 use enrolld::simulator::{Options, Simulator};
 use serde_json::Value;
@@ -100,21 +100,11 @@ impl Bench {
         String::from_utf8(output.stdout).expect("it is text")
     }
 
-    /// What the instances' printed policy allows, each action with the resources that it names.
+    /// What the instances' printed policy says.
     pub fn allowed(&self, policy: &[&str]) -> Vec<Grant> {
-        let printed: Value =
-            serde_json::from_str(&self.printed(&[&["policy", "--instance", "--output", "json"], policy].concat())).expect("JSON");
-        let texts = |value: &Value| -> Vec<String> {
-            value.as_array().expect("a list").iter().map(|text| text.as_str().expect("text").to_owned()).collect()
-        };
-        let Some(statements) = printed["policies"][0]["document"]["Statement"].as_array() else { return Vec::new() };
-        let mut grants = Vec::new();
-        for statement in statements.iter().filter(|one| one["Effect"] == "Allow") {
-            for action in texts(&statement["Action"]) {
-                grants.extend(texts(&statement["Resource"]).into_iter().map(|resource| Grant { action: action.clone(), resource }));
-            }
-        }
-        grants
+        let printed = self.printed(&[&["policy", "--instance", "--output", "json"], policy].concat());
+        let printed: Value = serde_json::from_str(&printed).expect("JSON");
+        Grant::of_printed(&printed).expect("policies that the simulator reads")
     }
 
     /// An instance that may do what its printed policy allows and nothing else, and on which nothing has run yet.

@@ -1,13 +1,14 @@
 //! Every worker of a test that takes this in runs under the policies that `enrolld policy` prints for its configuration: the simulator refuses
-//! it whatever is beyond them, resource by resource, and no test ends well after a call that was. Conditions are not weighed.
+//! it whatever is beyond them, resource by resource and with
+//! each condition, and no test ends well after a call that was.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use enrolld::config::{self, Config, Environment};
 use enrolld::names::{AccountId, InstanceId, Region};
-use enrolld::policy::{self, DeadLetterQueue, Document, Effect, Extras, Place};
+use enrolld::policy::{self, DeadLetterQueue, Document, Extras, Place};
 use enrolld::simulator::model::World;
-use enrolld::simulator::model::caller::Grant;
+use enrolld::simulator::model::grant::Grant;
 
 /// What a command needs beyond the daemon.
 pub fn of_command(command: &str) -> Extras {
@@ -47,13 +48,8 @@ pub fn confine(world: &mut World, access_key_id: &str, config: &Config, extras: 
 }
 
 fn grants(document: &Document) -> Vec<Grant> {
-    let mut grants = Vec::new();
-    for statement in document.statements() {
-        assert_eq!(statement.effect, Effect::Allow, "a worker's policy denies nothing");
-        for action in &statement.action {
-            grants.extend(statement.resource.iter().map(|resource| Grant { action: (*action).to_owned(), resource: resource.clone() }));
-        }
-    }
+    let grants = Grant::of_document(document).expect("a policy that the simulator reads");
+    assert!(grants.iter().all(|grant| !grant.denies), "a worker's policy denies nothing");
     grants
 }
 

@@ -92,12 +92,13 @@ def test_the_user_data_is_what_the_launch_kit_prints(engine, key, tmp_path):
 
 
 def grants(engine, key):
-    """What the template's role allows, as the simulator holds an instance to it."""
+    """What the template's role may and may not, as the simulator holds an instance to it."""
     found = []
     for policy in group_stack(engine, Key=key).resource("InstanceRole")["Policies"]:
         for statement in policy["PolicyDocument"]["Statement"]:
-            if statement["Effect"] == "Allow":
-                found += [{"action": action, "resource": one} for action in statement["Action"] for one in statement["Resource"]]
+            denies, condition = statement["Effect"] == "Deny", statement.get("Condition", {})
+            each = [(action, one) for action in statement["Action"] for one in statement["Resource"]]
+            found += [{"action": action, "resource": one, "condition": condition, "denies": denies} for action, one in each]
     return found
 
 

@@ -15,6 +15,8 @@ CREDENTIALS = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
 GROUP = "web-blue"
 SERVER = "prod-chef"
 QUEUE = "enrolld-lifecycle"
+# The queue of ministack that the redrive policy of its lifecycle queue names.
+DEAD_LETTERS = "lifecycle-dead-letters"
 DETAIL_TYPES = {
     "autoscaling:EC2_INSTANCE_LAUNCHING": "EC2 Instance-launch Lifecycle Action",
     "autoscaling:EC2_INSTANCE_TERMINATING": "EC2 Instance-terminate Lifecycle Action",
@@ -65,7 +67,7 @@ class Cloud:
             queue_url = sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]
             return queue_url, sqs.get_queue_attributes(QueueUrl=queue_url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
 
-        dead_letters_url, dead_letters_arn = queue("lifecycle-dead-letters")
+        dead_letters_url, dead_letters_arn = queue(DEAD_LETTERS)
         redrive = json.dumps({"deadLetterTargetArn": dead_letters_arn, "maxReceiveCount": 100})
         queue_url, queue_arn = queue("lifecycle", RedrivePolicy=redrive, VisibilityTimeout="120")
 
@@ -187,14 +189,13 @@ def fleet(folder):
 @pytest.fixture(scope="session")
 def worker(folder, cloud, fleet):
     environment = {
-        "AWS_ENDPOINT_URL": cloud.url,
         "AWS_ENDPOINT_URL_AUTO_SCALING": fleet.url,
         "AWS_ENDPOINT_URL_OPSWORKSCM": fleet.url,
         "AWS_REGION": REGION,
         "AWS_EC2_METADATA_DISABLED": "true",
     }
     configuration = CONFIGURATION.format(queue_url=cloud.queue_url, region=REGION, server=SERVER)
-    with processes.worker(folder, configuration, environment, fleet.url) as running:
+    with processes.worker(folder, configuration, environment, fleet.url, DEAD_LETTERS, cloud.url) as running:
         yield running
     assert running.returncode == 0, "SIGTERM ends the worker well"
 

@@ -9,12 +9,13 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "common"))
 
 import confinement  # noqa: E402 (shared with tests/chaos)
+import witness  # noqa: E402
 
 BINARY = os.environ.get("ENROLLD_BIN", "target/debug/enrolld")
 REGION = "eu-central-1"
@@ -112,10 +113,28 @@ def confined(simulator: str, config: Path, dead_letters: str = "enrolld-dead-let
 
 
 @contextmanager
-def worker(folder: Path, configuration: str, environment: dict[str, str], simulator: str, dead_letters: str = "enrolld-dead-letters"):
+def worker(
+    folder: Path,
+    configuration: str,
+    environment: dict[str, str],
+    simulator: str,
+    dead_letters: str = "enrolld-dead-letters",
+    elsewhere: str | None = None,
+):
+    """A worker that may do what is printed for its configuration. Where there is an `elsewhere` beside the simulator, its calls go there and are weighed on
+    the way, but for those that the environment sends to the simulator."""
     port, config = free_port(), folder / "enrolld.toml"
     config.write_text(f'listen = "127.0.0.1:{port}"\n{configuration}')
-    command = [str(Path(BINARY).resolve()), "run", "--config", "enrolld.toml"]
-    with confined(simulator, config, dead_letters) as credentials:
+    binary = str(Path(BINARY).resolve())
+    with ExitStack() as stack:
+        if elsewhere:
+            grants = confinement.all_grants(confinement.printed_for(binary, config, dead_letters))
+            seen, url = stack.enter_context(witness.between(grants, elsewhere))
+            environment = environment | {"AWS_ENDPOINT_URL": url}
+        credentials = stack.enter_context(confined(simulator, config, dead_letters))
+        command = [binary, "run", "--config", "enrolld.toml"]
         with process("worker", command, folder, environment | credentials, f"http://127.0.0.1:{port}/readyz") as running:
             yield running
+        if elsewhere:
+            assert seen.beyond == [], "beyond the policy that is printed for the configuration"
+            assert "sqs:ReceiveMessage" in seen.calls, "or nothing came by here"

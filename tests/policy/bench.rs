@@ -1,7 +1,7 @@
 //! A simulated AWS, and a worker in it that may do what its printed policy allows.
 
 #[path = "../common/permissions.rs"]
-mod permissions;
+pub mod permissions;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;

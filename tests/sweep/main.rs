@@ -273,17 +273,26 @@ async fn hostile_names_neither_move_the_cursor_nor_forge_a_line_nor_reach_a_serv
 }
 
 #[tokio::test]
-async fn a_name_that_two_instances_could_have_is_left_alone() {
-    for (name, groups, word) in [("ambiguous", "*", "ambiguous"), ("plain", "web-*", "disassociated")] {
-        let bench = Bench::with(name, "{instance_id}{group}", groups, |fixture| fixture.groups[0].hooks.clear()).await;
-        let id = bench.launched(GROUP);
-        let node = format!("{id}{GROUP}");
-        bench.associate(&node);
-        bench.terminate(&id);
-        let ran = bench.sweep(&[&node], &["--apply", "--output", "json"]).await;
-        assert_eq!(ran.must_exit(0).word(&node), word);
-        assert_eq!(bench.nodes().is_empty(), word == "disassociated");
-    }
+async fn where_two_instances_could_have_one_name_nothing_is_swept() {
+    let bench = Bench::with("ambiguous", "{instance_id}{group}", "*", |fixture| fixture.groups[0].hooks.clear()).await;
+    let id = bench.launched(GROUP);
+    let node = format!("{id}{GROUP}");
+    bench.associate(&node);
+    bench.terminate(&id);
+    let ran = bench.sweep(&[&node], &["--apply", "--output", "json"]).await;
+    assert!(ran.must_exit(2).stderr.contains("can give two instances one name"), "{}", ran.stderr);
+    assert_eq!(bench.nodes(), [node]);
+}
+
+#[tokio::test]
+async fn a_name_with_the_group_behind_the_instance_is_read_back() {
+    let bench = Bench::with("group-behind", "{instance_id}.{group}", "*", |fixture| fixture.groups[0].hooks.clear()).await;
+    let id = bench.launched(GROUP);
+    let node = format!("{id}.{GROUP}");
+    bench.associate(&node);
+    bench.terminate(&id);
+    assert_eq!(bench.sweep(&[&node], &["--apply", "--output", "json"]).await.must_exit(0).word(&node), "disassociated");
+    assert!(bench.nodes().is_empty());
 }
 
 #[tokio::test]

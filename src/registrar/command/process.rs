@@ -24,8 +24,8 @@ pub(super) struct Ran {
     pub(super) output: Zeroizing<Vec<u8>>,
     /// Whether there was more of it.
     pub(super) cut: bool,
-    /// The last line of its standard error that holds anything, as far as it is kept.
-    pub(super) last_line: String,
+    /// The last line of its standard error that holds anything, as far as it is kept. It may say more than what of it is shown.
+    pub(super) last_line: Zeroizing<String>,
 }
 
 /// Runs a program in a process group of its own, with `input` on its standard input, for at most `limit`. When it ends, and
@@ -44,7 +44,7 @@ pub(super) async fn run(mut command: Command, input: &[u8], limit: Duration, mos
     let mut group = Group(Some(pid));
 
     let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    let (mut kept, mut line) = (Kept::of(most), LastLine::default());
+    let (mut kept, mut line) = (Kept::of(most), LastLine::new());
     let in_time = {
         let talk =
             async { tokio::join!(feed(stdin, input), drain(stdout, |bytes| kept.take(bytes)), drain(stderr, |bytes| line.take(bytes))) };
@@ -139,14 +139,19 @@ impl Kept {
     }
 }
 
-/// The last line of what is read.
-#[derive(Debug, Default)]
+/// The last line of what is read, which may repeat what the program was told in confidence.
 struct LastLine {
-    last: Vec<u8>,
-    current: Vec<u8>,
+    last: Zeroizing<Vec<u8>>,
+    current: Zeroizing<Vec<u8>>,
 }
 
 impl LastLine {
+    fn new() -> Self {
+        // With their full size at once, so that nothing stays behind where a smaller buffer was.
+        let [last, current] = [(); 2].map(|()| Zeroizing::new(Vec::with_capacity(LONGEST_LINE)));
+        Self { last, current }
+    }
+
     fn take(&mut self, bytes: &[u8]) {
         for part in bytes.split_inclusive(|byte| *byte == b'\n') {
             let room = (LONGEST_LINE - self.current.len()).min(part.len());
@@ -164,9 +169,15 @@ impl LastLine {
         self.current.clear();
     }
 
-    fn text(mut self) -> String {
+    fn text(mut self) -> Zeroizing<String> {
         self.end_line();
-        String::from_utf8_lossy(&self.last).trim().to_owned()
+        let replaced = char::REPLACEMENT_CHARACTER;
+        let mut text = Zeroizing::new(String::with_capacity(self.last.len() * replaced.len_utf8()));
+        for chunk in self.last.utf8_chunks() {
+            text.push_str(chunk.valid());
+            text.extend((!chunk.invalid().is_empty()).then_some(replaced));
+        }
+        Zeroizing::new(text.trim().to_owned())
     }
 }
 
@@ -176,15 +187,36 @@ mod tests {
 
     #[test]
     fn the_last_line_that_holds_anything_is_kept_and_cut() {
-        let mut line = LastLine::default();
+        let mut line = LastLine::new();
         for bytes in [&b"first\nsec"[..], b"ond\n", b"  \n\n"] {
             line.take(bytes);
         }
-        assert_eq!(line.text(), "second");
-        let mut line = LastLine::default();
+        assert_eq!(*line.text(), "second");
+        let mut line = LastLine::new();
         line.take(&b"x".repeat(1_000_000));
         assert_eq!(line.text().len(), LONGEST_LINE);
-        assert_eq!(LastLine::default().text(), "");
+        assert_eq!(*LastLine::new().text(), "");
+        let mut line = LastLine::new();
+        line.take(b"gr\xc3\xb6\xc3 \xff\xfe\n");
+        assert_eq!(*line.text(), String::from_utf8_lossy(b"gr\xc3\xb6\xc3 \xff\xfe"));
+    }
+
+    #[tokio::test]
+    async fn all_that_a_program_wrote_is_wiped_and_nothing_is_left_where_a_smaller_buffer_was() {
+        fn is_wiped<T: zeroize::ZeroizeOnDrop>(_: &T) {}
+        let mut line = LastLine::new();
+        for length in [10, 600, 2000, 3, LONGEST_LINE] {
+            line.take(&[&b"x".repeat(length)[..], b"\n"].concat());
+            assert_eq!((line.last.capacity(), line.current.capacity()), (LONGEST_LINE, LONGEST_LINE), "it was never another");
+        }
+        is_wiped(&line.last);
+        is_wiped(&line.current);
+        let mut program = Command::new("/bin/sh");
+        program.args(["-c", "echo said; echo warned >&2"]);
+        let Ran { output, last_line, .. } = run(program, b"", Duration::from_secs(10), 64).await.expect("there is a shell");
+        assert_eq!((&output[..], last_line.as_str()), (&b"said\n"[..], "warned"));
+        is_wiped(&output);
+        is_wiped(&last_line);
     }
 
     #[test]

@@ -27,10 +27,14 @@ impl Secrets {
             if part.len() < SHORTEST {
                 continue;
             }
-            let json = serde_json::to_string(part).map(Zeroizing::new).expect("a text can always be written as JSON");
+            // With their full sizes at once, so that nothing stays behind where a smaller buffer was.
+            let mut json = Zeroizing::new(Vec::with_capacity(6 * part.len() + 2));
+            serde_json::to_writer(&mut *json, part).expect("a text can always be written as JSON");
+            let json = std::str::from_utf8(&json[1..json.len() - 1]).expect("JSON is text");
+            let mut address = String::with_capacity(3 * part.len());
+            address.extend(utf8_percent_encode(part, RESERVED));
             // As programs like to print it: as it is, in JSON, in an address.
-            let forms = [part.to_owned(), json[1..json.len() - 1].to_owned(), utf8_percent_encode(part, RESERVED).to_string()];
-            let forms = forms.map(Zeroizing::new);
+            let forms = [part.to_owned(), json.to_owned(), address].map(Zeroizing::new);
             for form in forms {
                 if !self.0.iter().any(|(_, known)| *known == form) {
                     self.0.push((format!("${name}"), form));

@@ -153,11 +153,13 @@ struct Answer {
     status: Option<String>,
     #[serde(default, deserialize_with = "wiped")]
     token: Option<Zeroizing<String>>,
-    reason: Option<String>,
+    /// What of it is shown is what is left when secrets are left out.
+    #[serde(default, deserialize_with = "wiped")]
+    reason: Option<Zeroizing<String>>,
     nodes: Option<Vec<String>>,
 }
 
-/// A secret of an answer.
+/// What is a secret of an answer, or may hold one.
 fn wiped<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Zeroizing<String>>, D::Error> {
     Ok(Option::<String>::deserialize(from)?.map(Zeroizing::new))
 }
@@ -203,7 +205,7 @@ fn parse(output: &[u8], cut: bool) -> Result<Option<Answer>, Failure> {
 }
 
 fn decide(answer: &Answer, secrets: &Secrets) -> Result<Said, Failure> {
-    let reason = || answer.reason.as_deref().map_or_else(|| "the command gave no reason".to_owned(), |reason| secrets.detail(reason));
+    let reason = || answer.reason.as_ref().map_or_else(|| "the command gave no reason".to_owned(), |reason| secrets.detail(reason));
     Ok(match answer.status.as_deref() {
         Some("success") => Said::Success,
         Some("in_progress") => Said::InProgress(token(answer.token.as_ref().map(|token| token.as_str()))?),

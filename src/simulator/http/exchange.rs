@@ -33,6 +33,8 @@ pub(super) struct Dropped;
 pub(super) struct Call {
     pub operation: Operation,
     pub key: String,
+    /// The region that it was signed for.
+    pub region: String,
     pub input: Input,
 }
 
@@ -65,7 +67,7 @@ async fn serve(shared: Arc<Shared>, call: Call) -> Result<Reply, Dropped> {
         return poll::receive(shared, call).await;
     }
     // Without a fault in the way, all of it is one turn at the lock.
-    let first = shared.with(|world, now| match world.admit_on(now, &call.key, call.operation, &call.resources(world)) {
+    let first = shared.with(|world, now| match world.admit_on(now, &call.key, call.operation, &call.asks(world)) {
         Err(error) => Ok(reply::failure(service, &error)),
         Ok(admission) if admission.delay_ms == 0 && admission.fate == Fate::Process => {
             Ok(reply::answer(service, process(world, now, now, &call, false)))
@@ -159,16 +161,19 @@ pub(super) fn identify(head: &Parts, body: Bytes) -> Result<Call, Box<Reply>> {
     let Some(operation) = Operation::find(service, &name) else {
         return Err(unknown(service, &name));
     };
-    let Some(key) = text(AUTHORIZATION.as_str()).and_then(access_key) else {
+    let Some((key, region)) = text(AUTHORIZATION.as_str()).and_then(credential) else {
         return Err(Box::new(reply::failure(service, &unauthenticated(service))));
     };
-    Ok(Call { operation, key: key.to_owned(), input })
+    Ok(Call { operation, key: key.to_owned(), region: region.to_owned(), input })
 }
 
-/// The access key id of `AWS4-HMAC-SHA256 Credential=AKID/20260302/eu-central-1/sqs/aws4_request, …`.
-fn access_key(authorization: &str) -> Option<&str> {
+/// The access key id and the region of `AWS4-HMAC-SHA256 Credential=AKID/20260302/eu-central-1/sqs/aws4_request, …`; without one it is
+/// of no region.
+fn credential(authorization: &str) -> Option<(&str, &str)> {
     let (_, rest) = authorization.strip_prefix("AWS4-")?.split_once("Credential=")?;
-    rest.split('/').next().filter(|key| !key.is_empty())
+    let mut parts = rest.split('/');
+    let key = parts.next().filter(|key| !key.is_empty())?;
+    Some((key, parts.nth(1).unwrap_or_default()))
 }
 
 fn unauthenticated(service: Service) -> ApiError {

@@ -34,8 +34,8 @@ impl Exchange {
             Ok(call) => call,
             Err(reply) => return Self(Stage::Answered(reply)),
         };
-        let resources = call.resources(world);
-        match world.admit_on(now, &call.key, call.operation, &resources) {
+        let asked = call.asks(world);
+        match world.admit_on(now, &call.key, call.operation, &asked) {
             Ok(admission) => Self(Stage::Admitted { call, admission, arrived: now }),
             Err(error) => Self(Stage::Answered(Box::new(reply::failure(call.operation.service(), &error)))),
         }

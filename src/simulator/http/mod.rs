@@ -1,6 +1,7 @@
 //! The protocols: one port for all services, and the admin interface beside them.
 
 mod admin;
+mod asked;
 mod delay;
 mod exchange;
 mod form;
@@ -10,7 +11,6 @@ mod metadata;
 mod poll;
 mod query;
 mod reply;
-mod resources;
 mod shared;
 mod xml;
 

@@ -20,7 +20,7 @@ use crate::simulator::model::sqs::wire::{ReceiveMessage, Received};
 const OPERATION: Operation = Operation::ReceiveMessage;
 
 pub(super) async fn receive(shared: Arc<Shared>, call: Call) -> Result<Reply, Dropped> {
-    let admission = match shared.with(|world, now| world.admit_on(now, &call.key, OPERATION, &call.resources(world))) {
+    let admission = match shared.with(|world, now| world.admit_on(now, &call.key, OPERATION, &call.asks(world))) {
         Ok(admission) => admission,
         Err(error) => return Ok(reply::failure(Service::Sqs, &error)),
     };

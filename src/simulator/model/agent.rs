@@ -4,7 +4,7 @@ use aws_smithy_types::base64;
 use fastrand::Rng;
 use serde::{Deserialize, Serialize};
 
-use super::caller::Grant;
+use super::grant::Grant;
 
 /// How an instance behaves once it has launched.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

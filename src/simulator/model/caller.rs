@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::error::ApiError;
+use super::grant::{Asked, Grant, allow};
 use super::operation::{Operation, Service};
 
 /// Who makes a call.
@@ -50,30 +51,6 @@ pub struct Principal {
     pub allowed: Option<Vec<Grant>>,
 }
 
-/// What a policy allows: an action on resources.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Grant {
-    /// The operation (`ssm:PutParameter`).
-    pub action: String,
-    /// The ARN that it may be about, with `*` and `?` as IAM has them.
-    pub resource: String,
-}
-
-impl Grant {
-    /// Whether it allows an operation on this resource; one that knows no resources is about `*` alone.
-    fn allows(&self, operation: Operation, resource: &str) -> bool {
-        if !operation.matches(&self.action) {
-            return false;
-        }
-        // `${*}`, `${?}` and `${$}` are these characters themselves (IAM user guide, policy variables): they are matched as
-        // others, which no name has.
-        let (star, mark) = ("\u{e000}", "\u{e001}");
-        let pattern = self.resource.replace("${*}", star).replace("${?}", mark).replace("${$}", "$");
-        wildmatch::WildMatch::new(&pattern).matches(&resource.replace('*', star).replace('?', mark))
-    }
-}
-
 /// The most of such calls that are kept.
 const MOST_BEYOND: usize = 1000;
 
@@ -84,8 +61,8 @@ pub struct Beyond {
     pub arn: Arc<str>,
     /// What was called.
     pub operation: Operation,
-    /// What it was about.
-    pub resources: Vec<String>,
+    /// What it asked for.
+    pub asked: Asked,
 }
 
 /// The operation whose permission a call needs: that of a batch's entries, and none for the one that everybody may make.
@@ -119,12 +96,10 @@ pub struct Principals {
 }
 
 impl Rights {
-    /// Whether a call is among what alone is allowed: on each of its resources.
-    fn allow(&self, operation: Operation, resources: &[String]) -> bool {
+    /// Whether a call is among what alone is allowed.
+    fn allow(&self, operation: Operation, asked: &Asked) -> bool {
         let Some(grants) = &self.allowed else { return true };
-        let Some(operation) = permission(operation) else { return true };
-        let on = |resource: &str| grants.iter().any(|grant| grant.allows(operation, resource));
-        if resources.is_empty() { on("*") } else { resources.iter().all(|resource| on(resource)) }
+        permission(operation).is_none_or(|operation| allow(grants, operation, asked))
     }
 }
 
@@ -177,18 +152,22 @@ impl Principals {
         &self.beyond
     }
 
-    /// Whether the operation on these resources is refused to this access key id.
+    /// Whether an operation that asks for this is refused to this access key id.
     ///
     /// # Errors
     /// The access error of the operation's service.
-    pub fn authorise(&mut self, access_key_id: &str, operation: Operation, resources: &[String]) -> Result<(), ApiError> {
+    pub fn authorise(&mut self, access_key_id: &str, operation: Operation, asked: &Asked) -> Result<(), ApiError> {
         let Some(rights) = self.known.get(access_key_id) else { return Ok(()) };
         let denied = rights.denied.iter().any(|pattern| operation.matches(pattern));
-        let allowed = rights.allow(operation, resources);
+        let allowed = rights.allow(operation, asked);
         if !allowed && self.beyond.len() < MOST_BEYOND {
-            self.beyond.push(Beyond { arn: rights.caller.arn.clone(), operation, resources: resources.to_vec() });
+            self.beyond.push(Beyond { arn: rights.caller.arn.clone(), operation, asked: asked.clone() });
         }
-        if denied || !allowed { Err(denial(&rights.caller, operation, resources.first().map(String::as_str))) } else { Ok(()) }
+        if denied || !allowed {
+            Err(denial(&rights.caller, operation, asked.resources.first().map(|resource| resource.arn.as_str())))
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -214,17 +193,18 @@ pub fn denial(caller: &Caller, operation: Operation, resource: Option<&str>) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::simulator::model::grant::{Keys, Resource};
 
     fn confined(grants: &[(&str, &str)]) -> Principals {
         let mut principals = Principals::new("123456789012");
-        let grant = |(action, resource): &(&str, &str)| Grant { action: (*action).to_owned(), resource: (*resource).to_owned() };
+        let grant = |(action, resource): &(&str, &str)| Grant::allowing(*action, *resource);
         principals.confine("AKIA", grants.iter().map(grant).collect());
         principals
     }
 
     fn may(principals: &mut Principals, operation: Operation, resources: &[&str]) -> bool {
-        let resources: Vec<String> = resources.iter().map(|resource| (*resource).to_owned()).collect();
-        principals.authorise("AKIA", operation, &resources).is_ok()
+        let resources = resources.iter().map(|arn| Resource::of(*arn)).collect();
+        principals.authorise("AKIA", operation, &Asked { resources, keys: Keys::new() }).is_ok()
     }
 
     #[test]
@@ -239,7 +219,7 @@ mod tests {
         assert!(!may(&mut principals, Operation::GetParameter, &["arn:a/i-1"]));
         let beyond: Vec<Operation> = principals.beyond().iter().map(|call| call.operation).collect();
         assert_eq!(beyond, [Operation::GetParameters, Operation::GetParameters, Operation::GetParameter]);
-        assert!(principals.authorise("AKIAOTHER", Operation::PutParameter, &[]).is_ok(), "whoever is not confined");
+        assert!(principals.authorise("AKIAOTHER", Operation::PutParameter, &Asked::default()).is_ok(), "whoever is not confined");
     }
 
     #[test]

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use serde_json::json;
 
 use super::World;
-use super::caller::{Caller, Grant, Principal};
+use super::caller::{Caller, Principal};
 use super::context::iso_seconds;
+use super::grant::Grant;
 
 /// The longest session, in seconds (six hours).
 const LONGEST_SESSION_S: u64 = 21_600;

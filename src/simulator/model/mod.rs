@@ -8,6 +8,7 @@ mod context;
 pub mod error;
 pub mod faults;
 pub mod fixture;
+pub mod grant;
 pub mod iam;
 pub mod metadata;
 pub mod operation;

@@ -183,6 +183,11 @@ impl World {
         self.autoscaling.state_of(instance)
     }
 
+    /// The group of an instance, which its tag names for ever after.
+    pub(crate) fn group_of(&self, instance: &str) -> Option<&str> {
+        self.autoscaling.about(instance).map(|about| &**about.group)
+    }
+
     /// Sets all counts of calls back to nothing.
     pub fn clear_calls(&mut self) {
         self.calls.clear();

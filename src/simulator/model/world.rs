@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use super::agent::{Publish, material};
 use super::autoscaling::{self, AutoScaling, Place};
-use super::caller::{Beyond, Caller, Grant, Principals};
+use super::caller::{Beyond, Caller, Principals};
 use super::calls::{Calls, Outcome};
 use super::context::{Context, Event, Settings};
 use super::error::Answer;
 use super::faults::{Admission, Fault, Faults};
 use super::fixture::Fixture;
+use super::grant::{Asked, Grant};
 use super::iam::Roles;
 use super::metadata::Metadata;
 use super::operation::Operation;
@@ -185,18 +186,18 @@ impl World {
     /// # Errors
     /// The access error of the operation's service.
     pub fn admit(&mut self, now: u64, access_key_id: &str, operation: Operation) -> Answer<Admission> {
-        self.admit_on(now, access_key_id, operation, &[])
+        self.admit_on(now, access_key_id, operation, &Asked::default())
     }
 
-    /// The same of a call whose resources are known, by their ARNs.
+    /// The same of a call of which is known what it asks for.
     ///
     /// # Errors
     /// The access error of the operation's service.
-    pub fn admit_on(&mut self, now: u64, access_key_id: &str, operation: Operation, resources: &[String]) -> Answer<Admission> {
+    pub fn admit_on(&mut self, now: u64, access_key_id: &str, operation: Operation, asked: &Asked) -> Answer<Admission> {
         self.advance(now);
         self.calls.arrived(operation, self.cx.now);
         let admission = self.faults.decide(&mut self.cx, operation);
-        if let Err(error) = self.principals.authorise(access_key_id, operation, resources) {
+        if let Err(error) = self.principals.authorise(access_key_id, operation, asked) {
             self.calls.count(operation, Outcome::Error(&error.code));
             return Err(error);
         }

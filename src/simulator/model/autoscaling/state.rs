@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::instance::{Kind, LifecycleState, Place};
 use super::{Action, AutoScaling, Closed, Instance};
-use crate::simulator::model::caller::Grant;
+use crate::simulator::model::grant::Grant;
 
 /// What ended a lifecycle action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

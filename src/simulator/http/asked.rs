@@ -1,17 +1,44 @@
-//! What a call is about, as a policy names it.
+//! What a call asks for, as policies name it: what it is about, and its condition keys.
 
 use serde_json::Value;
 
 use super::exchange::{Call, Input};
 use crate::simulator::model::World;
+use crate::simulator::model::grant::{Asked, Keys, Resource};
 use crate::simulator::model::operation::{Operation, Service};
 
 impl Call {
-    /// The ARNs of what it is about; none where the service knows no resources for it, or its caller is confined to none.
-    pub(super) fn resources(&self, world: &World) -> Vec<String> {
+    /// What it asks for; nothing is said of a caller that is confined to nothing.
+    pub(super) fn asks(&self, world: &World) -> Asked {
         if !world.is_confined(&self.key) {
-            return Vec::new();
+            return Asked::default();
         }
+        let resource = |arn: String| Resource { keys: tags(world, &arn), arn };
+        Asked { resources: self.resources(world).into_iter().map(resource).collect(), keys: self.keys() }
+    }
+
+    /// The condition keys that are simulated, with what the request itself says (Service Authorization Reference).
+    fn keys(&self) -> Keys {
+        let mut keys = Keys::new();
+        let mut add = |key: &str, value: Option<String>| drop(value.and_then(|value| keys.insert(key.to_owned(), value)));
+        add("aws:RequestedRegion", Some(self.region.clone()).filter(|region| !region.is_empty()));
+        match (&self.input, self.operation) {
+            (Input::Form(form), Operation::AssumeRole) => {
+                add("sts:RoleSessionName", form.owned("RoleSessionName"));
+                add("sts:ExternalId", form.owned("ExternalId"));
+            }
+            (Input::Json(body), Operation::PutParameter) => {
+                let body: Value = serde_json::from_slice(body).unwrap_or_default();
+                add("ssm:Overwrite", body["Overwrite"].as_bool().map(|overwrite| overwrite.to_string()));
+                add("ssm:Policies", body["Policies"].as_str().map(|policies| (!policies.is_empty()).to_string()));
+            }
+            _ => {}
+        }
+        keys
+    }
+
+    /// The ARNs of what it is about; none where the service knows no resources for it.
+    fn resources(&self, world: &World) -> Vec<String> {
         match &self.input {
             Input::Form(form) => match self.operation.service() {
                 Service::Sts => form.owned("RoleArn").into_iter().collect(),
@@ -57,6 +84,17 @@ impl Call {
             }
         }
     }
+}
+
+/// Of instances, the tag that Auto Scaling gives them.
+fn tags(world: &World, arn: &str) -> Keys {
+    let id = arn.starts_with("arn:aws:ec2:").then(|| arn.rsplit('/').next()).flatten();
+    let group = id.and_then(|id| world.group_of(id));
+    let tag = |group: &str| {
+        // SendCommand knows them by both.
+        ["aws:ResourceTag", "ssm:resourceTag"].map(|key| (format!("{key}/aws:autoscaling:groupName"), group.to_owned())).into()
+    };
+    group.map(tag).unwrap_or_default()
 }
 
 fn arn(world: &World, service: &str, resource: &str) -> String {
