@@ -24,9 +24,10 @@ fn replacing(stub: &Stub) -> ChefServer {
     ChefServer::new(ChefSettings { replace_existing: true, ..settings(stub.url(), ADMIN, stub.admin.private()) }).unwrap()
 }
 
-/// Who has a right on a node, of its own name.
+/// The clients that have a right on a node, beside whoever enrolled it.
 fn holders(stub: &Stub, node: &str, right: &str) -> Value {
-    stub.state().acls[node][right]["clients"].clone()
+    let state = stub.state();
+    state.acls[node][right]["clients"].as_array().into_iter().flatten().filter(|client| *client != ADMIN).cloned().collect()
 }
 
 #[tokio::test]
@@ -50,8 +51,9 @@ async fn a_node_gets_its_client_its_object_and_its_rights_in_five_requests() {
     for (right, expected) in [("read", json!([name])), ("update", json!([name])), ("grant", json!([])), ("delete", json!([]))] {
         assert_eq!(holders(&stub, name, right), expected, "{right}");
     }
-    assert_eq!(stub.state().acls[name]["update"]["users"], json!([ADMIN]), "whoever had the right has it still");
-    assert_eq!(stub.state().acls[name]["update"]["groups"], json!(["admins", "users", "clients"]));
+    assert_eq!(stub.state().acls[name]["update"]["clients"], json!([ADMIN, name]), "whoever had the right has it still");
+    assert_eq!(stub.state().acls[name]["update"]["users"], json!(["pivotal"]));
+    assert_eq!(stub.state().acls[name]["read"]["groups"], json!(["admins", "users", "clients"]));
 }
 
 #[tokio::test]
@@ -270,7 +272,7 @@ async fn an_older_server_that_lists_clients_and_users_together_gives_rights_too(
     let (node, key) = (order(1), NodeKey::new());
     assert_eq!(registrar(&stub).associate(&node, &key.material()).await, Ok(Registration::Done));
     assert_eq!(holders(&stub, node.node.as_str(), "update"), json!([node.node.as_str()]));
-    assert_eq!(stub.state().acls[node.node.as_str()]["update"]["users"], json!([ADMIN]));
+    assert_eq!(stub.state().acls[node.node.as_str()]["update"]["users"], json!(["pivotal"]));
 }
 
 #[tokio::test]
@@ -393,8 +395,12 @@ async fn a_status_that_cannot_be_had_leaves_the_word_to_the_signed_read() {
 async fn whoever_enrols_may_be_a_user_instead_of_a_client() {
     let stub = Stub::start().await;
     stub.state().clients.remove(ADMIN);
+    let (node, key) = (order(1), NodeKey::new());
     assert_eq!(registrar(&stub).health().await, Ok(Health::Ready));
-    assert_eq!(registrar(&stub).associate(&order(1), &NodeKey::new().material()).await, Ok(Registration::Done));
+    for _ in 0..2 {
+        assert_eq!(registrar(&stub).associate(&node, &key.material()).await, Ok(Registration::Done));
+        assert_eq!(stub.state().acls[node.node.as_str()]["update"]["users"], json!(["pivotal", ADMIN]));
+    }
 }
 
 #[tokio::test]

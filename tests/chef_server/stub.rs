@@ -26,6 +26,19 @@ pub const ORGANIZATION: &str = "/organizations/ours";
 /// The administrator's name.
 pub const ADMIN: &str = "enrolld";
 
+/// The user who has every right on what an organization begins with.
+const SUPERUSER: &str = "pivotal";
+
+/// The rights on an object, and which groups have each on the organization's nodes as they are made: what erchef gives a new organization
+/// (`oc_chef_authz_org_creator.erl`).
+const RIGHTS: [(&str, &[&str]); 5] = [
+    ("create", &["admins", "users", "clients"]),
+    ("read", &["admins", "users", "clients"]),
+    ("update", &["admins", "users"]),
+    ("delete", &["admins", "users"]),
+    ("grant", &["admins"]),
+];
+
 /// What happens before a request is answered.
 pub type Before = Box<dyn FnOnce(&mut State) + Send>;
 
@@ -40,7 +53,7 @@ pub struct State {
     pub nodes: BTreeMap<String, Value>,
     /// The rights on nodes: by node, then by right.
     pub acls: BTreeMap<String, BTreeMap<String, Value>>,
-    /// What our client has no rights on, by path.
+    /// What our client has no rights on, by path, or by method and path.
     pub forbidden: Vec<String>,
     /// The clients that are in `admins`, beside ours.
     pub admins: Vec<String>,
@@ -133,6 +146,18 @@ pub fn add_client(state: &mut State, name: &str, public_key: &str) {
     state.keys.insert(name.into(), BTreeMap::from([("default".into(), key)]));
 }
 
+/// The node object that somebody makes. A client may do that under any name, and then has every right on it.
+pub fn add_node(state: &mut State, node: Value, creator: &str) {
+    let name = node["name"].as_str().unwrap_or_default().to_owned();
+    let (clients, users) = match state.clients.contains_key(creator) {
+        true => (vec![creator], vec![SUPERUSER]),
+        false => (vec![], vec![SUPERUSER, creator]),
+    };
+    let rights = RIGHTS.map(|(right, groups)| (right.to_owned(), json!({ "users": users, "clients": clients, "groups": groups })));
+    state.acls.insert(name.clone(), BTreeMap::from(rights));
+    state.nodes.insert(name, node);
+}
+
 async fn serve(request: Request<Incoming>, state: Arc<Mutex<State>>) -> Result<Response<Full<Bytes>>, std::io::Error> {
     let (head, body) = request.into_parts();
     let body = body.collect().await.map_err(std::io::Error::other)?.to_bytes();
@@ -198,7 +223,7 @@ fn answer(asked: &Asked<'_>, body: &[u8], state: &mut State) -> (u16, Value) {
     if name != ADMIN && asked.method != Method::GET {
         return (403, error("missing permission"));
     }
-    if state.forbidden.contains(&segments.join("/")) {
+    if state.forbidden.iter().any(|what| forbids(what, asked.method, &segments.join("/"))) {
         return (403, error("missing read permission"));
     }
     if let Some(instead) = state.instead_of.get(&format!("{} {path}", asked.method)) {
@@ -227,6 +252,18 @@ fn answer(asked: &Asked<'_>, body: &[u8], state: &mut State) -> (u16, Value) {
         (method, ["nodes", name]) => node(method, name, state),
         (method, ["nodes", name, "_acl", rest @ ..]) => acl(method, name, rest, asked.query, &json, state),
         _ => (404, error("no such thing")),
+    }
+}
+
+/// Whether this is forbidden where something is. Rights on an object are those on what stands below it; but who may read keys does not depend on
+/// whose they are (`oc_chef_wm_keys.erl`).
+fn forbids(what: &str, method: &Method, path: &str) -> bool {
+    match what.split_once(' ') {
+        Some((its, object)) => method == its && path == object,
+        None => {
+            let below = path.strip_prefix(what).is_some_and(|rest| rest.starts_with('/'));
+            what == path || (below && !(method == Method::GET && path.contains("/keys")))
+        }
     }
 }
 
@@ -347,10 +384,7 @@ fn create_node(json: Value, state: &mut State) -> (u16, Value) {
     if state.nodes.contains_key(&name) {
         return (409, error("Node already exists"));
     }
-    let entry = json!({ "users": [ADMIN], "clients": [], "groups": ["admins", "users", "clients"] });
-    let rights = ["create", "read", "update", "delete", "grant"].map(|right| (right.to_owned(), entry.clone()));
-    state.acls.insert(name.clone(), BTreeMap::from(rights));
-    state.nodes.insert(name.clone(), json);
+    add_node(state, json, ADMIN);
     (201, json!({ "uri": format!("http://localhost/nodes/{name}") }))
 }
 
@@ -398,7 +432,7 @@ fn acl(method: &str, name: &str, rest: &[&str], query: &str, json: &Value, state
                 if granular && actors.iter().any(|actor| users.contains(actor) && clients.contains_key(actor)) {
                     return (422, error("The following actor(s) exist as both clients and users within this organization"));
                 }
-                actors.into_iter().partition(|actor| clients.contains_key(actor) && actor != ADMIN)
+                actors.into_iter().partition(|actor| clients.contains_key(actor))
             };
             if let Some(stranger) = new_clients.iter().find(|client| !clients.contains_key(*client)) {
                 return (400, error(format!("The actor(s) '{stranger}' do not exist in this organization as clients or users.")));
