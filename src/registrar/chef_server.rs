@@ -184,23 +184,6 @@ impl ChefServer {
 
     /// Sees to the key of a client that is there already: the node's own, or replaced where that is wanted.
     async fn settle_key(&self, name: &str, key: &PublicKey) -> Result<(), Failure> {
-        let what = "somebody else made the client or the node object, and we may not read its key, or not replace it";
-        match self.settle_stored_key(name, key).await {
-            Err(failure) => Err(self.unless_anothers(failure, what).await),
-            settled => settled,
-        }
-    }
-
-    /// Whoever makes an object may do with it what enrolling takes. What is forbidden on one that somebody else made must not stop everybody's
-    /// nodes, unless we may do nothing here.
-    async fn unless_anothers(&self, failure: Failure, what: &str) -> Failure {
-        if failure.code == errors::FORBIDDEN.code && self.shows_us().await.is_ok() {
-            return errors::FOREIGN_NODE.failure(what);
-        }
-        failure
-    }
-
-    async fn settle_stored_key(&self, name: &str, key: &PublicKey) -> Result<(), Failure> {
         let stored = key_store::read(&self.api, name).await?;
         match stored {
             Stored::Key { key: Some(ref found), usable: true, .. } if found == key => return Ok(()),
@@ -230,13 +213,8 @@ impl ChefServer {
         match said.status {
             201 => Ok(true),
             409 => {
-                let found = match self.api.ask(Method::GET, &format!("/nodes/{name}"), None).await {
-                    Err(failure) => {
-                        let what = "somebody else made the node object, and we may not read it";
-                        return Err(self.unless_anothers(failure, what).await);
-                    }
-                    Ok(found) => found,
-                };
+                let found = self.api.ask(Method::GET, &format!("/nodes/{name}"), None).await;
+                let found = self.api.unless_anothers(found, "somebody else made the node object, and we may not read it").await?;
                 match found.status {
                     200 if found.is_named(name) => Ok(false),
                     404 => Err(vanished("node object")),
@@ -301,17 +279,8 @@ impl ChefServer {
         if name == self.api.signer.name() {
             return Err(errors::OWN_NAME.failure("the node has the name of the client that enrols it"));
         }
-        match self.take_off(name).await {
-            Err(failure) => {
-                let what = "somebody else made the client or the node object, and we may not delete it";
-                Err(self.unless_anothers(failure, what).await)
-            }
-            Ok(()) => Ok(Registration::Done),
-        }
-    }
-
-    async fn take_off(&self, name: &str) -> Result<(), Failure> {
-        let client = key_store::client(&self.api, name).await?;
+        let client = key_store::client(&self.api, name).await;
+        let client = self.api.unless_anothers(client, "somebody else made the client, and we may not read it").await?;
         if let Some(client) = &client {
             if let Some(what) = key_store::guard(client) {
                 return Err(guarded(what));
@@ -324,15 +293,16 @@ impl ChefServer {
         let node = self.delete("/nodes", name).await?;
         if !self.delete("/clients", name).await? && !node && client.is_none() {
             // Nothing was there, and nothing yet says that this is the server on which it would be.
-            self.shows_us().await?;
+            self.api.shows_us().await?;
         }
-        Ok(())
+        Ok(Registration::Done)
     }
 
     /// Deletes an object; false where there was none.
     async fn delete(&self, kind: &str, name: &str) -> Result<bool, Failure> {
         let path = format!("{kind}/{name}");
-        let said = self.api.ask(Method::DELETE, &path, None).await?;
+        let said = self.api.ask(Method::DELETE, &path, None).await;
+        let said = self.api.unless_anothers(said, "somebody else made the client or the node object, and we may not delete it").await?;
         match said.status {
             404 => Ok(false),
             200..=299 if said.is_named(name) => Ok(true),
@@ -354,18 +324,8 @@ impl ChefServer {
             Ok(Ok(None) | Err(_)) | Err(_) => {}
         }
         // Some servers have no status, and none says there whether it knows us.
-        self.shows_us().await.map(|()| Health::Ready)
-    }
-
-    /// Reads our own client or user, signed: this is the server that knows us.
-    async fn shows_us(&self) -> Result<(), Failure> {
-        let own = self.api.signer.name();
-        let said = self.api.ask(Method::GET, &format!("/clients/{own}"), None).await?;
-        let said = if said.status == 404 { self.api.ask_server(Method::GET, &format!("/users/{own}")).await? } else { said };
-        if said.status == 200 && said.is_named(own) {
-            return Ok(());
-        }
-        Err(said.failure(errors::NOT_CHEF, "reading our own client"))
+        let own = self.api.shows_us().await?;
+        key_store::may_read_keys(&self.api, &own).await.map(|()| Health::Ready)
     }
 
     /// What `/_status` says is wrong, where the server has that and says so. Only its own JSON counts: anything can answer with 200,

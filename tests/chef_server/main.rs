@@ -346,7 +346,8 @@ async fn health_believes_a_status_only_by_its_body_and_then_asks_who_we_are() {
     let chef = registrar(&stub);
     let own = format!("GET /clients/{ADMIN}");
     assert_eq!(chef.health().await, Ok(Health::Ready));
-    assert_eq!(stub.asked(), ["GET /_status".to_owned(), own.clone()], "without a status page");
+    let signed = [own.clone(), format!("{own}/keys")];
+    assert_eq!(stub.asked(), [&["GET /_status".to_owned()], &signed[..]].concat(), "without a status page");
 
     stub.state().status = Some((200, json!({ "status": "pong", "upstreams": { "chef_sql": "pong", "chef_index": "pong" } })));
     assert_eq!(chef.health().await, Ok(Health::Ready));
@@ -363,7 +364,7 @@ async fn health_believes_a_status_only_by_its_body_and_then_asks_who_we_are() {
     stub.state().status = Some((200, Value::Null));
     stub.asked();
     assert_eq!(chef.health().await, Ok(Health::Ready));
-    assert_eq!(stub.asked(), ["GET /_status".to_owned(), own], "a status that says nothing is none");
+    assert_eq!(stub.asked(), [&["GET /_status".to_owned()], &signed[..]].concat(), "a status that says nothing is none");
 
     let wrong = ChefServer::new(settings(stub.url(), ADMIN, NodeKey::new().private())).unwrap();
     let failure = wrong.health().await.unwrap_err();
@@ -505,11 +506,9 @@ async fn what_we_may_not_read_or_replace_is_one_nodes_own_trouble_and_no_fault_o
     let name = node.node.as_str();
     for replaces in [false, true] {
         let chef = |stub: &Stub| if replaces { replacing(stub) } else { registrar(stub) };
-        for (forbidden, same_key) in
-            [("nodes/N", true), ("nodes/N", false), ("clients/N/keys/default", true), ("clients/N/keys/default", false)]
-        {
-            if forbidden == "nodes/N" && !same_key && !replaces {
-                // Another key is final before anybody looks at the node object.
+        for (forbidden, same_key) in [("nodes/N", true), ("nodes/N", false), ("PUT clients/N/keys/default", false)] {
+            if !same_key && !replaces {
+                // Another key is final before anybody looks at the node object, or would replace anything.
                 continue;
             }
             let case = format!("{forbidden}, the same key: {same_key}, replacing: {replaces}");
@@ -534,6 +533,30 @@ async fn what_we_may_not_read_or_replace_is_one_nodes_own_trouble_and_no_fault_o
         let failure = chef(&stub).associate(&node, &key.material()).await.unwrap_err();
         assert_eq!((failure.class, failure.code.as_str()), (Class::RouteFault, "forbidden"), "{failure}");
     }
+}
+
+/// Who may read keys may read everybody's, so that it is never one node's own trouble.
+#[tokio::test]
+async fn keys_that_we_may_not_read_are_a_fault_of_the_route_and_check_shows_it() {
+    let stub = Stub::start().await;
+    let (node, key) = (order(1), NodeKey::new());
+    let name = node.node.as_str();
+    registrar(&stub).associate(&node, &key.material()).await.unwrap();
+    stub.state().reads_no_keys = true;
+    for failure in [
+        registrar(&stub).associate(&node, &key.material()).await.unwrap_err(),
+        replacing(&stub).associate(&node, &NodeKey::new().material()).await.unwrap_err(),
+        registrar(&stub).health().await.unwrap_err(),
+    ] {
+        assert_eq!((failure.class, failure.code.as_str()), (Class::RouteFault, "forbidden"), "{failure}");
+        assert!(failure.detail.contains("public_key_read_access"), "{failure}");
+    }
+    assert!(stub.state().clients.contains_key(name) && stub.state().nodes.contains_key(name));
+    // A user is in that group or is not, as a client is.
+    stub.state().clients.remove(ADMIN);
+    assert_eq!(registrar(&stub).health().await.unwrap_err().code, "forbidden");
+    stub.state().reads_no_keys = false;
+    assert_eq!(registrar(&stub).health().await, Ok(Health::Ready));
 }
 
 #[tokio::test]

@@ -55,6 +55,8 @@ pub struct State {
     pub acls: BTreeMap<String, BTreeMap<String, Value>>,
     /// What our client has no rights on, by path, or by method and path.
     pub forbidden: Vec<String>,
+    /// Our client is not in `public_key_read_access`.
+    pub reads_no_keys: bool,
     /// The clients that are in `admins`, beside ours.
     pub admins: Vec<String>,
     /// Further groups, each with its clients and its groups; the first of them is in `admins`.
@@ -226,6 +228,9 @@ fn answer(asked: &Asked<'_>, body: &[u8], state: &mut State) -> (u16, Value) {
     if state.forbidden.iter().any(|what| forbids(what, asked.method, &segments.join("/"))) {
         return (403, error("missing read permission"));
     }
+    if state.reads_no_keys && asked.method == Method::GET && segments.get(2) == Some(&"keys") {
+        return (403, error("missing read permission"));
+    }
     if let Some(instead) = state.instead_of.get(&format!("{} {path}", asked.method)) {
         return instead.clone();
     }
@@ -246,6 +251,7 @@ fn answer(asked: &Asked<'_>, body: &[u8], state: &mut State) -> (u16, Value) {
         },
         ("POST", ["clients"]) => create_client(&json, state),
         (method, ["clients", name]) => client(method, name, &json, state),
+        ("GET", ["users", name, "keys"]) if state.keys.contains_key(*name) => keys("GET", name, &[], json, state),
         (method, ["clients", name, "keys", rest @ ..]) => keys(method, name, rest, json, state),
         ("GET", ["nodes"]) => (200, list(state.nodes.keys())),
         ("POST", ["nodes"]) => create_node(json, state),

@@ -42,6 +42,9 @@ pub(super) enum Place {
 /// So many groups are looked at for one client; an organization with more of them among its administrators is none that we know of.
 const MOST_GROUPS: usize = 50;
 
+/// Whose a client is if we may not write its keys.
+const NOT_REPLACED: &str = "somebody else made the client, and we may not replace its key";
+
 /// What a client is that may do more than a node.
 pub(super) const ADMINISTRATOR: &str = "an administrator";
 
@@ -137,13 +140,35 @@ pub(super) async fn read(api: &Api, name: &str) -> Result<Stored, Failure> {
     if let Some(key) = text(&client, "public_key") {
         return Ok(Stored::Key { key: PublicKey::from_pem(key), usable: true, place: Place::Client });
     }
-    let found = api.ask(Method::GET, &format!("/clients/{name}/keys/default"), None).await?;
+    let found = ask_keys(api, &format!("/clients/{name}/keys/default")).await?;
     match (found.status, text(&found, "public_key")) {
         (200, Some(key)) if found.is_named("default") => {
             Ok(Stored::Key { key: PublicKey::from_pem(key), usable: !has_expired(&found, api), place: Place::Endpoint })
         }
         (404, _) => without_default(api, name).await,
         _ => Err(found.failure(errors::NOT_CHEF, "reading the client's key")),
+    }
+}
+
+/// Reads keys. Whoever is in one group may read those of every client, and nobody else may read any, whoever made the client: what is forbidden
+/// here is so for every node (`oc_chef_wm_keys.erl`).
+async fn ask_keys(api: &Api, path: &str) -> Result<Said, Failure> {
+    api.ask(Method::GET, path, None).await.map_err(|failure| match failure.code == errors::FORBIDDEN.code {
+        true => Failure { detail: format!("{}; the right to read keys is that of the group public_key_read_access", failure.detail), ..failure },
+        false => failure,
+    })
+}
+
+/// Whether we may read keys, by our own, on a server that has them apart: else it would show at the first node that comes a second time.
+pub(super) async fn may_read_keys(api: &Api, own: &Said) -> Result<(), Failure> {
+    if text(own, "public_key").is_some() {
+        return Ok(());
+    }
+    let kind = if own.json.get("clientname").is_some() { "clients" } else { "users" };
+    match ask_keys(api, &format!("/{kind}/{}/keys", api.signer.name())).await {
+        Err(failure) if failure.code == errors::FORBIDDEN.code => Err(failure),
+        // Any other answer says nothing about orders.
+        _ => Ok(()),
     }
 }
 
@@ -158,7 +183,7 @@ async fn without_default(api: &Api, name: &str) -> Result<Stored, Failure> {
 
 /// The names of a client's keys; none where there is no such client.
 async fn keys(api: &Api, name: &str) -> Result<Option<Vec<String>>, Failure> {
-    let said = api.ask(Method::GET, &format!("/clients/{name}/keys"), None).await?;
+    let said = ask_keys(api, &format!("/clients/{name}/keys")).await?;
     match (said.status, said.json.as_array()) {
         (200, Some(keys)) => Ok(Some(keys.iter().filter_map(|key| Some(key.get("name")?.as_str()?.to_owned())).collect())),
         (404, _) => Ok(None),
@@ -178,10 +203,11 @@ pub(super) async fn replace(api: &Api, name: &str, key: &PublicKey, stored: &Sto
         delete_others(api, name).await?;
     }
     let said = match place {
-        Place::Client => api.ask(Method::PUT, &format!("/clients/{name}"), Some(&client)).await?,
-        Place::Endpoint => api.ask(Method::PUT, &format!("/clients/{name}/keys/default"), Some(&endpoint)).await?,
-        Place::Nowhere => api.ask(Method::POST, &format!("/clients/{name}/keys"), Some(&endpoint)).await?,
+        Place::Client => api.ask(Method::PUT, &format!("/clients/{name}"), Some(&client)).await,
+        Place::Endpoint => api.ask(Method::PUT, &format!("/clients/{name}/keys/default"), Some(&endpoint)).await,
+        Place::Nowhere => api.ask(Method::POST, &format!("/clients/{name}/keys"), Some(&endpoint)).await,
     };
+    let said = api.unless_anothers(said, NOT_REPLACED).await?;
     match said.status {
         200..=299 if super::made_a_key_pair(&said.json) => return Ok(false),
         200..=299 => {}
@@ -204,7 +230,8 @@ async fn delete_others(api: &Api, name: &str) -> Result<(), Failure> {
         if !is_name(other) {
             return Err(errors::NOT_CHEF.failure("a key of the client has a name that no key has"));
         }
-        let said = api.ask(Method::DELETE, &format!("/clients/{name}/keys/{other}"), None).await?;
+        let said = api.ask(Method::DELETE, &format!("/clients/{name}/keys/{other}"), None).await;
+        let said = api.unless_anothers(said, NOT_REPLACED).await?;
         if !matches!(said.status, 200..=299 | 404) {
             return Err(said.failure(errors::REFUSED_KEY, "deleting a further key of the client"));
         }
