@@ -9,6 +9,7 @@ mod api;
 mod errors;
 mod key_store;
 mod kind;
+mod node_object;
 mod public_key;
 mod signing;
 
@@ -132,29 +133,13 @@ impl ChefServer {
         if !our_client {
             self.settle_key(name, &key).await?;
         }
-        let our_node = match self.create_node(name).await {
+        match self.settle_node(name, our_client).await {
             // Nobody else has use for the client that was made for it.
-            Err(failure) if our_client && failure.code == errors::FOREIGN_NODE.code => {
+            Err(failure) if our_client && [errors::FOREIGN_NODE.code, errors::FORBIDDEN.code].contains(&failure.code.as_str()) => {
                 let _ = self.delete("/clients", name).await;
-                return Err(failure);
+                Err(failure)
             }
-            created => created?,
-        };
-        match self.grant_rights(name).await {
-            Err(failure) if failure.code == errors::FORBIDDEN.code => {
-                // What was made for nothing goes again, so that a repetition finds what this one found. That it could not be deleted
-                // changes nothing about the failure.
-                if our_node {
-                    let _ = self.delete("/nodes", name).await;
-                }
-                if our_client {
-                    let _ = self.delete("/clients", name).await;
-                }
-                // Whoever makes an object may give rights on it. One node object that somebody else made must not stop everybody's nodes.
-                let anothers = || errors::FOREIGN_NODE.failure("somebody else made the node object, and we may give no rights on it");
-                Err(if our_node { failure } else { anothers() })
-            }
-            granted => granted.map(|()| Registration::Done),
+            settled => settled.map(|()| Registration::Done),
         }
     }
 
@@ -195,7 +180,7 @@ impl ChefServer {
             }
             Stored::Key { .. } => {}
         }
-        if key_store::is_in_admins(&self.api, name).await? {
+        if key_store::may_be_in_admins(&self.api, name).await? {
             return Err(guarded(key_store::ADMINISTRATOR));
         }
         // The node object first: once the key is the new one, a repetition would take the node object for the new node's.
@@ -205,74 +190,6 @@ impl ChefServer {
         }
         // Until then a chef-client with the old key could save its node again, as what it was.
         self.delete("/nodes", name).await.map(drop)
-    }
-
-    /// Creates the node object; false where there is one already.
-    async fn create_node(&self, name: &str) -> Result<bool, Failure> {
-        let said = self.api.ask(Method::POST, "/nodes", Some(&self.node_object(name))).await?;
-        match said.status {
-            201 => Ok(true),
-            409 => {
-                let found = self.api.ask(Method::GET, &format!("/nodes/{name}"), None).await;
-                let found = self.api.unless_anothers(found, "somebody else made the node object, and we may not read it").await?;
-                match found.status {
-                    200 if found.is_named(name) => Ok(false),
-                    404 => Err(vanished("node object")),
-                    _ => Err(found.failure(errors::NOT_CHEF, "reading the node object")),
-                }
-            }
-            // All but the name is the route's.
-            _ => Err(said.failure(errors::REFUSED_NODE, "creating the node object")),
-        }
-    }
-
-    fn node_object(&self, name: &str) -> Value {
-        let mut node = json!({
-            "name": name,
-            "chef_type": "node",
-            "json_class": "Chef::Node",
-            "chef_environment": "_default",
-            "run_list": [],
-            "default": {},
-            "normal": {},
-            "override": {},
-            "automatic": {},
-        });
-        match &self.work {
-            NodeWork::RunList { environment, run_list } => {
-                node["chef_environment"] = environment.as_str().into();
-                node["run_list"] = run_list.as_slice().into();
-            }
-            NodeWork::Policy { name, group } => {
-                // chef-client brings the environment into line with the group at its first run.
-                node["policy_name"] = name.as_str().into();
-                node["policy_group"] = group.as_str().into();
-            }
-        }
-        node
-    }
-
-    /// Gives the client its rights on the node object, where the server has such a thing.
-    async fn grant_rights(&self, name: &str) -> Result<(), Failure> {
-        let path = format!("/nodes/{name}/_acl");
-        let said = self.api.ask(Method::GET, &format!("{path}?detail=granular"), None).await?;
-        if !(said.status == 200 && acl::is_acl(&said.json)) {
-            // Every server with organizations has rights; one without them has nothing here, and says so in its own way.
-            let has_rights = !self.api.organization.is_empty();
-            return if has_rights { Err(said.failure(errors::NO_ACL, "reading the node object's rights")) } else { Ok(()) };
-        }
-        for right in acl::RIGHTS {
-            let Some(body) = acl::granting(&said.json, right, name) else { continue };
-            let said = self.api.ask(Method::PUT, &format!("{path}/{right}"), Some(&body)).await?;
-            match said.status {
-                200 => {}
-                404 => return Err(vanished("node object")),
-                // So a right is refused whose holder is not there.
-                400 if key_store::client(&self.api, name).await?.is_none() => return Err(vanished("client")),
-                _ => return Err(said.failure(errors::REFUSED_ACL, "giving the client its rights")),
-            }
-        }
-        Ok(())
     }
 
     async fn disassociate_node(&self, name: &str) -> Result<Registration, Failure> {
@@ -285,7 +202,7 @@ impl ChefServer {
             if let Some(what) = key_store::guard(client) {
                 return Err(guarded(what));
             }
-            if key_store::is_in_admins(&self.api, name).await? {
+            if key_store::may_be_in_admins(&self.api, name).await? {
                 return Err(guarded(key_store::ADMINISTRATOR));
             }
         }

@@ -4,6 +4,7 @@ mod answers;
 #[path = "../common/chef.rs"]
 mod chef;
 mod others;
+mod strangers;
 mod stub;
 
 use std::time::Duration;
@@ -82,8 +83,8 @@ async fn the_same_key_again_is_read_at_the_keys_endpoint_and_is_a_success() {
                 format!("GET /clients/{name}"),
                 format!("GET /clients/{name}/keys/default"),
                 "POST /nodes".to_owned(),
-                format!("GET /nodes/{name}"),
                 format!("GET /nodes/{name}/_acl?detail=granular"),
+                format!("GET /nodes/{name}"),
             ]
         );
     }
@@ -519,7 +520,8 @@ async fn what_we_may_not_read_or_replace_is_one_nodes_own_trouble_and_no_fault_o
             let failure = chef(&stub).associate(&node, &offered).await.unwrap_err();
             assert_eq!((failure.class, failure.code.as_str()), (Class::Final, "foreign_node"), "{case}: {failure}");
             assert_eq!(stub.state().keys[name]["default"]["public_key"], key.public, "{case}");
-            assert!(stub.state().nodes.contains_key(name), "{case}");
+            // Whether the key may be replaced shows after the old node's object went.
+            assert_eq!(stub.state().nodes.contains_key(name), forbidden == "nodes/N", "{case}");
         }
         // A node object alone: the client that was made for it goes again.
         let stub = Stub::start().await;

@@ -53,6 +53,8 @@ pub struct State {
     pub nodes: BTreeMap<String, Value>,
     /// The rights on nodes: by node, then by right.
     pub acls: BTreeMap<String, BTreeMap<String, Value>>,
+    /// The rights that every node is made with, by right.
+    pub container: BTreeMap<String, Value>,
     /// What our client has no rights on, by path, or by method and path.
     pub forbidden: Vec<String>,
     /// Our client is not in `public_key_read_access`.
@@ -108,7 +110,8 @@ impl Stub {
         // Making a key takes longer than all the rest.
         static KEY: LazyLock<NodeKey> = LazyLock::new(NodeKey::new);
         let admin = &*KEY;
-        let mut state = State { granular: true, ..State::default() };
+        let container = RIGHTS.map(|(right, groups)| (right.to_owned(), json!({ "users": [SUPERUSER], "clients": [], "groups": groups })));
+        let mut state = State { granular: true, container: BTreeMap::from(container), ..State::default() };
         add_client(&mut state, ADMIN, &admin.public);
         let state = Arc::new(Mutex::new(state));
         tokio::spawn({
@@ -151,12 +154,12 @@ pub fn add_client(state: &mut State, name: &str, public_key: &str) {
 /// The node object that somebody makes. A client may do that under any name, and then has every right on it.
 pub fn add_node(state: &mut State, node: Value, creator: &str) {
     let name = node["name"].as_str().unwrap_or_default().to_owned();
-    let (clients, users) = match state.clients.contains_key(creator) {
-        true => (vec![creator], vec![SUPERUSER]),
-        false => (vec![], vec![SUPERUSER, creator]),
-    };
-    let rights = RIGHTS.map(|(right, groups)| (right.to_owned(), json!({ "users": users, "clients": clients, "groups": groups })));
-    state.acls.insert(name.clone(), BTreeMap::from(rights));
+    let list = if state.clients.contains_key(creator) { "clients" } else { "users" };
+    let mut rights = state.container.clone();
+    for entry in rights.values_mut() {
+        entry[list].as_array_mut().expect("it is a list").push(creator.into());
+    }
+    state.acls.insert(name.clone(), rights);
     state.nodes.insert(name, node);
 }
 
@@ -256,6 +259,7 @@ fn answer(asked: &Asked<'_>, body: &[u8], state: &mut State) -> (u16, Value) {
         ("GET", ["nodes"]) => (200, list(state.nodes.keys())),
         ("POST", ["nodes"]) => create_node(json, state),
         (method, ["nodes", name]) => node(method, name, state),
+        ("GET", ["containers", "nodes", "_acl"]) => (200, shown(&state.container, state.granular && asked.query == "detail=granular")),
         (method, ["nodes", name, "_acl", rest @ ..]) => acl(method, name, rest, asked.query, &json, state),
         _ => (404, error("no such thing")),
     }
@@ -409,20 +413,8 @@ fn node(method: &str, name: &str, state: &mut State) -> (u16, Value) {
 fn acl(method: &str, name: &str, rest: &[&str], query: &str, json: &Value, state: &mut State) -> (u16, Value) {
     let (granular, users, clients) = (state.granular, state.users.clone(), state.clients.clone());
     let Some(acl) = state.acls.get_mut(name) else { return (404, error(format!("node '{name}' not found"))) };
-    let names =
-        |value: &Value| -> Vec<String> { value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect() };
     match (method, rest) {
-        ("GET", []) => {
-            let shown = |entry: &Value| {
-                if granular && query == "detail=granular" {
-                    json!({ "actors": [], "users": entry["users"], "clients": entry["clients"], "groups": entry["groups"] })
-                } else {
-                    let both = [names(&entry["clients"]), names(&entry["users"])].concat();
-                    json!({ "actors": both, "groups": entry["groups"] })
-                }
-            };
-            (200, acl.iter().map(|(right, entry)| (right.clone(), shown(entry))).collect::<serde_json::Map<_, _>>().into())
-        }
+        ("GET", []) => (200, shown(acl, granular && query == "detail=granular")),
         ("PUT", [right]) => {
             let entry = &json[*right];
             if !entry["actors"].is_array() || !entry["groups"].is_array() {
@@ -449,4 +441,20 @@ fn acl(method: &str, name: &str, rest: &[&str], query: &str, json: &Value, state
         }
         _ => (405, Value::Null),
     }
+}
+
+/// Rights as they are listed: with clients and users apart, or together.
+fn shown(acl: &BTreeMap<String, Value>, apart: bool) -> Value {
+    let shown = |entry: &Value| match apart {
+        true => json!({ "actors": [], "users": entry["users"], "clients": entry["clients"], "groups": entry["groups"] }),
+        false => {
+            let both = [names(&entry["clients"]), names(&entry["users"])].concat();
+            json!({ "actors": both, "groups": entry["groups"] })
+        }
+    };
+    acl.iter().map(|(right, entry)| (right.clone(), shown(entry))).collect::<serde_json::Map<_, _>>().into()
+}
+
+fn names(value: &Value) -> Vec<String> {
+    value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
 }

@@ -65,9 +65,14 @@ pub(super) fn guard(client: &Said) -> Option<&'static str> {
     if is("validator") { Some("a validator") } else { is("admin").then_some(ADMINISTRATOR) }
 }
 
-/// Whether a client is a member of its organization's `admins`, or of a group in it, at whatever depth. Where we may not see a group,
-/// nothing shows who is in it.
-pub(super) async fn is_in_admins(api: &Api, name: &str) -> Result<bool, Failure> {
+/// Whether a client may be a member of its organization's `admins`.
+pub(super) async fn may_be_in_admins(api: &Api, name: &str) -> Result<bool, Failure> {
+    Ok(in_admins(api, name).await?.unwrap_or(true))
+}
+
+/// Whether a client is a member of its organization's `admins`, or of a group in it, at whatever depth; none where that cannot be followed.
+/// Where we may not see a group, nothing shows who is in it.
+pub(super) async fn in_admins(api: &Api, name: &str) -> Result<Option<bool>, Failure> {
     let mut groups = vec!["admins".to_owned()];
     let mut at = 0;
     while let Some(group) = groups.get(at) {
@@ -87,10 +92,10 @@ pub(super) async fn is_in_admins(api: &Api, name: &str) -> Result<bool, Failure>
             // A user of the same name is in `actors` too.
             200 if is_list(&said, "clients") => {
                 if has(&said, "clients", name) {
-                    return Ok(true);
+                    return Ok(Some(true));
                 }
             }
-            200 if has(&said, "actors", name) => return Ok(true),
+            200 if has(&said, "actors", name) => return Ok(Some(true)),
             200 | 404 => {}
             405 if api.organization.is_empty() => {}
             _ => return Err(said.failure(errors::NOT_CHEF, "reading the group of administrators")),
@@ -100,14 +105,14 @@ pub(super) async fn is_in_admins(api: &Api, name: &str) -> Result<bool, Failure>
         for inner in inside.filter(|inner| !inner.starts_with("::")) {
             // A group can be in itself, by way of another. One whose name is none, or one too many, can have anybody in it.
             if !is_name(inner) || groups.len() == MOST_GROUPS {
-                return Ok(true);
+                return Ok(None);
             }
             if !groups.iter().any(|known| known == inner) {
                 groups.push(inner.to_owned());
             }
         }
     }
-    Ok(false)
+    Ok(Some(false))
 }
 
 /// Whether an answer is the group of this name, with who is in it.
@@ -154,7 +159,9 @@ pub(super) async fn read(api: &Api, name: &str) -> Result<Stored, Failure> {
 /// here is so for every node (`oc_chef_wm_keys.erl`).
 async fn ask_keys(api: &Api, path: &str) -> Result<Said, Failure> {
     api.ask(Method::GET, path, None).await.map_err(|failure| match failure.code == errors::FORBIDDEN.code {
-        true => Failure { detail: format!("{}; the right to read keys is that of the group public_key_read_access", failure.detail), ..failure },
+        true => {
+            Failure { detail: format!("{}; the right to read keys is that of the group public_key_read_access", failure.detail), ..failure }
+        }
         false => failure,
     })
 }
@@ -239,8 +246,8 @@ async fn delete_others(api: &Api, name: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Chef's rule for the names of keys and groups; anything else would be another path.
-fn is_name(name: &str) -> bool {
+/// Chef's rule for the names of clients, keys and groups; anything else would be another path.
+pub(super) fn is_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b)) && !matches!(name, "." | "..")
 }
 
