@@ -208,7 +208,11 @@ impl ChefServer {
         }
         // The client last: as long as it is there, a list of what was left behind shows the node.
         let node = self.delete("/nodes", name).await?;
-        if !self.delete("/clients", name).await? && !node && client.is_none() {
+        let was_there = self.delete("/clients", name).await? || client.is_some();
+        if was_there {
+            // Until then a chef-client could save its node again, and did so if it was at work: one that finds none makes one.
+            self.delete("/nodes", name).await?;
+        } else if !node {
             // Nothing was there, and nothing yet says that this is the server on which it would be.
             self.api.shows_us().await?;
         }

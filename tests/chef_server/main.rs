@@ -14,7 +14,7 @@ use enrolld::facts::{Health, KeyMaterial, Registration};
 use enrolld::registrar::{ChefServer, ChefSettings, NodeWork, Registrar};
 use enrolld::retry::Class;
 use serde_json::{Value, json};
-use stub::{ADMIN, State, Stub, Trouble, add_client};
+use stub::{ADMIN, State, Stub, Trouble, add_client, add_node};
 use zeroize::Zeroizing;
 
 fn registrar(stub: &Stub) -> ChefServer {
@@ -299,6 +299,29 @@ async fn a_node_is_taken_off_and_what_is_not_there_is_a_success() {
         assert!(stub.state().nodes.is_empty() && stub.state().clients.len() == 1);
     }
     assert_eq!(all_nodes(&chef).await, [ADMIN]);
+}
+
+/// The instance runs until its termination goes on, and chef-client makes a node object where it finds none to save.
+#[tokio::test]
+async fn a_node_that_saves_itself_while_it_is_taken_off_leaves_nothing_also_after_a_crash() {
+    let (node, key) = (order(1), NodeKey::new());
+    let name = node.node.as_str();
+    // With the fifth request the client is gone, and the node object is not.
+    for crashed in [false, true] {
+        let stub = Stub::start().await;
+        registrar(&stub).associate(&node, &key.material()).await.unwrap();
+        let saved = name.to_owned();
+        let saves = move |state: &mut State| add_node(state, json!({ "name": saved, "run_list": ["recipe[base]"] }), &saved);
+        stub.state().before.insert(format!("DELETE /clients/{name}"), Box::new(saves));
+        if crashed {
+            stub.state().dies_after = Some(4);
+            assert_eq!(registrar(&stub).disassociate(&node).await.unwrap_err().class, Class::Transient);
+            stub.state().dies_after = None;
+            assert!(stub.state().nodes.contains_key(name) && !stub.state().clients.contains_key(name));
+        }
+        assert_eq!(registrar(&stub).disassociate(&node).await, Ok(Registration::Done));
+        assert!(stub.state().nodes.is_empty() && stub.state().clients.len() == 1, "after a crash: {crashed}");
+    }
 }
 
 #[tokio::test]
