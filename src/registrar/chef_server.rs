@@ -151,8 +151,12 @@ impl ChefServer {
             201 if made_a_key_pair(&said.json) => Err(self.give_up_key(name).await),
             201 => Ok(true),
             409 => Ok(false),
-            // Name and key alone come from the node.
-            400 | 422 => Err(said.failure(errors::REFUSED, "creating the client")),
+            // Name and key alone come from the node. But a server that knows no such signature, or gets only a part of it, answers so to
+            // everything (erchef's `malformed_request`), and what it says of our own client is the failure then.
+            400 | 422 => {
+                self.api.shows_us().await?;
+                Err(said.failure(errors::REFUSED, "creating the client"))
+            }
             _ => Err(said.failure(errors::NOT_CHEF, "creating the client")),
         }
     }

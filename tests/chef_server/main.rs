@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use chef::{NodeKey, all_nodes, order, settings};
 use enrolld::facts::{Health, KeyMaterial, Registration};
+use enrolld::names::NodeName;
 use enrolld::registrar::{ChefServer, ChefSettings, NodeWork, Registrar};
 use enrolld::retry::Class;
 use serde_json::{Value, json};
@@ -439,6 +440,33 @@ async fn rights_that_are_missing_are_a_fault_of_the_route() {
     stub.state().forbidden.push("clients/plain".to_owned());
     let failure = plain.disassociate(&node).await.unwrap_err();
     assert_eq!((failure.class, failure.code.as_str()), (Class::RouteFault, "forbidden"), "we may not even see ourselves: {failure}");
+}
+
+#[tokio::test]
+async fn a_signature_that_is_not_understood_is_a_fault_of_the_route_and_a_name_that_is_not_taken_is_the_nodes_own() {
+    let stub = Stub::start().await;
+    let (mut node, key) = (order(1), NodeKey::new());
+    type Prepare = fn(&mut State);
+    let older: Prepare = |state| state.is_older = true;
+    let behind_a_proxy: Prepare = |state| (state.is_older, state.dropped) = (false, vec!["x-ops-sign", "x-ops-timestamp"]);
+    for (prepares, said) in [
+        (older, "Unsupported authentication protocol version"),
+        (behind_a_proxy, "missing required authentication header(s) x-ops-sign, x-ops-timestamp"),
+    ] {
+        prepares(&mut stub.state());
+        for failure in [
+            registrar(&stub).associate(&node, &key.material()).await.unwrap_err(),
+            registrar(&stub).disassociate(&node).await.unwrap_err(),
+            registrar(&stub).health().await.unwrap_err(),
+        ] {
+            assert_eq!((failure.class, failure.code.as_str()), (Class::RouteFault, "not_chef"), "{failure}");
+            assert!(failure.detail.contains(said), "{failure}");
+        }
+    }
+    stub.state().dropped.clear();
+    node.node = NodeName::new("web:1").unwrap();
+    let failure = registrar(&stub).associate(&node, &key.material()).await.unwrap_err();
+    assert_eq!((failure.class, failure.code.as_str()), (Class::Final, "refused"), "{failure}");
 }
 
 #[tokio::test]

@@ -57,6 +57,10 @@ pub struct State {
     pub container: BTreeMap<String, Value>,
     /// What our client has no rights on, by path, or by method and path.
     pub forbidden: Vec<String>,
+    /// The server is older than version 1.3 of the protocol.
+    pub is_older: bool,
+    /// Headers that do not come through to the server.
+    pub dropped: Vec<&'static str>,
     /// Our client is not in `public_key_read_access`.
     pub reads_no_keys: bool,
     /// The clients that are in `admins`, beside ours.
@@ -206,6 +210,9 @@ fn answer(asked: &Asked<'_>, body: &[u8], state: &mut State) -> (u16, Value) {
     if asked.path == "/_status" {
         return state.status.clone().unwrap_or((404, Value::Null));
     }
+    if let Err(why) = read_signature(asked, state) {
+        return (400, error(why));
+    }
     let name = match authenticate(asked, body, state) {
         Ok(name) => name,
         Err(why) => return (401, error(why)),
@@ -285,13 +292,24 @@ fn user(path: &str, state: &State) -> (u16, Value) {
     }
 }
 
+/// What a request must have before anybody looks whose it is; a proxy may have dropped some of it on the way.
+fn read_signature(asked: &Asked<'_>, state: &State) -> Result<(), String> {
+    let needed = ["x-ops-sign", "x-ops-userid", "x-ops-timestamp", "x-ops-content-hash", "x-ops-authorization-1"];
+    let is_missing = |name: &&str| state.dropped.contains(name) || !asked.headers.contains_key(*name);
+    let missing: Vec<&str> = needed.into_iter().filter(is_missing).collect();
+    if !missing.is_empty() {
+        return Err(format!("missing required authentication header(s) {}", missing.join(", ")));
+    }
+    if state.is_older || asked.headers["x-ops-sign"] != "algorithm=sha256;version=1.3;" {
+        return Err("Unsupported authentication protocol version".into());
+    }
+    Ok(())
+}
+
 /// Version 1.3 of the protocol, as its documentation has it.
 fn authenticate(asked: &Asked<'_>, body: &[u8], state: &State) -> Result<String, String> {
     let header = |name: &str| asked.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let name = header("x-ops-userid");
-    if header("x-ops-sign") != "algorithm=sha256;version=1.3;" {
-        return Err("Unsupported authentication protocol version".into());
-    }
     let hash = BASE64.encode(digest(&SHA256, body));
     if header("x-ops-content-hash") != hash {
         return Err("wrong content hash".into());
