@@ -133,14 +133,17 @@ impl ChefServer {
         if !our_client {
             self.settle_key(name, &key).await?;
         }
-        match self.settle_node(name, our_client).await {
-            // Nobody else has use for the client that was made for it.
-            Err(failure) if our_client && [errors::FOREIGN_NODE.code, errors::FORBIDDEN.code].contains(&failure.code.as_str()) => {
-                let _ = self.delete("/clients", name).await;
-                Err(failure)
-            }
-            settled => settled.map(|()| Registration::Done),
+        let settled = self.settle_node(name, our_client).await;
+        // A client with the node's own key is of use to nobody where its node object is another's, whichever run made it; and what was made
+        // where no rights may be given goes again, so that a repetition finds what this one found.
+        let is_useless = settled.as_ref().is_err_and(|failure| {
+            failure.code == errors::FOREIGN_NODE.code || (our_client && failure.code == errors::FORBIDDEN.code)
+        });
+        if is_useless {
+            // That it could not be deleted changes nothing about the failure.
+            let _ = self.delete("/clients", name).await;
         }
+        settled.map(|()| Registration::Done)
     }
 
     /// Creates the client; false where there is one already.
@@ -211,7 +214,14 @@ impl ChefServer {
             }
         }
         // The client last: as long as it is there, a list of what was left behind shows the node.
-        let node = self.delete("/nodes", name).await?;
+        let node = match self.delete("/nodes", name).await {
+            // The client goes all the same: nothing else would take it off.
+            Err(failure) if failure.code == errors::FOREIGN_NODE.code => {
+                self.delete("/clients", name).await?;
+                return Err(failure);
+            }
+            deleted => deleted?,
+        };
         let was_there = self.delete("/clients", name).await? || client.is_some();
         if was_there {
             // Until then a chef-client could save its node again, and did so if it was at work: one that finds none makes one.

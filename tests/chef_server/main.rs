@@ -478,7 +478,8 @@ async fn a_right_that_is_missing_on_one_object_is_that_nodes_own_trouble_also_wh
         stub.state().forbidden.push(format!("{forbidden}/{}", node.node));
         let failure = registrar(&stub).disassociate(&node).await.unwrap_err();
         assert_eq!((failure.class, failure.code.as_str()), (Class::Final, "foreign_node"), "{forbidden}: {failure}");
-        assert!(stub.state().clients.contains_key(node.node.as_str()));
+        // Where the node object alone is another's, the client goes: nothing else would take it off.
+        assert_eq!(stub.state().clients.contains_key(node.node.as_str()), forbidden == "clients", "{forbidden}");
     }
 }
 
@@ -570,17 +571,27 @@ async fn what_we_may_not_read_or_replace_is_one_nodes_own_trouble_and_no_fault_o
             let offered = if same_key { key.material() } else { NodeKey::new().material() };
             let failure = chef(&stub).associate(&node, &offered).await.unwrap_err();
             assert_eq!((failure.class, failure.code.as_str()), (Class::Final, "foreign_node"), "{case}: {failure}");
-            assert_eq!(stub.state().keys[name]["default"]["public_key"], key.public, "{case}");
+            // A client with the node's own key goes, whichever run made it; with another key it is another's.
+            let kept = stub.state().keys.get(name).map(|keys| keys["default"]["public_key"].clone());
+            assert_eq!(kept, (!same_key).then(|| key.public.as_str().into()), "{case}");
             // Whether the key may be replaced shows after the old node's object went.
             assert_eq!(stub.state().nodes.contains_key(name), forbidden == "nodes/N", "{case}");
         }
-        // A node object alone: the client that was made for it goes again.
+        // A node object alone: the client that was made for it goes again, also where a worker died in between.
         let stub = Stub::start().await;
         stub.state().nodes.insert(name.to_owned(), json!({ "name": name }));
         stub.state().forbidden.push(format!("nodes/{name}"));
-        let failure = chef(&stub).associate(&node, &key.material()).await.unwrap_err();
-        assert_eq!((failure.class, failure.code.as_str()), (Class::Final, "foreign_node"), "{failure}");
-        assert!(!stub.state().clients.contains_key(name) && stub.state().nodes.contains_key(name));
+        for dies_after in [None, Some(1)] {
+            if dies_after.is_some() {
+                stub.state().dies_after = dies_after;
+                chef(&stub).associate(&node, &key.material()).await.unwrap_err();
+                assert!(stub.state().clients.contains_key(name));
+                stub.state().dies_after = None;
+            }
+            let failure = chef(&stub).associate(&node, &key.material()).await.unwrap_err();
+            assert_eq!((failure.class, failure.code.as_str()), (Class::Final, "foreign_node"), "{failure}");
+            assert!(!stub.state().clients.contains_key(name) && stub.state().nodes.contains_key(name), "{dies_after:?}");
+        }
         // Where we may not even see ourselves, it is the route's.
         stub.state().forbidden.push(format!("clients/{ADMIN}"));
         let failure = chef(&stub).associate(&node, &key.material()).await.unwrap_err();
@@ -624,7 +635,13 @@ async fn a_node_object_that_somebody_else_made_is_too_and_one_of_ours_is_not() {
         assert!(stub.state().nodes.is_empty() && stub.state().clients.len() == 1, "nothing half done stays");
     }
     stub.state().nodes.insert(name.to_owned(), json!({ "name": name, "run_list": ["role[theirs]"] }));
-    for _ in 0..2 {
+    for crashed in [false, true] {
+        if crashed {
+            stub.state().dies_after = Some(1);
+            registrar(&stub).associate(&node, &key.material()).await.unwrap_err();
+            assert!(stub.state().clients.contains_key(name));
+            stub.state().dies_after = None;
+        }
         let failure = registrar(&stub).associate(&node, &key.material()).await.unwrap_err();
         assert_eq!((failure.class, failure.code.as_str()), (Class::Final, "foreign_node"), "what was there: {failure}");
         assert_eq!(stub.state().nodes[name]["run_list"], json!(["role[theirs]"]));
