@@ -136,9 +136,9 @@ impl ChefServer {
         let settled = self.settle_node(name, our_client).await;
         // A client with the node's own key is of use to nobody where its node object is another's, whichever run made it; and what was made
         // where no rights may be given goes again, so that a repetition finds what this one found.
-        let is_useless = settled.as_ref().is_err_and(|failure| {
-            failure.code == errors::FOREIGN_NODE.code || (our_client && failure.code == errors::FORBIDDEN.code)
-        });
+        let is_useless = settled
+            .as_ref()
+            .is_err_and(|failure| failure.code == errors::FOREIGN_NODE.code || (our_client && failure.code == errors::FORBIDDEN.code));
         if is_useless {
             // That it could not be deleted changes nothing about the failure.
             let _ = self.delete("/clients", name).await;

@@ -79,6 +79,8 @@ pub struct State {
     pub instead_of: BTreeMap<String, (u16, Value)>,
     /// What is answered, whatever is asked: status, media type, body.
     pub instead: Option<(u16, &'static str, &'static str)>,
+    /// Paths that nothing is at, and that are answered with a page.
+    pub pages: Vec<String>,
     /// Closes the connection instead of answering once so many requests were served.
     pub dies_after: Option<usize>,
     /// Whether rights are listed with clients and users apart when that is asked for.
@@ -184,7 +186,8 @@ async fn serve(request: Request<Incoming>, state: Arc<Mutex<State>>) -> Result<R
         return Err(std::io::Error::other("the server died"));
     }
     state.dies_after = state.dies_after.map(|left| left - 1);
-    let (status, media_type, body) = match state.instead {
+    let is_page = state.pages.contains(&path);
+    let (status, media_type, body) = match state.instead.or(is_page.then_some((404, "text/html", "<html>Not Found</html>"))) {
         Some((status, media_type, body)) => (status, media_type, body.to_owned()),
         None => {
             let asked = Asked { method: &head.method, path: &path, query: head.uri.query().unwrap_or_default(), headers: &head.headers };
