@@ -130,20 +130,26 @@ impl ChefServer {
             return Err(errors::OWN_NAME.failure("the node has the name of the client that enrols it"));
         }
         let our_client = self.create_client(name, &key).await?;
-        if !our_client {
-            self.settle_key(name, &key).await?;
-        }
-        let settled = self.settle_node(name, our_client).await;
-        // A client with the node's own key is of use to nobody where its node object is another's, whichever run made it; and what was made
-        // where no rights may be given goes again, so that a repetition finds what this one found.
-        let is_useless = settled
-            .as_ref()
-            .is_err_and(|failure| failure.code == errors::FOREIGN_NODE.code || (our_client && failure.code == errors::FORBIDDEN.code));
-        if is_useless {
+        // Under a key that is new there, no node has been enrolled.
+        let key_is_new = our_client || self.settle_key(name, &key).await?;
+        let settled = self.settle_node(name, key_is_new).await;
+        if let Err(failure) = &settled
+            && self.is_useless(name, our_client, failure).await
+        {
             // That it could not be deleted changes nothing about the failure.
             let _ = self.delete("/clients", name).await;
         }
         settled.map(|()| Registration::Done)
+    }
+
+    /// Whether a client with the node's own key is of use to nobody after this failure: where the node object is another's, whichever run made
+    /// the client, unless it became more than a node since; and where we made it and may give it no rights, so that a repetition finds what this
+    /// run found.
+    async fn is_useless(&self, name: &str, our_client: bool, failure: &Failure) -> bool {
+        match failure.code == errors::FOREIGN_NODE.code {
+            true => our_client || key_store::may_be_in_admins(&self.api, name).await == Ok(false),
+            false => our_client && failure.code == errors::FORBIDDEN.code,
+        }
     }
 
     /// Creates the client; false where there is one already.
@@ -174,11 +180,11 @@ impl ChefServer {
         errors::SERVER_MADE_KEY.failure(format!("the server made a key pair of its own instead of taking the node's key; {then}"))
     }
 
-    /// Sees to the key of a client that is there already: the node's own, or replaced where that is wanted.
-    async fn settle_key(&self, name: &str, key: &PublicKey) -> Result<(), Failure> {
+    /// Sees to the key of a client that is there already: the node's own, or replaced where that is wanted. Says whether it was replaced.
+    async fn settle_key(&self, name: &str, key: &PublicKey) -> Result<bool, Failure> {
         let stored = key_store::read(&self.api, name).await?;
         match stored {
-            Stored::Key { key: Some(ref found), usable: true, .. } if found == key => return Ok(()),
+            Stored::Key { key: Some(ref found), usable: true, .. } if found == key => return Ok(false),
             Stored::Vanished => return Err(vanished("client")),
             Stored::Guarded(what) => return Err(guarded(what)),
             Stored::Key { .. } if !self.replace_existing => {
@@ -196,7 +202,7 @@ impl ChefServer {
             return Err(self.give_up_key(name).await);
         }
         // Until then a chef-client with the old key could save its node again, as what it was.
-        self.delete("/nodes", name).await.map(drop)
+        self.delete("/nodes", name).await.map(|_| true)
     }
 
     async fn disassociate_node(&self, name: &str) -> Result<Registration, Failure> {

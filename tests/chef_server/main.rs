@@ -190,6 +190,13 @@ async fn a_member_of_the_group_of_administrators_is_neither_replaced_nor_taken_o
     assert_eq!(stub.state().keys[name]["default"]["public_key"], key.public);
     assert!(stub.state().nodes.contains_key(name));
 
+    // Nor where its node object turns out to be another's.
+    stub.state().forbidden.push(format!("nodes/{name}"));
+    let failure = registrar(&stub).associate(&node, &key.material()).await.unwrap_err();
+    assert_eq!((failure.class, failure.code.as_str()), (Class::Final, "foreign_node"), "{failure}");
+    assert!(stub.state().clients.contains_key(name));
+    stub.state().forbidden.clear();
+
     // Where the group is not to be seen, nothing shows who is in it.
     stub.state().forbidden.push("groups/admins".to_owned());
     assert_eq!(registrar(&stub).disassociate(&node).await, Ok(Registration::Done));

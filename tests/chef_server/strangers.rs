@@ -12,6 +12,9 @@ use crate::{registrar, replacing};
 /// Another node, which somebody has taken over.
 const STRANGER: &str = "i-0badc0de";
 
+/// What an administrator set up before.
+type Prepares = fn(&mut State);
+
 /// A stub with a stranger in it.
 async fn with_stranger() -> Stub {
     let stub = Stub::start().await;
@@ -151,6 +154,25 @@ async fn where_it_may_be_replaced_a_strangers_node_object_gives_way_to_one_of_ou
     assert_eq!((failure.class, failure.code.as_str()), (Class::Final, Failure::FOREIGN_NODE), "{failure}");
 }
 
+/// The client is there all the while, so that he can give it its rights.
+#[tokio::test]
+async fn a_stranger_who_is_first_while_a_key_is_replaced_is_seen_by_what_his_object_says() {
+    let (enrolled, key) = (order(1), NodeKey::new());
+    let name = enrolled.node.as_str();
+    let stub = with_stranger().await;
+    registrar(&stub).associate(&enrolled, &NodeKey::new().material()).await.unwrap();
+    let again = name.to_owned();
+    let plants = move |state: &mut State| {
+        plants_and_hides(state, &again);
+        for right in ["read", "update"] {
+            state.acls.get_mut(&again).unwrap().get_mut(right).unwrap()["clients"] = json!([again]);
+        }
+    };
+    stub.state().before.insert("POST /nodes".into(), Box::new(plants));
+    assert_eq!(replacing(&stub).associate(&enrolled, &key.material()).await, Ok(Registration::Done));
+    assert_eq!(stub.state().nodes[name]["run_list"], json!(["recipe[base]"]));
+}
+
 #[tokio::test]
 async fn an_older_server_shows_a_stranger_among_users() {
     let (enrolled, key) = (order(1), NodeKey::new());
@@ -168,7 +190,7 @@ async fn an_older_server_shows_a_stranger_among_users() {
 async fn what_provisioning_put_there_is_taken_where_it_says_what_the_route_says() {
     let (enrolled, key) = (order(1), NodeKey::new());
     let name = enrolled.node.as_str();
-    let prepared: [(&str, fn(&mut State)); 5] = [
+    let prepared: [(&str, Prepares); 5] = [
         ("knife", |_| {}),
         (ADMIN, |_| {}),
         ("provisioner", |state| state.admins.push("provisioner".into())),
@@ -187,13 +209,14 @@ async fn what_provisioning_put_there_is_taken_where_it_says_what_the_route_says(
         for (run_list, code) in [(&["base"], "done"), (&["role[other]"], "foreign_node")] {
             let case = format!("{at}: {creator}, {run_list:?}");
             let stub = Stub::start().await;
-            let mut state = stub.state();
-            if creator == "provisioner" {
-                add_client(&mut state, creator, &stub.admin.public);
+            {
+                let mut state = stub.state();
+                if creator == "provisioner" {
+                    add_client(&mut state, creator, &stub.admin.public);
+                }
+                prepares(&mut state);
+                add_node(&mut state, node(name, run_list), creator);
             }
-            prepares(&mut state);
-            add_node(&mut state, node(name, run_list), creator);
-            drop(state);
             let ended = registrar(&stub).associate(&enrolled, &key.material()).await;
             assert_eq!(ended.map_or_else(|failure| failure.code, |_| "done".to_owned()), code, "{case}");
             let has_update = stub.state().acls[name]["update"]["clients"].as_array().unwrap().contains(&json!(name));

@@ -17,18 +17,18 @@ use crate::names::shown;
 use crate::retry::Failure;
 
 /// Groups in which no node is, unless an administrator put it there.
-const GROUPS: [&str; 2] = ["admins", "users"];
+const TRUSTED_GROUPS: [&str; 2] = ["admins", "users"];
 
 /// So many of those who may change a node object are looked at; whoever made it can have named any number.
 const MOST_CHANGERS: usize = 20;
 
 impl ChefServer {
-    /// Sees to the node object, and to the client's rights on it. A client that was made just now has never been enrolled.
-    pub(super) async fn settle_node(&self, name: &str, client_is_new: bool) -> Result<(), Failure> {
+    /// Sees to the node object, and to the client's rights on it. Under a key that the client has got just now no node has been enrolled.
+    pub(super) async fn settle_node(&self, name: &str, key_is_new: bool) -> Result<(), Failure> {
         if self.create_node(name).await? {
             return self.give_rights_on_ours(name).await;
         }
-        match self.take_node(name, client_is_new).await {
+        match self.take_node(name, key_is_new).await {
             Err(failure) if failure.code == errors::FOREIGN_NODE.code && self.replace_existing => {
                 self.delete("/nodes", name).await?;
                 // Whoever made it can be first once more.
@@ -65,7 +65,7 @@ impl ChefServer {
     }
 
     /// Takes a node object that was there, and gives the client its rights on it, unless it is another's.
-    async fn take_node(&self, name: &str, client_is_new: bool) -> Result<(), Failure> {
+    async fn take_node(&self, name: &str, key_is_new: bool) -> Result<(), Failure> {
         let no_rights = "somebody else made the node object, and we may give no rights on it";
         let rights = self.api.unless_anothers(self.rights(name).await, no_rights).await?;
         if let Some(rights) = &rights {
@@ -80,8 +80,8 @@ impl ChefServer {
             _ => return Err(found.failure(errors::NOT_CHEF, "reading the node object")),
         }
         // A client that has its rights was enrolled with this object, and whoever may change it may have done so since. What gives no rights
-        // cannot tell: there only a client that was made just now is surely new.
-        let is_new = client_is_new || rights.as_ref().is_some_and(|rights| !acl::has_its_rights(rights, name));
+        // cannot tell: there only a key that was put there just now is surely new.
+        let is_new = key_is_new || rights.as_ref().is_some_and(|rights| !acl::has_its_rights(rights, name));
         if let Some(what) = self.work.differs(&found.json).filter(|_| is_new) {
             let said = format!("a node object of this name was there before, and {what}; replace_existing = true would replace it");
             return Err(errors::FOREIGN_NODE.failure(said));
@@ -125,7 +125,7 @@ impl ChefServer {
         let mut unknown = acl::changers(rights);
         unknown.retain(|who| match who.list {
             // `::NAME` is a group of the whole server, where there are users alone.
-            acl::GROUPS => !GROUPS.contains(&who.name.as_str()) && !who.name.starts_with("::"),
+            acl::GROUPS => !TRUSTED_GROUPS.contains(&who.name.as_str()) && !who.name.starts_with("::"),
             _ => who.name != name && who.name != self.api.signer.name(),
         });
         if unknown.is_empty() {
