@@ -367,15 +367,6 @@ def test_each_group_has_a_role_of_its_own_which_its_route_believes():
     assert f'select(.route == "{printed}").document' in text and f"put-role-policy --role-name {believed[printed]} " in text
 
 
-def test_a_policy_that_is_written_into_a_file_is_one():
-    """With another role or another route several are printed."""
-    pages = [GUIDE, *(ROOT / "deploy/terraform").rglob("*.md"), *(ROOT / "deploy/terraform").rglob("*.tf")]
-    written = [line for page in pages for line in page.read_text().splitlines() if "enrolld policy" in line and re.search(r" > \S+$", line)]
-    assert len(written) >= 8
-    for line in written:
-        assert re.search(r" --output json \| jq '\.policies\[(0\]|\] \| select\(\.route == \"\w+\"\))\.document' > \w+\.json$", line), line
-
-
 def test_every_block_of_commands_is_run_or_says_why_not():
     marks = [(line, mark) for line, mark, _ in blocks()]
     assert len(marks) == GUIDE.read_text().count("```sh\n")
