@@ -19,6 +19,7 @@ from test_queue import UNKNOWN
 GUIDE = ROOT / "deploy" / "README.md"
 BINARY = os.environ["ENROLLD_BIN"]
 RUN, RUN_ELSEWHERE = "run: simulator", "run: simulator, which is one region and one account"
+RUN_AFTER_A_FAILURE = "run: simulator, after a creation that has failed"
 # By tests/package: in a root that systemd boots, and from this tree.
 RUN_ON_A_MACHINE, RUN_WITH_RUST = "run: a machine of its own", "run: where there is Rust"
 # Where what may be typed on another day begins, and the parts of it, each of which is. The sections before are one shell's.
@@ -182,6 +183,11 @@ def what_is_left(cloud):
     return left
 
 
+def service_roles(cloud):
+    """What ECS works by. The emulator spells the name in its own way."""
+    return [role["RoleName"] for role in client("iam", cloud).list_roles()["Roles"] if role["Path"] == "/aws-service-role/ecs.amazonaws.com/"]
+
+
 def latest_launch_templates(cloud):
     ec2 = client("ec2", cloud)
     ids = [one["LaunchTemplateId"] for one in ec2.describe_launch_templates()["LaunchTemplates"]]
@@ -227,6 +233,60 @@ def test_the_commands_of_the_guide_do_what_they_say(tmp_path):
     on_ec2 = (desk.work / "enrolld-ec2.toml").read_text()
     assert 'client_key = "/run/credentials/enrolld.service/keys_client-key.pem"' in on_ec2
     assert "LoadCredential=keys:/etc/enrolld/keys" in (ROOT / "deploy/systemd/enrolld.service").read_text()
+
+
+def ecs_blocks():
+    """Those that make the service, from its role on to the look at it."""
+    found = [block for block in blocks() if section(block[0]) == "3a. The daemon on ECS"]
+    (role,) = [at for at, (_, _, code) in enumerate(found) if "create-service-linked-role" in code]
+    (service,) = [at for at, (_, _, code) in enumerate(found) if "daemon-ecs.yaml" in code]
+    assert role < service, "it must be there when CloudFormation makes the service"
+    return found[role], found[service]
+
+
+def test_a_role_of_ecs_that_is_there_is_not_made_again(tmp_path):
+    role, _ = ecs_blocks()
+    with ministack(tmp_path) as cloud:
+        name, path = "AWSServiceRoleForECS", "/aws-service-role/ecs.amazonaws.com/"
+        client("iam", cloud).create_role(RoleName=name, Path=path, AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": []}))
+        desk = Desk(tmp_path, cloud)
+        desk.type_on_another_day([role])
+        assert service_roles(cloud) == [name]
+
+
+def test_a_first_creation_that_has_failed_is_taken_away_before_the_next_try(tmp_path):
+    _, service = ecs_blocks()
+    (removal,) = of("3a. The daemon on ECS", marks=(RUN_AFTER_A_FAILURE,))
+    with ministack(tmp_path) as cloud:
+        desk = Desk(tmp_path, cloud)
+        for line, _, code in of(FIRST_DAY[0]):
+            desk.type(line, code)
+        desk.run()
+        known = desk.work / "deploy" / "cloudformation" / "daemon-ecs.yaml"
+        made = known.read_text()
+        cloudformation = client("cloudformation", cloud)
+
+        def try_it():
+            for line, _, code in of(NEW_SHELL):
+                desk.type(line, code)
+            desk.script.append("repository=enrolld secret=arn:aws:secretsmanager:eu-central-1:123456789012:secret:enrolld-server-AbCdEf")
+            desk.type(service[0], service[2])
+            desk.run()
+
+        def status():
+            return cloudformation.describe_stacks(StackName="enrolld")["Stacks"][0]["StackStatus"]
+
+        fails = {"Type": "AWS::Logs::LogStream", "DependsOn": "Service", "Properties": {"LogGroupName": "/is/not/there"}}
+        known.write_text(json.dumps(json.loads(made) | {"Resources": json.loads(made)["Resources"] | {"Fails": fails}}))
+        with pytest.raises(AssertionError):
+            try_it()
+        # The emulator would take the next try on top of it, and CloudFormation does not.
+        assert status() == "ROLLBACK_COMPLETE"
+        desk.type_on_another_day([removal])
+        assert "stack enrolld" not in what_is_left(cloud)
+        known.write_text(made)
+        try_it()
+        assert status() == "CREATE_COMPLETE"
 
 
 def test_another_region_and_another_account_are_joined_by_the_commands_of_the_guide(tmp_path):
@@ -371,7 +431,7 @@ def test_every_block_of_commands_is_run_or_says_why_not():
     marks = [(line, mark) for line, mark, _ in blocks()]
     assert len(marks) == GUIDE.read_text().count("```sh\n")
     for line, mark in marks:
-        assert mark in (RUN, RUN_ELSEWHERE, RUN_ON_A_MACHINE, RUN_WITH_RUST) or re.fullmatch(r"not run: .{20,}", mark), f"deploy/README.md:{line} is neither run nor says why not"
+        assert mark in (RUN, RUN_ELSEWHERE, RUN_AFTER_A_FAILURE, RUN_ON_A_MACHINE, RUN_WITH_RUST) or re.fullmatch(r"not run: .{20,}", mark), f"deploy/README.md:{line} is neither run nor says why not"
     for mark, script in ((RUN_ON_A_MACHINE, "run"), (RUN_WITH_RUST, "from_source")):
         # The script fails where there are not so many, and each of them is to be typed.
         asked = re.findall(rf"tests/package/guide '<!-- {mark} -->' (\d+)\)", (ROOT / "tests/package" / script).read_text())
