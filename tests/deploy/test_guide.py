@@ -472,6 +472,15 @@ def test_the_configuration_of_the_guide_is_taken_as_it_stands(tmp_path):
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
+def test_the_page_says_for_how_many_tasks_the_stack_waits():
+    """Nothing waits for what the scaling does when the service is there."""
+    stack = daemon_stack("chef-server")
+    assert "DesiredCount" not in stack.resource("Service") and stack.resource("ScalableTarget")["MinCapacity"] == 2
+    text = GUIDE.read_text()
+    told = text.index("The stack is made once one task is well. The second follows")
+    assert "aws ecs describe-services " in text[told:].split("```")[1]
+
+
 def test_stacks_are_given_parameters_that_they_have():
     """Also in the commands that no emulator can run."""
     seen = set()
