@@ -33,7 +33,7 @@ THEIRS = "registrar = { kind = .chef-server.*}"
 OURS = 'registrar = { kind = "opsworks-cm", server = "prod-chef", engine = "chef" }'
 
 # The first release of the CLI asks an older name of SQS, unless an endpoint stands on the command line. Of SSM the simulator knows only parameters and
-# commands, and of Auto Scaling nothing of launch templates, which ministack does.
+# commands, and of Auto Scaling nothing of launch templates, which ministack does; what a group is given there, ministack ignores, and so it is written down.
 CLI = """#!/bin/sh
 case "$1 $2" in
 ec2\\ run-instances)
@@ -46,7 +46,10 @@ ec2\\ run-instances)
   fi
   exec %(real)s "$@"
   ;;
-sqs\\ * | ssm\\ * | autoscaling\\ update-auto-scaling-group) exec %(real)s --endpoint-url "$AWS_ENDPOINT_URL" "$@" ;;
+autoscaling\\ update-auto-scaling-group) echo "$*" >>"$HOME/updated" ;;
+esac
+case "$1 $2 $*" in
+sqs\\ * | ssm\\ * | autoscaling\\ update-auto-scaling-group\\ * | *LaunchTemplate.Version*) exec %(real)s --endpoint-url "$AWS_ENDPOINT_URL" "$@" ;;
 *) exec %(real)s "$@" ;;
 esac
 """
@@ -159,6 +162,8 @@ def what_is_there_already(cloud):
     template = {"LaunchTemplateName": "shop-green", "Version": "1"}
     made = {"MinSize": 0, "MaxSize": 3, "LaunchTemplate": template, "AvailabilityZones": [f"{REGION}a"]}
     client("autoscaling", cloud).create_auto_scaling_group(AutoScalingGroupName="shop-green", **made)
+    # A later one, which nobody has tried with the group.
+    ec2.create_launch_template_version(LaunchTemplateName="shop-green", LaunchTemplateData=data | {"InstanceType": "t3.large"})
 
 
 def running(cloud):
@@ -226,9 +231,12 @@ def test_the_commands_of_the_guide_do_what_they_say(tmp_path):
     script = (desk.work / "user-data.sh").read_text()
     assert script.startswith("#!")
     # That the group takes this version cannot be seen: the emulator ignores it.
-    (made,) = [one["LaunchTemplateData"] for one in versions if one["VersionNumber"] == 2]
+    (made,) = [one["LaunchTemplateData"] for one in versions if one["VersionNumber"] == 3]
     assert base64.b64decode(made["UserData"]).decode() == script
-    assert "InstanceMetadataTags" not in made["MetadataOptions"], "a group's tags may be such that EC2 would then refuse its launches"
+    assert made["InstanceType"] == "t3.micro", "all else is what the group had, and not what is the latest"
+    assert "MetadataOptions" not in made, "what runs there may ask by IMDSv1, or through a hop more; and with a group's tags EC2 may refuse its launches"
+    given = re.findall(r"--launch-template LaunchTemplateName=shop-green,Version=(\S+)", (desk.work / "updated").read_text())
+    assert given == ["3", "1"], "and what it had it is given back"
     assert not left, "what the guide makes it takes away again"
     on_ec2 = (desk.work / "enrolld-ec2.toml").read_text()
     assert 'client_key = "/run/credentials/enrolld.service/keys_client-key.pem"' in on_ec2
