@@ -220,6 +220,10 @@ def test_the_commands_of_the_guide_do_what_they_say(tmp_path):
         secret = client("secretsmanager", cloud).get_secret_value(SecretId="enrolld-server")["SecretString"]
         assert set(json.loads(secret)) == {"client_key", "ca"}
         versions = client("ec2", cloud).describe_launch_template_versions(LaunchTemplateName="shop-green")["LaunchTemplateVersions"]
+        assert service_roles(cloud), "where ECS was never used"
+        (cluster,) = client("ecs", cloud).list_clusters()["clusterArns"]
+        # As Container Insights does, and nobody else can take it away again.
+        client("logs", cloud).create_log_group(logGroupName=f"/aws/ecs/containerinsights/{cluster.rsplit('/', 1)[1]}/performance")
         for heading in OTHER_DAYS:
             desk.type_on_another_day(of(heading))
         left = what_is_left(cloud) - before
