@@ -57,6 +57,8 @@ impl Failure {
     pub const FOREIGN_REQUEST: &'static str = "foreign_request";
     /// The code of a failure that found somebody else's request signed instead of the node's.
     pub const FOREIGN_CERTIFICATE: &'static str = "foreign_certificate";
+    /// The code of a failure that found something under the node's name that somebody else made there, and left it alone.
+    pub const FOREIGN_NODE: &'static str = "foreign_node";
 
     /// A failure of the given class.
     pub fn new(class: Class, code: impl Into<String>, detail: impl Into<String>) -> Self {
@@ -66,14 +68,14 @@ impl Failure {
     /// Whether somebody should be woken: the node's name was contested.
     #[must_use]
     pub fn is_security(&self) -> bool {
-        self.class == Class::Final && [Self::FOREIGN_REQUEST, Self::FOREIGN_CERTIFICATE].contains(&self.code.as_str())
+        self.class == Class::Final && [Self::FOREIGN_REQUEST, Self::FOREIGN_CERTIFICATE, Self::FOREIGN_NODE].contains(&self.code.as_str())
     }
 
     /// Whether what stands on the server under the node's name is not the node's, and was left alone: taking it off would take
     /// something of another's.
     #[must_use]
     pub fn leaves_anothers(&self) -> bool {
-        self.class == Class::Final && [Self::OTHER_KEY, Self::FOREIGN_REQUEST].contains(&self.code.as_str())
+        self.class == Class::Final && [Self::OTHER_KEY, Self::FOREIGN_REQUEST, Self::FOREIGN_NODE].contains(&self.code.as_str())
     }
 
     /// Whether the failure concerns every call alike, whatever it asks: our credentials are not there, expired or unknown. Looking

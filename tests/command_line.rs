@@ -159,6 +159,28 @@ fn a_key_that_systemd_hands_over_may_have_an_access_control_list() {
 }
 
 #[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let example = example();
+    let commands: [&[&str]; 6] = [
+        &["check", "--offline", "--config", &example],
+        &["check", "--offline", "--output", "json", "--config", &example],
+        &["policy", "--region", "eu-central-1", "--dead-letter-queue", "none", "--config", &example],
+        &["policy", "--region", "eu-central-1", "--dead-letter-queue", "none", "--output", "json", "--config", &example],
+        &["launch-kit", "--route", "web", "--config", &example],
+        &["completions", "bash"],
+    ];
+    for arguments in commands {
+        // The reading end of this pipe is closed before anything is written.
+        let (reader, writer) = std::io::pipe().expect("there are pipes");
+        drop(reader);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_enrolld"));
+        command.args(arguments).env_clear().stdout(writer);
+        let output = command.output().expect("the binary was built for this test");
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {}", stderr(&output));
+    }
+}
+
+#[test]
 fn bash_completes_commands_and_options_from_the_printed_script() {
     let script = file("completions.bash", &stdout(&enrolld(&["completions", "bash"], &[])));
     // What bash does when somebody presses the tabulator.

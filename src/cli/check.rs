@@ -19,7 +19,7 @@ use clap::ValueEnum;
 pub(super) use report::is_denied;
 pub use report::{Finding, Report, Verdict};
 
-use super::{CommandError, ConfigArgs, process, rooms};
+use super::{CommandError, ConfigArgs, print, process, rooms};
 use crate::config::{self, Config, Problems};
 
 /// Say what is wrong with a configuration, here and in AWS
@@ -93,7 +93,7 @@ pub async fn run(args: CheckArgs) -> Result<ExitCode, CommandError> {
     let config = match config::load(args.config.path(), &environment) {
         Ok(config) => config,
         Err(problems) if args.output == Output::Json => {
-            println!("{}", problems_as_json(&problems));
+            print(&format!("{}\n", problems_as_json(&problems)))?;
             return Ok(ExitCode::from(2));
         }
         Err(problems) => return Err(problems.into()),
@@ -112,8 +112,8 @@ pub async fn run(args: CheckArgs) -> Result<ExitCode, CommandError> {
         held::check(&config, &mut report).await;
     }
     match args.output {
-        Output::Text => println!("{report}"),
-        Output::Json => println!("{}", report.json()),
+        Output::Text => print(&format!("{report}\n"))?,
+        Output::Json => print(&format!("{}\n", report.json()))?,
     }
     let good = report.passed() && !(args.strict && report.has_warnings());
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{Command, CommandFactory};
 use clap_complete::Shell;
 
-use super::dead_letters::print;
+use super::print;
 use super::{Cli, CommandError};
 
 /// Print the completions for a shell

@@ -1,13 +1,13 @@
 //! `enrolld dead-letters`: what stands in the dead-letter queue, and sending it back.
 
-use std::io::{self, Write};
+use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Subcommand, ValueEnum};
 use tokio::sync::watch;
 
-use super::{CommandError, ConfigArgs, process, rooms, run::stop_signals};
+use super::{CommandError, ConfigArgs, print, process, rooms, run::stop_signals};
 use crate::aws::Aws;
 use crate::config::Config;
 use crate::core::call::InHand;
@@ -286,13 +286,4 @@ pub(super) fn stop_on_signal(first: &'static str, second: &'static str) -> io::R
         std::process::exit(1);
     });
     Ok(told)
-}
-
-/// Prints; that nobody reads any more (a closed pipe) is no failure.
-pub(super) fn print(text: &str) -> Result<(), CommandError> {
-    let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(CommandError::failed(error)),
-        _ => Ok(()),
-    }
 }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::ValueEnum;
 
-use super::dead_letters::print;
+use super::print;
 use super::{CommandError, ConfigArgs};
 use crate::launch_kit::{Wishes, cloud_init, script};
 use crate::names::{GroupName, HookName, shown};

@@ -17,6 +17,7 @@ pub mod sweep;
 pub mod write_files;
 
 use std::error::Error;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -100,6 +101,15 @@ impl Cli {
         // A name that is being resolved just now holds a thread of the system's resolver for as long as that likes: nobody waits for it.
         runtime.shutdown_background();
         ended.unwrap_or_else(|error| report(&error))
+    }
+}
+
+/// Prints; that nobody reads any more (a closed pipe) is no failure.
+fn print(text: &str) -> Result<(), CommandError> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(CommandError::failed(error)),
+        _ => Ok(()),
     }
 }
 

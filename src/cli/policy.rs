@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 use serde_json::{Value, json};
 
-use super::{CommandError, ConfigArgs};
+use super::{CommandError, ConfigArgs, print};
 use crate::config::Config;
 use crate::names::{AccountId, GroupName, HookName, Region};
 use crate::policy::{self, DeadLetterQueue, Extras, Place, PlaceError, Scripts};
@@ -110,7 +110,7 @@ pub async fn run(args: PolicyArgs) -> Result<ExitCode, CommandError> {
     match args.output {
         Output::Json => {
             let policies: Vec<Value> = printed.into_iter().map(Printed::json).collect();
-            println!("{:#}", json!({ "policies": policies }));
+            print(&format!("{:#}\n", json!({ "policies": policies })))?;
         }
         Output::Text => {
             for policy in printed {
@@ -119,7 +119,7 @@ pub async fn run(args: PolicyArgs) -> Result<ExitCode, CommandError> {
                     eprintln!("# {note}");
                 }
                 if !policy.document.is_null() {
-                    println!("{:#}", policy.document);
+                    print(&format!("{:#}\n", policy.document))?;
                 }
             }
         }

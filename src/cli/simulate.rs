@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::print;
 use crate::simulator::model::fixture::Fixture;
 use crate::simulator::{Options, Simulator};
 
@@ -101,13 +102,18 @@ fn read_fixture(path: &Path) -> Result<Fixture, SimulateError> {
 }
 
 fn announce(endpoint: &str, region: &str) {
-    println!("The simulated AWS is at {endpoint}");
-    println!();
-    println!("export AWS_ENDPOINT_URL={endpoint}");
-    println!("export AWS_REGION={region}");
-    println!("export AWS_ACCESS_KEY_ID=simulated");
-    println!("export AWS_SECRET_ACCESS_KEY=simulated");
-    println!();
-    println!("Launch an instance:  curl -d '{{\"group\":\"web-blue\"}}' {endpoint}/_sim/launch");
-    println!("See everything:      curl {endpoint}/_sim/state");
+    let text = format!(
+        "The simulated AWS is at {endpoint}
+
+export AWS_ENDPOINT_URL={endpoint}
+export AWS_REGION={region}
+export AWS_ACCESS_KEY_ID=simulated
+export AWS_SECRET_ACCESS_KEY=simulated
+
+Launch an instance:  curl -d '{{\"group\":\"web-blue\"}}' {endpoint}/_sim/launch
+See everything:      curl {endpoint}/_sim/state
+"
+    );
+    // Whoever reads no further has its simulator all the same.
+    let _ = print(&text);
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::dead_letters::{Output, print, stop_on_signal};
+use super::dead_letters::{Output, stop_on_signal};
+use super::print;
 use super::{CommandError, ConfigArgs, process, rooms};
 use crate::core::call::RouteId;
 use crate::dead_letters::Said;

@@ -9,6 +9,7 @@ mod api;
 mod errors;
 mod key_store;
 mod kind;
+mod node_object;
 mod public_key;
 mod signing;
 
@@ -129,32 +130,25 @@ impl ChefServer {
             return Err(errors::OWN_NAME.failure("the node has the name of the client that enrols it"));
         }
         let our_client = self.create_client(name, &key).await?;
-        if !our_client {
-            self.settle_key(name, &key).await?;
+        // Under a key that is new there, no node has been enrolled.
+        let key_is_new = our_client || self.settle_key(name, &key).await?;
+        let settled = self.settle_node(name, key_is_new).await;
+        if let Err(failure) = &settled
+            && self.is_useless(name, our_client, failure).await
+        {
+            // That it could not be deleted changes nothing about the failure.
+            let _ = self.delete("/clients", name).await;
         }
-        let our_node = match self.create_node(name).await {
-            // Nobody else has use for the client that was made for it.
-            Err(failure) if our_client && failure.code == errors::FOREIGN_NODE.code => {
-                let _ = self.delete("/clients", name).await;
-                return Err(failure);
-            }
-            created => created?,
-        };
-        match self.grant_rights(name).await {
-            Err(failure) if failure.code == errors::FORBIDDEN.code => {
-                // What was made for nothing goes again, so that a repetition finds what this one found. That it could not be deleted
-                // changes nothing about the failure.
-                if our_node {
-                    let _ = self.delete("/nodes", name).await;
-                }
-                if our_client {
-                    let _ = self.delete("/clients", name).await;
-                }
-                // Whoever makes an object may give rights on it. One node object that somebody else made must not stop everybody's nodes.
-                let anothers = || errors::FOREIGN_NODE.failure("somebody else made the node object, and we may give no rights on it");
-                Err(if our_node { failure } else { anothers() })
-            }
-            granted => granted.map(|()| Registration::Done),
+        settled.map(|()| Registration::Done)
+    }
+
+    /// Whether a client with the node's own key is of use to nobody after this failure: where the node object is another's, whichever run made
+    /// the client, unless it became more than a node since; and where we made it and may give it no rights, so that a repetition finds what this
+    /// run found.
+    async fn is_useless(&self, name: &str, our_client: bool, failure: &Failure) -> bool {
+        match failure.code == errors::FOREIGN_NODE.code {
+            true => our_client || key_store::may_be_in_admins(&self.api, name).await == Ok(false),
+            false => our_client && failure.code == errors::FORBIDDEN.code,
         }
     }
 
@@ -166,8 +160,12 @@ impl ChefServer {
             201 if made_a_key_pair(&said.json) => Err(self.give_up_key(name).await),
             201 => Ok(true),
             409 => Ok(false),
-            // Name and key alone come from the node.
-            400 | 422 => Err(said.failure(errors::REFUSED, "creating the client")),
+            // Name and key alone come from the node. But a server that knows no such signature, or gets only a part of it, answers so to
+            // everything (erchef's `malformed_request`), and what it says of our own client is the failure then.
+            400 | 422 => {
+                self.api.shows_us().await?;
+                Err(said.failure(errors::REFUSED, "creating the client"))
+            }
             _ => Err(said.failure(errors::NOT_CHEF, "creating the client")),
         }
     }
@@ -182,28 +180,11 @@ impl ChefServer {
         errors::SERVER_MADE_KEY.failure(format!("the server made a key pair of its own instead of taking the node's key; {then}"))
     }
 
-    /// Sees to the key of a client that is there already: the node's own, or replaced where that is wanted.
-    async fn settle_key(&self, name: &str, key: &PublicKey) -> Result<(), Failure> {
-        let what = "somebody else made the client or the node object, and we may not read its key, or not replace it";
-        match self.settle_stored_key(name, key).await {
-            Err(failure) => Err(self.unless_anothers(failure, what).await),
-            settled => settled,
-        }
-    }
-
-    /// Whoever makes an object may do with it what enrolling takes. What is forbidden on one that somebody else made must not stop everybody's
-    /// nodes, unless we may do nothing here.
-    async fn unless_anothers(&self, failure: Failure, what: &str) -> Failure {
-        if failure.code == errors::FORBIDDEN.code && self.shows_us().await.is_ok() {
-            return errors::FOREIGN_NODE.failure(what);
-        }
-        failure
-    }
-
-    async fn settle_stored_key(&self, name: &str, key: &PublicKey) -> Result<(), Failure> {
+    /// Sees to the key of a client that is there already: the node's own, or replaced where that is wanted. Says whether it was replaced.
+    async fn settle_key(&self, name: &str, key: &PublicKey) -> Result<bool, Failure> {
         let stored = key_store::read(&self.api, name).await?;
         match stored {
-            Stored::Key { key: Some(ref found), usable: true, .. } if found == key => return Ok(()),
+            Stored::Key { key: Some(ref found), usable: true, .. } if found == key => return Ok(false),
             Stored::Vanished => return Err(vanished("client")),
             Stored::Guarded(what) => return Err(guarded(what)),
             Stored::Key { .. } if !self.replace_existing => {
@@ -212,7 +193,7 @@ impl ChefServer {
             }
             Stored::Key { .. } => {}
         }
-        if key_store::is_in_admins(&self.api, name).await? {
+        if key_store::may_be_in_admins(&self.api, name).await? {
             return Err(guarded(key_store::ADMINISTRATOR));
         }
         // The node object first: once the key is the new one, a repetition would take the node object for the new node's.
@@ -221,118 +202,48 @@ impl ChefServer {
             return Err(self.give_up_key(name).await);
         }
         // Until then a chef-client with the old key could save its node again, as what it was.
-        self.delete("/nodes", name).await.map(drop)
-    }
-
-    /// Creates the node object; false where there is one already.
-    async fn create_node(&self, name: &str) -> Result<bool, Failure> {
-        let said = self.api.ask(Method::POST, "/nodes", Some(&self.node_object(name))).await?;
-        match said.status {
-            201 => Ok(true),
-            409 => {
-                let found = match self.api.ask(Method::GET, &format!("/nodes/{name}"), None).await {
-                    Err(failure) => {
-                        let what = "somebody else made the node object, and we may not read it";
-                        return Err(self.unless_anothers(failure, what).await);
-                    }
-                    Ok(found) => found,
-                };
-                match found.status {
-                    200 if found.is_named(name) => Ok(false),
-                    404 => Err(vanished("node object")),
-                    _ => Err(found.failure(errors::NOT_CHEF, "reading the node object")),
-                }
-            }
-            // All but the name is the route's.
-            _ => Err(said.failure(errors::REFUSED_NODE, "creating the node object")),
-        }
-    }
-
-    fn node_object(&self, name: &str) -> Value {
-        let mut node = json!({
-            "name": name,
-            "chef_type": "node",
-            "json_class": "Chef::Node",
-            "chef_environment": "_default",
-            "run_list": [],
-            "default": {},
-            "normal": {},
-            "override": {},
-            "automatic": {},
-        });
-        match &self.work {
-            NodeWork::RunList { environment, run_list } => {
-                node["chef_environment"] = environment.as_str().into();
-                node["run_list"] = run_list.as_slice().into();
-            }
-            NodeWork::Policy { name, group } => {
-                // chef-client brings the environment into line with the group at its first run.
-                node["policy_name"] = name.as_str().into();
-                node["policy_group"] = group.as_str().into();
-            }
-        }
-        node
-    }
-
-    /// Gives the client its rights on the node object, where the server has such a thing.
-    async fn grant_rights(&self, name: &str) -> Result<(), Failure> {
-        let path = format!("/nodes/{name}/_acl");
-        let said = self.api.ask(Method::GET, &format!("{path}?detail=granular"), None).await?;
-        if !(said.status == 200 && acl::is_acl(&said.json)) {
-            // Every server with organizations has rights; one without them has nothing here, and says so in its own way.
-            let has_rights = !self.api.organization.is_empty();
-            return if has_rights { Err(said.failure(errors::NO_ACL, "reading the node object's rights")) } else { Ok(()) };
-        }
-        for right in acl::RIGHTS {
-            let Some(body) = acl::granting(&said.json, right, name) else { continue };
-            let said = self.api.ask(Method::PUT, &format!("{path}/{right}"), Some(&body)).await?;
-            match said.status {
-                200 => {}
-                404 => return Err(vanished("node object")),
-                // So a right is refused whose holder is not there.
-                400 if key_store::client(&self.api, name).await?.is_none() => return Err(vanished("client")),
-                _ => return Err(said.failure(errors::REFUSED_ACL, "giving the client its rights")),
-            }
-        }
-        Ok(())
+        self.delete("/nodes", name).await.map(|_| true)
     }
 
     async fn disassociate_node(&self, name: &str) -> Result<Registration, Failure> {
         if name == self.api.signer.name() {
             return Err(errors::OWN_NAME.failure("the node has the name of the client that enrols it"));
         }
-        match self.take_off(name).await {
-            Err(failure) => {
-                let what = "somebody else made the client or the node object, and we may not delete it";
-                Err(self.unless_anothers(failure, what).await)
-            }
-            Ok(()) => Ok(Registration::Done),
-        }
-    }
-
-    async fn take_off(&self, name: &str) -> Result<(), Failure> {
-        let client = key_store::client(&self.api, name).await?;
+        let client = key_store::client(&self.api, name).await;
+        let client = self.api.unless_anothers(client, "somebody else made the client, and we may not read it").await?;
         if let Some(client) = &client {
             if let Some(what) = key_store::guard(client) {
                 return Err(guarded(what));
             }
-            if key_store::is_in_admins(&self.api, name).await? {
+            if key_store::may_be_in_admins(&self.api, name).await? {
                 return Err(guarded(key_store::ADMINISTRATOR));
             }
         }
         // The client last: as long as it is there, a list of what was left behind shows the node.
-        let node = self.delete("/nodes", name).await?;
-        if !self.delete("/clients", name).await? && !node && client.is_none() {
+        let node = match self.delete("/nodes", name).await {
+            // The client goes all the same: nothing else would take it off.
+            Err(failure) if failure.code == errors::FOREIGN_NODE.code => {
+                self.delete("/clients", name).await?;
+                return Err(failure);
+            }
+            deleted => deleted?,
+        };
+        let was_there = self.delete("/clients", name).await? || client.is_some();
+        if was_there {
+            // Until then a chef-client could save its node again, and did so if it was at work: one that finds none makes one.
+            self.delete("/nodes", name).await?;
+        } else if !node {
             // Nothing was there, and nothing yet says that this is the server on which it would be.
-            self.shows_us().await?;
+            self.api.shows_us().await?;
         }
-        Ok(())
+        Ok(Registration::Done)
     }
 
     /// Deletes an object; false where there was none.
     async fn delete(&self, kind: &str, name: &str) -> Result<bool, Failure> {
         let path = format!("{kind}/{name}");
-        let said = self.api.ask(Method::DELETE, &path, None).await?;
+        let said = self.api.ask(Method::DELETE, &path, None).await;
+        let said = self.api.unless_anothers(said, "somebody else made the client or the node object, and we may not delete it").await?;
         match said.status {
             404 => Ok(false),
             200..=299 if said.is_named(name) => Ok(true),
@@ -354,18 +265,8 @@ impl ChefServer {
             Ok(Ok(None) | Err(_)) | Err(_) => {}
         }
         // Some servers have no status, and none says there whether it knows us.
-        self.shows_us().await.map(|()| Health::Ready)
-    }
-
-    /// Reads our own client or user, signed: this is the server that knows us.
-    async fn shows_us(&self) -> Result<(), Failure> {
-        let own = self.api.signer.name();
-        let said = self.api.ask(Method::GET, &format!("/clients/{own}"), None).await?;
-        let said = if said.status == 404 { self.api.ask_server(Method::GET, &format!("/users/{own}")).await? } else { said };
-        if said.status == 200 && said.is_named(own) {
-            return Ok(());
-        }
-        Err(said.failure(errors::NOT_CHEF, "reading our own client"))
+        let own = self.api.shows_us().await?;
+        key_store::may_read_keys(&self.api, &own).await.map(|()| Health::Ready)
     }
 
     /// What `/_status` says is wrong, where the server has that and says so. Only its own JSON counts: anything can answer with 200,

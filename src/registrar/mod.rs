@@ -9,8 +9,8 @@ pub mod meaning;
 
 /// Makes the module and the entry of each kind out of its one line.
 macro_rules! kinds {
-    ($(mod $file:ident;)*) => {
-        $(mod $file;)*
+    ($($(#[$where:meta])* mod $file:ident;)*) => {
+        $($(#[$where])* mod $file;)*
 
         /// The kinds of registrars, in the order in which they are documented.
         pub const KINDS: &[&Kind] = &[$(&$file::KIND),*];
@@ -25,6 +25,9 @@ kinds! {
     mod puppet_ca;
     mod command;
 }
+
+#[cfg(test)]
+mod fifth;
 
 pub use chef_server::{ChefError, ChefServer, ChefSettings, NodeWork};
 pub use command::{CommandRegistrar, CommandSettings};

@@ -78,3 +78,19 @@ async fn a_server_without_groups_may_answer_for_one_as_it_likes() {
         assert_eq!(chef.disassociate(&node).await, Ok(Registration::Done), "{body}");
     }
 }
+
+#[tokio::test]
+async fn a_server_without_rights_may_say_so_by_a_page_and_one_with_an_organization_may_not() {
+    let (node, key) = (order(1), NodeKey::new());
+    for (organization, code) in [("", "done"), (stub::ORGANIZATION, "not_chef")] {
+        let stub = Stub::start().await;
+        stub.state().is_default = true;
+        stub.state().pages.push(format!("{organization}/nodes/{}/_acl", node.node));
+        let url = format!("{}{organization}", stub.url().strip_suffix(stub::ORGANIZATION).unwrap());
+        let chef = ChefServer::new(settings(&url, ADMIN, stub.admin.private())).unwrap();
+        for _ in 0..2 {
+            let ended = chef.associate(&node, &key.material()).await;
+            assert_eq!(ended.map_or_else(|failure| failure.code, |_| "done".to_owned()), code, "{organization}");
+        }
+    }
+}

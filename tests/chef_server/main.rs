@@ -4,16 +4,18 @@ mod answers;
 #[path = "../common/chef.rs"]
 mod chef;
 mod others;
+mod strangers;
 mod stub;
 
 use std::time::Duration;
 
 use chef::{NodeKey, all_nodes, order, settings};
 use enrolld::facts::{Health, KeyMaterial, Registration};
+use enrolld::names::NodeName;
 use enrolld::registrar::{ChefServer, ChefSettings, NodeWork, Registrar};
 use enrolld::retry::Class;
 use serde_json::{Value, json};
-use stub::{ADMIN, State, Stub, Trouble, add_client};
+use stub::{ADMIN, State, Stub, Trouble, add_client, add_node};
 use zeroize::Zeroizing;
 
 fn registrar(stub: &Stub) -> ChefServer {
@@ -24,9 +26,10 @@ fn replacing(stub: &Stub) -> ChefServer {
     ChefServer::new(ChefSettings { replace_existing: true, ..settings(stub.url(), ADMIN, stub.admin.private()) }).unwrap()
 }
 
-/// Who has a right on a node, of its own name.
+/// The clients that have a right on a node, beside whoever enrolled it.
 fn holders(stub: &Stub, node: &str, right: &str) -> Value {
-    stub.state().acls[node][right]["clients"].clone()
+    let state = stub.state();
+    state.acls[node][right]["clients"].as_array().into_iter().flatten().filter(|client| *client != ADMIN).cloned().collect()
 }
 
 #[tokio::test]
@@ -50,8 +53,9 @@ async fn a_node_gets_its_client_its_object_and_its_rights_in_five_requests() {
     for (right, expected) in [("read", json!([name])), ("update", json!([name])), ("grant", json!([])), ("delete", json!([]))] {
         assert_eq!(holders(&stub, name, right), expected, "{right}");
     }
-    assert_eq!(stub.state().acls[name]["update"]["users"], json!([ADMIN]), "whoever had the right has it still");
-    assert_eq!(stub.state().acls[name]["update"]["groups"], json!(["admins", "users", "clients"]));
+    assert_eq!(stub.state().acls[name]["update"]["clients"], json!([ADMIN, name]), "whoever had the right has it still");
+    assert_eq!(stub.state().acls[name]["update"]["users"], json!(["pivotal"]));
+    assert_eq!(stub.state().acls[name]["read"]["groups"], json!(["admins", "users", "clients"]));
 }
 
 #[tokio::test]
@@ -80,8 +84,8 @@ async fn the_same_key_again_is_read_at_the_keys_endpoint_and_is_a_success() {
                 format!("GET /clients/{name}"),
                 format!("GET /clients/{name}/keys/default"),
                 "POST /nodes".to_owned(),
-                format!("GET /nodes/{name}"),
                 format!("GET /nodes/{name}/_acl?detail=granular"),
+                format!("GET /nodes/{name}"),
             ]
         );
     }
@@ -186,6 +190,13 @@ async fn a_member_of_the_group_of_administrators_is_neither_replaced_nor_taken_o
     assert_eq!(stub.state().keys[name]["default"]["public_key"], key.public);
     assert!(stub.state().nodes.contains_key(name));
 
+    // Nor where its node object turns out to be another's.
+    stub.state().forbidden.push(format!("nodes/{name}"));
+    let failure = registrar(&stub).associate(&node, &key.material()).await.unwrap_err();
+    assert_eq!((failure.class, failure.code.as_str()), (Class::Final, "foreign_node"), "{failure}");
+    assert!(stub.state().clients.contains_key(name));
+    stub.state().forbidden.clear();
+
     // Where the group is not to be seen, nothing shows who is in it.
     stub.state().forbidden.push("groups/admins".to_owned());
     assert_eq!(registrar(&stub).disassociate(&node).await, Ok(Registration::Done));
@@ -270,7 +281,7 @@ async fn an_older_server_that_lists_clients_and_users_together_gives_rights_too(
     let (node, key) = (order(1), NodeKey::new());
     assert_eq!(registrar(&stub).associate(&node, &key.material()).await, Ok(Registration::Done));
     assert_eq!(holders(&stub, node.node.as_str(), "update"), json!([node.node.as_str()]));
-    assert_eq!(stub.state().acls[node.node.as_str()]["update"]["users"], json!([ADMIN]));
+    assert_eq!(stub.state().acls[node.node.as_str()]["update"]["users"], json!(["pivotal"]));
 }
 
 #[tokio::test]
@@ -296,6 +307,29 @@ async fn a_node_is_taken_off_and_what_is_not_there_is_a_success() {
         assert!(stub.state().nodes.is_empty() && stub.state().clients.len() == 1);
     }
     assert_eq!(all_nodes(&chef).await, [ADMIN]);
+}
+
+/// The instance runs until its termination goes on, and chef-client makes a node object where it finds none to save.
+#[tokio::test]
+async fn a_node_that_saves_itself_while_it_is_taken_off_leaves_nothing_also_after_a_crash() {
+    let (node, key) = (order(1), NodeKey::new());
+    let name = node.node.as_str();
+    // With the fifth request the client is gone, and the node object is not.
+    for crashed in [false, true] {
+        let stub = Stub::start().await;
+        registrar(&stub).associate(&node, &key.material()).await.unwrap();
+        let saved = name.to_owned();
+        let saves = move |state: &mut State| add_node(state, json!({ "name": saved, "run_list": ["recipe[base]"] }), &saved);
+        stub.state().before.insert(format!("DELETE /clients/{name}"), Box::new(saves));
+        if crashed {
+            stub.state().dies_after = Some(4);
+            assert_eq!(registrar(&stub).disassociate(&node).await.unwrap_err().class, Class::Transient);
+            stub.state().dies_after = None;
+            assert!(stub.state().nodes.contains_key(name) && !stub.state().clients.contains_key(name));
+        }
+        assert_eq!(registrar(&stub).disassociate(&node).await, Ok(Registration::Done));
+        assert!(stub.state().nodes.is_empty() && stub.state().clients.len() == 1, "after a crash: {crashed}");
+    }
 }
 
 #[tokio::test]
@@ -344,7 +378,8 @@ async fn health_believes_a_status_only_by_its_body_and_then_asks_who_we_are() {
     let chef = registrar(&stub);
     let own = format!("GET /clients/{ADMIN}");
     assert_eq!(chef.health().await, Ok(Health::Ready));
-    assert_eq!(stub.asked(), ["GET /_status".to_owned(), own.clone()], "without a status page");
+    let signed = [own.clone(), format!("{own}/keys")];
+    assert_eq!(stub.asked(), [&["GET /_status".to_owned()], &signed[..]].concat(), "without a status page");
 
     stub.state().status = Some((200, json!({ "status": "pong", "upstreams": { "chef_sql": "pong", "chef_index": "pong" } })));
     assert_eq!(chef.health().await, Ok(Health::Ready));
@@ -361,7 +396,7 @@ async fn health_believes_a_status_only_by_its_body_and_then_asks_who_we_are() {
     stub.state().status = Some((200, Value::Null));
     stub.asked();
     assert_eq!(chef.health().await, Ok(Health::Ready));
-    assert_eq!(stub.asked(), ["GET /_status".to_owned(), own], "a status that says nothing is none");
+    assert_eq!(stub.asked(), [&["GET /_status".to_owned()], &signed[..]].concat(), "a status that says nothing is none");
 
     let wrong = ChefServer::new(settings(stub.url(), ADMIN, NodeKey::new().private())).unwrap();
     let failure = wrong.health().await.unwrap_err();
@@ -393,8 +428,12 @@ async fn a_status_that_cannot_be_had_leaves_the_word_to_the_signed_read() {
 async fn whoever_enrols_may_be_a_user_instead_of_a_client() {
     let stub = Stub::start().await;
     stub.state().clients.remove(ADMIN);
+    let (node, key) = (order(1), NodeKey::new());
     assert_eq!(registrar(&stub).health().await, Ok(Health::Ready));
-    assert_eq!(registrar(&stub).associate(&order(1), &NodeKey::new().material()).await, Ok(Registration::Done));
+    for _ in 0..2 {
+        assert_eq!(registrar(&stub).associate(&node, &key.material()).await, Ok(Registration::Done));
+        assert_eq!(stub.state().acls[node.node.as_str()]["update"]["users"], json!(["pivotal", ADMIN]));
+    }
 }
 
 #[tokio::test]
@@ -411,6 +450,33 @@ async fn rights_that_are_missing_are_a_fault_of_the_route() {
 }
 
 #[tokio::test]
+async fn a_signature_that_is_not_understood_is_a_fault_of_the_route_and_a_name_that_is_not_taken_is_the_nodes_own() {
+    let stub = Stub::start().await;
+    let (mut node, key) = (order(1), NodeKey::new());
+    type Prepare = fn(&mut State);
+    let older: Prepare = |state| state.is_older = true;
+    let behind_a_proxy: Prepare = |state| (state.is_older, state.dropped) = (false, vec!["x-ops-sign", "x-ops-timestamp"]);
+    for (prepares, said) in [
+        (older, "Unsupported authentication protocol version"),
+        (behind_a_proxy, "missing required authentication header(s) x-ops-sign, x-ops-timestamp"),
+    ] {
+        prepares(&mut stub.state());
+        for failure in [
+            registrar(&stub).associate(&node, &key.material()).await.unwrap_err(),
+            registrar(&stub).disassociate(&node).await.unwrap_err(),
+            registrar(&stub).health().await.unwrap_err(),
+        ] {
+            assert_eq!((failure.class, failure.code.as_str()), (Class::RouteFault, "not_chef"), "{failure}");
+            assert!(failure.detail.contains(said), "{failure}");
+        }
+    }
+    stub.state().dropped.clear();
+    node.node = NodeName::new("web:1").unwrap();
+    let failure = registrar(&stub).associate(&node, &key.material()).await.unwrap_err();
+    assert_eq!((failure.class, failure.code.as_str()), (Class::Final, "refused"), "{failure}");
+}
+
+#[tokio::test]
 async fn a_right_that_is_missing_on_one_object_is_that_nodes_own_trouble_also_when_it_is_to_be_taken_off() {
     for forbidden in ["clients", "nodes"] {
         let stub = Stub::start().await;
@@ -419,7 +485,8 @@ async fn a_right_that_is_missing_on_one_object_is_that_nodes_own_trouble_also_wh
         stub.state().forbidden.push(format!("{forbidden}/{}", node.node));
         let failure = registrar(&stub).disassociate(&node).await.unwrap_err();
         assert_eq!((failure.class, failure.code.as_str()), (Class::Final, "foreign_node"), "{forbidden}: {failure}");
-        assert!(stub.state().clients.contains_key(node.node.as_str()));
+        // Where the node object alone is another's, the client goes: nothing else would take it off.
+        assert_eq!(stub.state().clients.contains_key(node.node.as_str()), forbidden == "clients", "{forbidden}");
     }
 }
 
@@ -499,11 +566,9 @@ async fn what_we_may_not_read_or_replace_is_one_nodes_own_trouble_and_no_fault_o
     let name = node.node.as_str();
     for replaces in [false, true] {
         let chef = |stub: &Stub| if replaces { replacing(stub) } else { registrar(stub) };
-        for (forbidden, same_key) in
-            [("nodes/N", true), ("nodes/N", false), ("clients/N/keys/default", true), ("clients/N/keys/default", false)]
-        {
-            if forbidden == "nodes/N" && !same_key && !replaces {
-                // Another key is final before anybody looks at the node object.
+        for (forbidden, same_key) in [("nodes/N", true), ("nodes/N", false), ("PUT clients/N/keys/default", false)] {
+            if !same_key && !replaces {
+                // Another key is final before anybody looks at the node object, or would replace anything.
                 continue;
             }
             let case = format!("{forbidden}, the same key: {same_key}, replacing: {replaces}");
@@ -513,21 +578,56 @@ async fn what_we_may_not_read_or_replace_is_one_nodes_own_trouble_and_no_fault_o
             let offered = if same_key { key.material() } else { NodeKey::new().material() };
             let failure = chef(&stub).associate(&node, &offered).await.unwrap_err();
             assert_eq!((failure.class, failure.code.as_str()), (Class::Final, "foreign_node"), "{case}: {failure}");
-            assert_eq!(stub.state().keys[name]["default"]["public_key"], key.public, "{case}");
-            assert!(stub.state().nodes.contains_key(name), "{case}");
+            // A client with the node's own key goes, whichever run made it; with another key it is another's.
+            let kept = stub.state().keys.get(name).map(|keys| keys["default"]["public_key"].clone());
+            assert_eq!(kept, (!same_key).then(|| key.public.as_str().into()), "{case}");
+            // Whether the key may be replaced shows after the old node's object went.
+            assert_eq!(stub.state().nodes.contains_key(name), forbidden == "nodes/N", "{case}");
         }
-        // A node object alone: the client that was made for it goes again.
+        // A node object alone: the client that was made for it goes again, also where a worker died in between.
         let stub = Stub::start().await;
         stub.state().nodes.insert(name.to_owned(), json!({ "name": name }));
         stub.state().forbidden.push(format!("nodes/{name}"));
-        let failure = chef(&stub).associate(&node, &key.material()).await.unwrap_err();
-        assert_eq!((failure.class, failure.code.as_str()), (Class::Final, "foreign_node"), "{failure}");
-        assert!(!stub.state().clients.contains_key(name) && stub.state().nodes.contains_key(name));
+        for dies_after in [None, Some(1)] {
+            if dies_after.is_some() {
+                stub.state().dies_after = dies_after;
+                chef(&stub).associate(&node, &key.material()).await.unwrap_err();
+                assert!(stub.state().clients.contains_key(name));
+                stub.state().dies_after = None;
+            }
+            let failure = chef(&stub).associate(&node, &key.material()).await.unwrap_err();
+            assert_eq!((failure.class, failure.code.as_str()), (Class::Final, "foreign_node"), "{failure}");
+            assert!(!stub.state().clients.contains_key(name) && stub.state().nodes.contains_key(name), "{dies_after:?}");
+        }
         // Where we may not even see ourselves, it is the route's.
         stub.state().forbidden.push(format!("clients/{ADMIN}"));
         let failure = chef(&stub).associate(&node, &key.material()).await.unwrap_err();
         assert_eq!((failure.class, failure.code.as_str()), (Class::RouteFault, "forbidden"), "{failure}");
     }
+}
+
+/// Who may read keys may read everybody's, so that it is never one node's own trouble.
+#[tokio::test]
+async fn keys_that_we_may_not_read_are_a_fault_of_the_route_and_check_shows_it() {
+    let stub = Stub::start().await;
+    let (node, key) = (order(1), NodeKey::new());
+    let name = node.node.as_str();
+    registrar(&stub).associate(&node, &key.material()).await.unwrap();
+    stub.state().reads_no_keys = true;
+    for failure in [
+        registrar(&stub).associate(&node, &key.material()).await.unwrap_err(),
+        replacing(&stub).associate(&node, &NodeKey::new().material()).await.unwrap_err(),
+        registrar(&stub).health().await.unwrap_err(),
+    ] {
+        assert_eq!((failure.class, failure.code.as_str()), (Class::RouteFault, "forbidden"), "{failure}");
+        assert!(failure.detail.contains("public_key_read_access"), "{failure}");
+    }
+    assert!(stub.state().clients.contains_key(name) && stub.state().nodes.contains_key(name));
+    // A user is in that group or is not, as a client is.
+    stub.state().clients.remove(ADMIN);
+    assert_eq!(registrar(&stub).health().await.unwrap_err().code, "forbidden");
+    stub.state().reads_no_keys = false;
+    assert_eq!(registrar(&stub).health().await, Ok(Health::Ready));
 }
 
 #[tokio::test]
@@ -542,7 +642,13 @@ async fn a_node_object_that_somebody_else_made_is_too_and_one_of_ours_is_not() {
         assert!(stub.state().nodes.is_empty() && stub.state().clients.len() == 1, "nothing half done stays");
     }
     stub.state().nodes.insert(name.to_owned(), json!({ "name": name, "run_list": ["role[theirs]"] }));
-    for _ in 0..2 {
+    for crashed in [false, true] {
+        if crashed {
+            stub.state().dies_after = Some(1);
+            registrar(&stub).associate(&node, &key.material()).await.unwrap_err();
+            assert!(stub.state().clients.contains_key(name));
+            stub.state().dies_after = None;
+        }
         let failure = registrar(&stub).associate(&node, &key.material()).await.unwrap_err();
         assert_eq!((failure.class, failure.code.as_str()), (Class::Final, "foreign_node"), "what was there: {failure}");
         assert_eq!(stub.state().nodes[name]["run_list"], json!(["role[theirs]"]));

@@ -6,7 +6,7 @@ use enrolld::retry::Class;
 use serde_json::{Value, json};
 
 use crate::chef::{NodeKey, order};
-use crate::stub::{State, Stub, add_client};
+use crate::stub::{ADMIN, State, Stub, add_client};
 use crate::{registrar, replacing};
 
 /// What somebody does to what stands under a name, given the keys of the node: its old one and its new one.
@@ -82,7 +82,7 @@ async fn what_vanishes_between_two_requests_is_no_fault_of_the_route() {
         assert_eq!(ended.map_or_else(|failure| failure.code, |_| "done".to_owned()), expected, "{case}");
         assert_eq!(replacing(&stub).associate(&node, &new.material()).await, Ok(Registration::Done), "{case}");
         assert_eq!(stub.state().keys[name]["default"]["public_key"], new.public, "{case}");
-        assert_eq!(stub.state().acls[name]["update"]["clients"], json!([name]), "{case}");
+        assert_eq!(stub.state().acls[name]["update"]["clients"], json!([ADMIN, name]), "{case}");
     }
 }
 

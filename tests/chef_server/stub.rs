@@ -26,6 +26,19 @@ pub const ORGANIZATION: &str = "/organizations/ours";
 /// The administrator's name.
 pub const ADMIN: &str = "enrolld";
 
+/// The user who has every right on what an organization begins with.
+const SUPERUSER: &str = "pivotal";
+
+/// The rights on an object, and which groups have each on the organization's nodes as they are made: what erchef gives a new organization
+/// (`oc_chef_authz_org_creator.erl`).
+const RIGHTS: [(&str, &[&str]); 5] = [
+    ("create", &["admins", "users", "clients"]),
+    ("read", &["admins", "users", "clients"]),
+    ("update", &["admins", "users"]),
+    ("delete", &["admins", "users"]),
+    ("grant", &["admins"]),
+];
+
 /// What happens before a request is answered.
 pub type Before = Box<dyn FnOnce(&mut State) + Send>;
 
@@ -40,8 +53,16 @@ pub struct State {
     pub nodes: BTreeMap<String, Value>,
     /// The rights on nodes: by node, then by right.
     pub acls: BTreeMap<String, BTreeMap<String, Value>>,
-    /// What our client has no rights on, by path.
+    /// The rights that every node is made with, by right.
+    pub container: BTreeMap<String, Value>,
+    /// What our client has no rights on, by path, or by method and path.
     pub forbidden: Vec<String>,
+    /// The server is older than version 1.3 of the protocol.
+    pub is_older: bool,
+    /// Headers that do not come through to the server.
+    pub dropped: Vec<&'static str>,
+    /// Our client is not in `public_key_read_access`.
+    pub reads_no_keys: bool,
     /// The clients that are in `admins`, beside ours.
     pub admins: Vec<String>,
     /// Further groups, each with its clients and its groups; the first of them is in `admins`.
@@ -58,6 +79,8 @@ pub struct State {
     pub instead_of: BTreeMap<String, (u16, Value)>,
     /// What is answered, whatever is asked: status, media type, body.
     pub instead: Option<(u16, &'static str, &'static str)>,
+    /// Paths that nothing is at, and that are answered with a page.
+    pub pages: Vec<String>,
     /// Closes the connection instead of answering once so many requests were served.
     pub dies_after: Option<usize>,
     /// Whether rights are listed with clients and users apart when that is asked for.
@@ -93,7 +116,8 @@ impl Stub {
         // Making a key takes longer than all the rest.
         static KEY: LazyLock<NodeKey> = LazyLock::new(NodeKey::new);
         let admin = &*KEY;
-        let mut state = State { granular: true, ..State::default() };
+        let container = RIGHTS.map(|(right, groups)| (right.to_owned(), json!({ "users": [SUPERUSER], "clients": [], "groups": groups })));
+        let mut state = State { granular: true, container: BTreeMap::from(container), ..State::default() };
         add_client(&mut state, ADMIN, &admin.public);
         let state = Arc::new(Mutex::new(state));
         tokio::spawn({
@@ -133,6 +157,18 @@ pub fn add_client(state: &mut State, name: &str, public_key: &str) {
     state.keys.insert(name.into(), BTreeMap::from([("default".into(), key)]));
 }
 
+/// The node object that somebody makes. A client may do that under any name, and then has every right on it.
+pub fn add_node(state: &mut State, node: Value, creator: &str) {
+    let name = node["name"].as_str().unwrap_or_default().to_owned();
+    let list = if state.clients.contains_key(creator) { "clients" } else { "users" };
+    let mut rights = state.container.clone();
+    for entry in rights.values_mut() {
+        entry[list].as_array_mut().expect("it is a list").push(creator.into());
+    }
+    state.acls.insert(name.clone(), rights);
+    state.nodes.insert(name, node);
+}
+
 async fn serve(request: Request<Incoming>, state: Arc<Mutex<State>>) -> Result<Response<Full<Bytes>>, std::io::Error> {
     let (head, body) = request.into_parts();
     let body = body.collect().await.map_err(std::io::Error::other)?.to_bytes();
@@ -150,7 +186,8 @@ async fn serve(request: Request<Incoming>, state: Arc<Mutex<State>>) -> Result<R
         return Err(std::io::Error::other("the server died"));
     }
     state.dies_after = state.dies_after.map(|left| left - 1);
-    let (status, media_type, body) = match state.instead {
+    let is_page = state.pages.contains(&path);
+    let (status, media_type, body) = match state.instead.or(is_page.then_some((404, "text/html", "<html>Not Found</html>"))) {
         Some((status, media_type, body)) => (status, media_type, body.to_owned()),
         None => {
             let asked = Asked { method: &head.method, path: &path, query: head.uri.query().unwrap_or_default(), headers: &head.headers };
@@ -176,6 +213,9 @@ fn answer(asked: &Asked<'_>, body: &[u8], state: &mut State) -> (u16, Value) {
     if asked.path == "/_status" {
         return state.status.clone().unwrap_or((404, Value::Null));
     }
+    if let Err(why) = read_signature(asked, state) {
+        return (400, error(why));
+    }
     let name = match authenticate(asked, body, state) {
         Ok(name) => name,
         Err(why) => return (401, error(why)),
@@ -198,7 +238,10 @@ fn answer(asked: &Asked<'_>, body: &[u8], state: &mut State) -> (u16, Value) {
     if name != ADMIN && asked.method != Method::GET {
         return (403, error("missing permission"));
     }
-    if state.forbidden.contains(&segments.join("/")) {
+    if state.forbidden.iter().any(|what| forbids(what, asked.method, &segments.join("/"))) {
+        return (403, error("missing read permission"));
+    }
+    if state.reads_no_keys && asked.method == Method::GET && segments.get(2) == Some(&"keys") {
         return (403, error("missing read permission"));
     }
     if let Some(instead) = state.instead_of.get(&format!("{} {path}", asked.method)) {
@@ -221,12 +264,26 @@ fn answer(asked: &Asked<'_>, body: &[u8], state: &mut State) -> (u16, Value) {
         },
         ("POST", ["clients"]) => create_client(&json, state),
         (method, ["clients", name]) => client(method, name, &json, state),
+        ("GET", ["users", name, "keys"]) if state.keys.contains_key(*name) => keys("GET", name, &[], json, state),
         (method, ["clients", name, "keys", rest @ ..]) => keys(method, name, rest, json, state),
         ("GET", ["nodes"]) => (200, list(state.nodes.keys())),
         ("POST", ["nodes"]) => create_node(json, state),
         (method, ["nodes", name]) => node(method, name, state),
+        ("GET", ["containers", "nodes", "_acl"]) => (200, shown(&state.container, state.granular && asked.query == "detail=granular")),
         (method, ["nodes", name, "_acl", rest @ ..]) => acl(method, name, rest, asked.query, &json, state),
         _ => (404, error("no such thing")),
+    }
+}
+
+/// Whether this is forbidden where something is. Rights on an object are those on what stands below it; but who may read keys does not depend on
+/// whose they are (`oc_chef_wm_keys.erl`).
+fn forbids(what: &str, method: &Method, path: &str) -> bool {
+    match what.split_once(' ') {
+        Some((its, object)) => method == its && path == object,
+        None => {
+            let below = path.strip_prefix(what).is_some_and(|rest| rest.starts_with('/'));
+            what == path || (below && !(method == Method::GET && path.contains("/keys")))
+        }
     }
 }
 
@@ -238,13 +295,24 @@ fn user(path: &str, state: &State) -> (u16, Value) {
     }
 }
 
+/// What a request must have before anybody looks whose it is; a proxy may have dropped some of it on the way.
+fn read_signature(asked: &Asked<'_>, state: &State) -> Result<(), String> {
+    let needed = ["x-ops-sign", "x-ops-userid", "x-ops-timestamp", "x-ops-content-hash", "x-ops-authorization-1"];
+    let is_missing = |name: &&str| state.dropped.contains(name) || !asked.headers.contains_key(*name);
+    let missing: Vec<&str> = needed.into_iter().filter(is_missing).collect();
+    if !missing.is_empty() {
+        return Err(format!("missing required authentication header(s) {}", missing.join(", ")));
+    }
+    if state.is_older || asked.headers["x-ops-sign"] != "algorithm=sha256;version=1.3;" {
+        return Err("Unsupported authentication protocol version".into());
+    }
+    Ok(())
+}
+
 /// Version 1.3 of the protocol, as its documentation has it.
 fn authenticate(asked: &Asked<'_>, body: &[u8], state: &State) -> Result<String, String> {
     let header = |name: &str| asked.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let name = header("x-ops-userid");
-    if header("x-ops-sign") != "algorithm=sha256;version=1.3;" {
-        return Err("Unsupported authentication protocol version".into());
-    }
     let hash = BASE64.encode(digest(&SHA256, body));
     if header("x-ops-content-hash") != hash {
         return Err("wrong content hash".into());
@@ -347,10 +415,7 @@ fn create_node(json: Value, state: &mut State) -> (u16, Value) {
     if state.nodes.contains_key(&name) {
         return (409, error("Node already exists"));
     }
-    let entry = json!({ "users": [ADMIN], "clients": [], "groups": ["admins", "users", "clients"] });
-    let rights = ["create", "read", "update", "delete", "grant"].map(|right| (right.to_owned(), entry.clone()));
-    state.acls.insert(name.clone(), BTreeMap::from(rights));
-    state.nodes.insert(name.clone(), json);
+    add_node(state, json, ADMIN);
     (201, json!({ "uri": format!("http://localhost/nodes/{name}") }))
 }
 
@@ -369,20 +434,8 @@ fn node(method: &str, name: &str, state: &mut State) -> (u16, Value) {
 fn acl(method: &str, name: &str, rest: &[&str], query: &str, json: &Value, state: &mut State) -> (u16, Value) {
     let (granular, users, clients) = (state.granular, state.users.clone(), state.clients.clone());
     let Some(acl) = state.acls.get_mut(name) else { return (404, error(format!("node '{name}' not found"))) };
-    let names =
-        |value: &Value| -> Vec<String> { value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect() };
     match (method, rest) {
-        ("GET", []) => {
-            let shown = |entry: &Value| {
-                if granular && query == "detail=granular" {
-                    json!({ "actors": [], "users": entry["users"], "clients": entry["clients"], "groups": entry["groups"] })
-                } else {
-                    let both = [names(&entry["clients"]), names(&entry["users"])].concat();
-                    json!({ "actors": both, "groups": entry["groups"] })
-                }
-            };
-            (200, acl.iter().map(|(right, entry)| (right.clone(), shown(entry))).collect::<serde_json::Map<_, _>>().into())
-        }
+        ("GET", []) => (200, shown(acl, granular && query == "detail=granular")),
         ("PUT", [right]) => {
             let entry = &json[*right];
             if !entry["actors"].is_array() || !entry["groups"].is_array() {
@@ -398,7 +451,7 @@ fn acl(method: &str, name: &str, rest: &[&str], query: &str, json: &Value, state
                 if granular && actors.iter().any(|actor| users.contains(actor) && clients.contains_key(actor)) {
                     return (422, error("The following actor(s) exist as both clients and users within this organization"));
                 }
-                actors.into_iter().partition(|actor| clients.contains_key(actor) && actor != ADMIN)
+                actors.into_iter().partition(|actor| clients.contains_key(actor))
             };
             if let Some(stranger) = new_clients.iter().find(|client| !clients.contains_key(*client)) {
                 return (400, error(format!("The actor(s) '{stranger}' do not exist in this organization as clients or users.")));
@@ -409,4 +462,20 @@ fn acl(method: &str, name: &str, rest: &[&str], query: &str, json: &Value, state
         }
         _ => (405, Value::Null),
     }
+}
+
+/// Rights as they are listed: with clients and users apart, or together.
+fn shown(acl: &BTreeMap<String, Value>, apart: bool) -> Value {
+    let shown = |entry: &Value| match apart {
+        true => json!({ "actors": [], "users": entry["users"], "clients": entry["clients"], "groups": entry["groups"] }),
+        false => {
+            let both = [names(&entry["clients"]), names(&entry["users"])].concat();
+            json!({ "actors": both, "groups": entry["groups"] })
+        }
+    };
+    acl.iter().map(|(right, entry)| (right.clone(), shown(entry))).collect::<serde_json::Map<_, _>>().into()
+}
+
+fn names(value: &Value) -> Vec<String> {
+    value.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
 }

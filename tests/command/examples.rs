@@ -79,6 +79,36 @@ async fn the_example_in_python_waits_for_the_inventorys_job() {
     assert!(matches!(nobody.health().await, Ok(Health::NotReady(why)) if why.contains("cannot be reached")));
 }
 
+/// A wrong URL must not look like nodes that are gone, nor a server in trouble like a node's own fault.
+#[tokio::test]
+async fn the_example_in_python_believes_only_the_inventory_itself() {
+    let folder = Folder::new();
+    let token = enrolld::facts::StatusToken::new("7");
+    let (page, gateways, in_trouble) = ("<html>Not Found</html>", r#"{"error": "no such route"}"#, r#"{"error": "no such node"}"#);
+    for (status, body, class) in [
+        (404, page, Class::RouteFault),
+        (404, gateways, Class::RouteFault),
+        (404, r#"["no such node"]"#, Class::RouteFault),
+        (200, page, Class::RouteFault),
+        (202, page, Class::RouteFault),
+        (409, page, Class::RouteFault),
+        (429, "", Class::NotReady),
+        (500, in_trouble, Class::NotReady),
+        (503, page, Class::NotReady),
+    ] {
+        let url = saying(status, body);
+        let registrar = with(&folder, "/usr/bin/python3", "python", &[("INVENTORY_URL", &url), ("INVENTORY_TOKEN", "secret")]);
+        for failure in [
+            registrar.associate(&order(), &key()).await.unwrap_err(),
+            registrar.disassociate(&order()).await.unwrap_err(),
+            registrar.status(&order(), &token).await.unwrap_err(),
+            registrar.list(None).await.unwrap_err(),
+        ] {
+            assert_eq!(failure.class, class, "{status} {body}: {failure}");
+        }
+    }
+}
+
 async fn listed(registrar: &CommandRegistrar) -> Vec<String> {
     let Ok(NodeList::Page { names, next: None }) = registrar.list(None).await else { panic!("it lists its nodes") };
     names.iter().map(ToString::to_string).collect()
@@ -86,20 +116,33 @@ async fn listed(registrar: &CommandRegistrar) -> Vec<String> {
 
 /// The inventory that the example speaks of.
 fn inventory() -> String {
+    let (mut nodes, mut asked) = (HashMap::new(), 0);
+    answering(move |stream| serve(stream, &mut nodes, &mut asked))
+}
+
+/// Something that gives the same answer to whatever it is asked.
+fn saying(status: u16, body: &'static str) -> String {
+    answering(move |stream| {
+        read(stream);
+        (status, body)
+    })
+}
+
+fn answering(mut answer: impl FnMut(&TcpStream) -> (u16, &'static str) + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     std::thread::spawn(move || {
-        let (mut nodes, mut asked) = (HashMap::new(), 0);
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
-            let (status, body) = serve(&stream, &mut nodes, &mut asked);
+            let (status, body) = answer(&stream);
             let _ = write!(stream, "HTTP/1.1 {status} X\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
         }
     });
     url
 }
 
-fn serve(stream: &TcpStream, nodes: &mut HashMap<String, String>, asked: &mut u32) -> (u16, &'static str) {
+/// A request: its first line, whether it is allowed, and its body.
+fn read(stream: &TcpStream) -> (String, bool, Vec<u8>) {
     let mut reader = BufReader::new(stream);
     let (mut first, mut length, mut allowed) = (String::new(), 0, false);
     reader.read_line(&mut first).unwrap();
@@ -117,6 +160,11 @@ fn serve(stream: &TcpStream, nodes: &mut HashMap<String, String>, asked: &mut u3
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body).unwrap();
+    (first, allowed, body)
+}
+
+fn serve(stream: &TcpStream, nodes: &mut HashMap<String, String>, asked: &mut u32) -> (u16, &'static str) {
+    let (first, allowed, body) = read(stream);
     let (method, path) = first.split_once(' ').unwrap();
     let path = path.split(' ').next().unwrap().to_owned();
     if !allowed {
@@ -128,13 +176,18 @@ fn serve(stream: &TcpStream, nodes: &mut HashMap<String, String>, asked: &mut u3
         ("PUT", "/nodes/i-0a1b2c3d.example") => {
             let told: serde_json::Value = serde_json::from_slice(&body).unwrap();
             let new = told["public_key"].as_str().unwrap().to_owned();
-            if *nodes.entry(path).or_insert_with(|| new.clone()) == new { (202, r#"{"job": "7"}"#) } else { (409, "") }
+            if *nodes.entry(path).or_insert_with(|| new.clone()) == new {
+                (202, r#"{"job": "7"}"#)
+            } else {
+                (409, r#"{"error": "another key"}"#)
+            }
         }
         ("DELETE", _) if nodes.remove(&path).is_some() => (200, "{}"),
         ("GET", "/jobs/7") => {
             *asked += 1;
             if *asked == 1 { (202, "{}") } else { (200, "{}") }
         }
-        _ => (404, ""),
+        ("DELETE", _) => (404, r#"{"error": "no such node"}"#),
+        _ => (404, r#"{"error": "no such job"}"#),
     }
 }

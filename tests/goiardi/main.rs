@@ -151,6 +151,27 @@ async fn a_crash_between_client_and_node_heals() {
     assert_eq!(server.ask_as_admin(Method::GET, &path, None).await.status, 200);
 }
 
+/// goiardi shows no rights: what the object says is all that tells whose it is.
+#[tokio::test]
+async fn a_node_object_that_was_there_is_taken_only_where_it_says_what_the_route_says() {
+    let server = Goiardi::start();
+    let (node, key) = (order(1), NodeKey::new());
+    let name = node.node.as_str();
+    let path = format!("/nodes/{name}");
+    for (run_list, code) in [("base", "done"), ("recipe[backdoor]", "foreign_node")] {
+        let object = json!({ "name": name, "run_list": [run_list], "chef_type": "node", "json_class": "Chef::Node" });
+        assert_eq!(server.ask_as_admin(Method::POST, "/nodes", Some(object)).await.status, 201);
+        let ended = as_admin(&server).associate(&node, &key.material()).await;
+        assert_eq!(ended.map_or_else(|failure| failure.code, |_| "done".to_owned()), code);
+        let client = server.ask_as_admin(Method::GET, &format!("/clients/{name}"), None).await;
+        assert_eq!(client.status, if code == "done" { 200 } else { 404 });
+        assert_eq!(replacing(&server).associate(&node, &key.material()).await, Ok(Registration::Done));
+        let object = server.ask_as_admin(Method::GET, &path, None).await.json().unwrap();
+        assert_eq!(object["run_list"], json!(["recipe[base]"]));
+        as_admin(&server).disassociate(&node).await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn two_workers_may_associate_the_same_node_at_once() {
     let server = Goiardi::start();

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use clap::ValueEnum;
 
-use super::super::dead_letters::print;
+use super::super::print;
 use super::{AskArgs, Bench, CommandError, Group, Only};
 use crate::core::settings::OnFailure;
 use crate::event::Transition;

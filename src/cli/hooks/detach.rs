@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use super::super::dead_letters::print;
+use super::super::print;
 use super::{AskArgs, Bench, CommandError, Group, Only};
 use crate::event::Transition;
 use crate::hooks::{Hook, Member, Stage, stage};

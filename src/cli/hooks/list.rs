@@ -8,7 +8,8 @@ use serde_json::json;
 
 use super::super::check::hooks::judge;
 use super::super::check::{Report, Verdict};
-use super::super::dead_letters::{Output, print};
+use super::super::dead_letters::Output;
+use super::super::print;
 use super::{AskArgs, Bench, CommandError, Group, is_refused, own_instead_of};
 use crate::config::RoleArn;
 use crate::event::Transition;

@@ -90,7 +90,7 @@ fn a_launch_whose_certificate_is_never_written_is_taken_off_again() {
 
 #[test]
 fn a_name_that_another_key_has_is_left_alone_also_by_a_redelivered_launch() {
-    for code in [Failure::OTHER_KEY, Failure::FOREIGN_REQUEST] {
+    for code in [Failure::OTHER_KEY, Failure::FOREIGN_REQUEST, Failure::FOREIGN_NODE] {
         let mut bench = Bench::new(settings());
         bench.refused_node = Some((1, Failure::new(Class::Final, code, "another's")));
         bench.launch_received(1, 2);
@@ -99,7 +99,7 @@ fn a_name_that_another_key_has_is_left_alone_also_by_a_redelivered_launch() {
         assert_eq!(bench.count("Disassociate"), 0, "{code}: it would take off what is another's");
         assert_eq!(bench.count("Associate"), 1);
         let security = bench.observations.iter().filter(|seen| matches!(seen, Observation::Security { .. })).count();
-        assert_eq!(security, usize::from(code == Failure::FOREIGN_REQUEST), "{code}");
+        assert_eq!(security, usize::from(code != Failure::OTHER_KEY), "{code}");
     }
 }
 
@@ -112,7 +112,7 @@ fn believed() -> crate::core::settings::Settings {
 
 #[test]
 fn a_refusal_is_believed_at_once_where_a_repetition_is_a_success() {
-    for code in ["exit_1", "failed", "guarded_client", "foreign_node", Failure::OTHER_KEY] {
+    for code in ["exit_1", "failed", "guarded_client", Failure::FOREIGN_NODE, Failure::OTHER_KEY] {
         for receives in [1, 2] {
             let mut bench = Bench::new(believed());
             bench.refused_node = Some((1, Failure::new(Class::Final, code, "another key is kept")));

@@ -8,6 +8,25 @@ use serde_json::{Map, Value, json};
 /// What chef-client does with its node: it reads it when it begins, and saves it when it ends.
 pub(super) const RIGHTS: [&str; 2] = ["read", "update"];
 
+/// By which somebody can change what a node is to do: by giving the right to do so, or by making the object anew, too.
+const CHANGING: [&str; 3] = ["update", "delete", "grant"];
+
+/// The lists of those who have a right. `actors` holds clients and users where the server has them in one list.
+pub(super) const GROUPS: &str = "groups";
+pub(super) const ACTORS: &str = "actors";
+const CLIENTS: &str = "clients";
+
+/// Somebody who may change an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Changer {
+    /// By which right.
+    pub(super) right: &'static str,
+    /// In which list.
+    pub(super) list: &'static str,
+    /// Called how.
+    pub(super) name: String,
+}
+
 /// Whether an answer is a list of rights at all: servers without them answer with anything.
 pub(super) fn is_acl(answer: &Value) -> bool {
     RIGHTS.iter().all(|right| answer.get(right).and_then(|entry| entry.get("actors")).is_some_and(Value::is_array))
@@ -17,12 +36,12 @@ pub(super) fn is_acl(answer: &Value) -> bool {
 pub(super) fn granting(acl: &Value, right: &str, client: &str) -> Option<Value> {
     let entry = acl.get(right)?;
     let names = |list: &str| -> Vec<Value> { entry.get(list).and_then(Value::as_array).cloned().unwrap_or_default() };
-    let apart = entry.get("clients").is_some_and(Value::is_array);
-    let holders = if apart { "clients" } else { "actors" };
-    let mut with_client = names(holders);
-    if with_client.iter().any(|name| name.as_str() == Some(client)) {
+    let holders = holders(entry);
+    if holds(acl, right, holders, client) {
         return None;
     }
+    let apart = holders == CLIENTS;
+    let mut with_client = names(holders);
     with_client.push(client.into());
     let mut entry = Map::new();
     entry.insert("groups".into(), names("groups").into());
@@ -32,6 +51,37 @@ pub(super) fn granting(acl: &Value, right: &str, client: &str) -> Option<Value> 
     }
     entry.insert(holders.into(), with_client.into());
     Some(json!({ right: entry }))
+}
+
+/// The list that holds the clients.
+fn holders(entry: &Value) -> &'static str {
+    if entry.get(CLIENTS).is_some_and(Value::is_array) { CLIENTS } else { ACTORS }
+}
+
+/// Whether somebody of a list has a right.
+pub(super) fn holds(acl: &Value, right: &str, list: &str, name: &str) -> bool {
+    let all = acl.get(right).and_then(|entry| entry.get(list)).and_then(Value::as_array);
+    all.is_some_and(|all| all.iter().any(|one| one == name))
+}
+
+/// Whether a client has all the rights that it is given.
+pub(super) fn has_its_rights(acl: &Value, client: &str) -> bool {
+    RIGHTS.iter().all(|right| granting(acl, right, client).is_none())
+}
+
+/// The clients and groups that may change an object, by each right. Users are none of an instance's, so that those who are listed apart are left out.
+pub(super) fn changers(acl: &Value) -> Vec<Changer> {
+    let mut all: Vec<Changer> = Vec::new();
+    for right in CHANGING {
+        let Some(entry) = acl.get(right) else { continue };
+        for list in [holders(entry), GROUPS] {
+            let names = entry.get(list).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+            for name in names {
+                all.push(Changer { right, list, name: name.to_owned() });
+            }
+        }
+    }
+    all
 }
 
 #[cfg(test)]
@@ -57,6 +107,19 @@ mod tests {
         let acl = json!({ "read": { "actors": ["pivotal"], "groups": [] }, "update": { "actors": ["i-1"], "groups": [] } });
         assert_eq!(granting(&acl, "read", "i-1"), Some(json!({ "read": { "actors": ["pivotal", "i-1"], "groups": [] } })));
         assert_eq!(granting(&acl, "update", "i-1"), None);
+    }
+
+    #[test]
+    fn whoever_may_change_an_object_is_named_with_the_right_and_whoever_may_read_it_is_not() {
+        let acl = json!({
+            "read": { "actors": [], "users": [], "clients": ["reader"], "groups": ["clients"] },
+            "update": { "actors": [], "users": ["knife"], "clients": ["i-1"], "groups": [] },
+            "grant": { "actors": ["older"], "groups": ["admins"] },
+        });
+        let changer = |right, list, name: &str| Changer { right, list, name: name.into() };
+        let expected = [changer("update", CLIENTS, "i-1"), changer("grant", ACTORS, "older"), changer("grant", GROUPS, "admins")];
+        assert_eq!(changers(&acl), expected);
+        assert!(!has_its_rights(&acl, "i-1") && !has_its_rights(&acl, "reader"));
     }
 
     #[test]

@@ -72,6 +72,28 @@ impl Api {
         self.send(&self.http, method, path, None).await
     }
 
+    /// Reads our own client or user, signed: this is the server that knows us.
+    pub(super) async fn shows_us(&self) -> Result<Said, Failure> {
+        let own = self.signer.name();
+        let said = self.ask(Method::GET, &format!("/clients/{own}"), None).await?;
+        let said = if said.status == 404 { self.ask_server(Method::GET, &format!("/users/{own}")).await? } else { said };
+        if said.status == 200 && said.is_named(own) {
+            return Ok(said);
+        }
+        Err(said.failure(errors::NOT_CHEF, "reading our own client"))
+    }
+
+    /// What came of a request about one object, on which whoever made it may give rights. What is forbidden on one that somebody else made must
+    /// not stop everybody's nodes, unless we may do nothing here.
+    pub(super) async fn unless_anothers<T>(&self, came: Result<T, Failure>, what: &str) -> Result<T, Failure> {
+        match came {
+            Err(failure) if failure.code == errors::FORBIDDEN.code && self.shows_us().await.is_ok() => {
+                Err(errors::FOREIGN_NODE.failure(what))
+            }
+            came => came,
+        }
+    }
+
     async fn send(&self, http: &HttpClient, method: Method, path: &str, body: Option<&Value>) -> Result<Said, Failure> {
         let body = body.map_or_else(Bytes::new, |body| body.to_string().into());
         let without_query = path.split('?').next().unwrap_or_default();

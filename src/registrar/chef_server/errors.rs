@@ -12,7 +12,7 @@ meanings! {
     UNAUTHORIZED: RouteFault, "unauthorized", "any other 401: a wrong name or key";
     FORBIDDEN: RouteFault, "forbidden", "403: rights are missing";
     NO_ORGANIZATION: RouteFault, "no_organization", "404 for the organization";
-    NOT_CHEF: RouteFault, "not_chef", "404 that is not Chef's own, or an answer that does not show what was asked for: the URL is wrong";
+    NOT_CHEF: RouteFault, "not_chef", "404 that is not Chef's own, or an answer that does not show what was asked for, as 400 where our signature is not understood: the URL is wrong, a proxy drops headers, or the server is older than 12.4";
     API_VERSION: RouteFault, "api_version", "406: a server older than 12";
     UNEXPECTED: RouteFault, "unexpected_status", "redirects, and every other status: what is asked is the same for every node";
     REFUSED_NODE: RouteFault, "refused_node", "the node object was not made: all but its name is the route's, such as a policy that the server does not know";
@@ -25,8 +25,8 @@ meanings! {
     KEY_NOT_REPLACED: Transient, "key_not_replaced", "the server still shows the other key";
     OTHER_KEY: Final, Failure::OTHER_KEY, "the server has this client with another key, and `replace_existing` is off";
     GUARDED: Final, "guarded_client", "the client of this name is a validator, an administrator, or not ours to see";
-    FOREIGN_NODE: Final, "foreign_node", "somebody else made the node object or the client, and we may not read it, replace it, give rights on it, or delete it";
+    FOREIGN_NODE: Final, Failure::FOREIGN_NODE, "somebody else made the node object or the client: it says other than the route, or a stranger may change it, or we may not read it, replace it, give rights on it, or delete it; at a launch a security event";
     OWN_NAME: Final, "own_name", "the node has the name of the client that enrols it";
     BAD_KEY: Final, "bad_key", "the key is no public key that Chef takes";
-    REFUSED: Final, "refused", "400 or 422 to the creation of the client: name and key alone come from the node";
+    REFUSED: Final, "refused", "400 or 422 to the creation of the client, of a server that knows us: name and key alone come from the node";
 }

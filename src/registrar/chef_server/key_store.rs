@@ -42,6 +42,9 @@ pub(super) enum Place {
 /// So many groups are looked at for one client; an organization with more of them among its administrators is none that we know of.
 const MOST_GROUPS: usize = 50;
 
+/// Whose a client is if we may not write its keys.
+const NOT_REPLACED: &str = "somebody else made the client, and we may not replace its key";
+
 /// What a client is that may do more than a node.
 pub(super) const ADMINISTRATOR: &str = "an administrator";
 
@@ -62,9 +65,14 @@ pub(super) fn guard(client: &Said) -> Option<&'static str> {
     if is("validator") { Some("a validator") } else { is("admin").then_some(ADMINISTRATOR) }
 }
 
-/// Whether a client is a member of its organization's `admins`, or of a group in it, at whatever depth. Where we may not see a group,
-/// nothing shows who is in it.
-pub(super) async fn is_in_admins(api: &Api, name: &str) -> Result<bool, Failure> {
+/// Whether a client may be a member of its organization's `admins`.
+pub(super) async fn may_be_in_admins(api: &Api, name: &str) -> Result<bool, Failure> {
+    Ok(in_admins(api, name).await?.unwrap_or(true))
+}
+
+/// Whether a client is a member of its organization's `admins`, or of a group in it, at whatever depth; none where that cannot be followed.
+/// Where we may not see a group, nothing shows who is in it.
+pub(super) async fn in_admins(api: &Api, name: &str) -> Result<Option<bool>, Failure> {
     let mut groups = vec!["admins".to_owned()];
     let mut at = 0;
     while let Some(group) = groups.get(at) {
@@ -84,10 +92,10 @@ pub(super) async fn is_in_admins(api: &Api, name: &str) -> Result<bool, Failure>
             // A user of the same name is in `actors` too.
             200 if is_list(&said, "clients") => {
                 if has(&said, "clients", name) {
-                    return Ok(true);
+                    return Ok(Some(true));
                 }
             }
-            200 if has(&said, "actors", name) => return Ok(true),
+            200 if has(&said, "actors", name) => return Ok(Some(true)),
             200 | 404 => {}
             405 if api.organization.is_empty() => {}
             _ => return Err(said.failure(errors::NOT_CHEF, "reading the group of administrators")),
@@ -97,14 +105,14 @@ pub(super) async fn is_in_admins(api: &Api, name: &str) -> Result<bool, Failure>
         for inner in inside.filter(|inner| !inner.starts_with("::")) {
             // A group can be in itself, by way of another. One whose name is none, or one too many, can have anybody in it.
             if !is_name(inner) || groups.len() == MOST_GROUPS {
-                return Ok(true);
+                return Ok(None);
             }
             if !groups.iter().any(|known| known == inner) {
                 groups.push(inner.to_owned());
             }
         }
     }
-    Ok(false)
+    Ok(Some(false))
 }
 
 /// Whether an answer is the group of this name, with who is in it.
@@ -137,13 +145,37 @@ pub(super) async fn read(api: &Api, name: &str) -> Result<Stored, Failure> {
     if let Some(key) = text(&client, "public_key") {
         return Ok(Stored::Key { key: PublicKey::from_pem(key), usable: true, place: Place::Client });
     }
-    let found = api.ask(Method::GET, &format!("/clients/{name}/keys/default"), None).await?;
+    let found = ask_keys(api, &format!("/clients/{name}/keys/default")).await?;
     match (found.status, text(&found, "public_key")) {
         (200, Some(key)) if found.is_named("default") => {
             Ok(Stored::Key { key: PublicKey::from_pem(key), usable: !has_expired(&found, api), place: Place::Endpoint })
         }
         (404, _) => without_default(api, name).await,
         _ => Err(found.failure(errors::NOT_CHEF, "reading the client's key")),
+    }
+}
+
+/// Reads keys. Whoever is in one group may read those of every client, and nobody else may read any, whoever made the client: what is forbidden
+/// here is so for every node (`oc_chef_wm_keys.erl`).
+async fn ask_keys(api: &Api, path: &str) -> Result<Said, Failure> {
+    api.ask(Method::GET, path, None).await.map_err(|failure| match failure.code == errors::FORBIDDEN.code {
+        true => {
+            Failure { detail: format!("{}; the right to read keys is that of the group public_key_read_access", failure.detail), ..failure }
+        }
+        false => failure,
+    })
+}
+
+/// Whether we may read keys, by our own, on a server that has them apart: else it would show at the first node that comes a second time.
+pub(super) async fn may_read_keys(api: &Api, own: &Said) -> Result<(), Failure> {
+    if text(own, "public_key").is_some() {
+        return Ok(());
+    }
+    let kind = if own.json.get("clientname").is_some() { "clients" } else { "users" };
+    match ask_keys(api, &format!("/{kind}/{}/keys", api.signer.name())).await {
+        Err(failure) if failure.code == errors::FORBIDDEN.code => Err(failure),
+        // Any other answer says nothing about orders.
+        _ => Ok(()),
     }
 }
 
@@ -158,7 +190,7 @@ async fn without_default(api: &Api, name: &str) -> Result<Stored, Failure> {
 
 /// The names of a client's keys; none where there is no such client.
 async fn keys(api: &Api, name: &str) -> Result<Option<Vec<String>>, Failure> {
-    let said = api.ask(Method::GET, &format!("/clients/{name}/keys"), None).await?;
+    let said = ask_keys(api, &format!("/clients/{name}/keys")).await?;
     match (said.status, said.json.as_array()) {
         (200, Some(keys)) => Ok(Some(keys.iter().filter_map(|key| Some(key.get("name")?.as_str()?.to_owned())).collect())),
         (404, _) => Ok(None),
@@ -178,10 +210,11 @@ pub(super) async fn replace(api: &Api, name: &str, key: &PublicKey, stored: &Sto
         delete_others(api, name).await?;
     }
     let said = match place {
-        Place::Client => api.ask(Method::PUT, &format!("/clients/{name}"), Some(&client)).await?,
-        Place::Endpoint => api.ask(Method::PUT, &format!("/clients/{name}/keys/default"), Some(&endpoint)).await?,
-        Place::Nowhere => api.ask(Method::POST, &format!("/clients/{name}/keys"), Some(&endpoint)).await?,
+        Place::Client => api.ask(Method::PUT, &format!("/clients/{name}"), Some(&client)).await,
+        Place::Endpoint => api.ask(Method::PUT, &format!("/clients/{name}/keys/default"), Some(&endpoint)).await,
+        Place::Nowhere => api.ask(Method::POST, &format!("/clients/{name}/keys"), Some(&endpoint)).await,
     };
+    let said = api.unless_anothers(said, NOT_REPLACED).await?;
     match said.status {
         200..=299 if super::made_a_key_pair(&said.json) => return Ok(false),
         200..=299 => {}
@@ -204,7 +237,8 @@ async fn delete_others(api: &Api, name: &str) -> Result<(), Failure> {
         if !is_name(other) {
             return Err(errors::NOT_CHEF.failure("a key of the client has a name that no key has"));
         }
-        let said = api.ask(Method::DELETE, &format!("/clients/{name}/keys/{other}"), None).await?;
+        let said = api.ask(Method::DELETE, &format!("/clients/{name}/keys/{other}"), None).await;
+        let said = api.unless_anothers(said, NOT_REPLACED).await?;
         if !matches!(said.status, 200..=299 | 404) {
             return Err(said.failure(errors::REFUSED_KEY, "deleting a further key of the client"));
         }
@@ -212,8 +246,8 @@ async fn delete_others(api: &Api, name: &str) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Chef's rule for the names of keys and groups; anything else would be another path.
-fn is_name(name: &str) -> bool {
+/// Chef's rule for the names of clients, keys and groups; anything else would be another path.
+pub(super) fn is_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b)) && !matches!(name, "." | "..")
 }
 

@@ -1,0 +1,285 @@
+//! The node object, which says what is done on a node: made, or judged where one was there.
+//!
+//! Whoever has the client of any node may make a node object of any name, and then has every right on it (erchef's
+//! `oc_chef_authz_org_creator.erl` gives the group `clients` the right to create). So an instance that somebody has taken over can be first at the name
+//! of another, and choose what that one runs as root. An object that was there is taken where nobody may change it who may not change
+//! every other too, and where it says what ours would say, as long as the node has not been enrolled with it.
+
+use std::collections::HashSet;
+
+use hyper::Method;
+use serde_json::{Value, json};
+
+use super::acl::{self, Changer};
+use super::{ChefServer, NodeWork, errors, key_store, vanished};
+use crate::aws::detail;
+use crate::names::shown;
+use crate::retry::Failure;
+
+/// Groups in which no node is, unless an administrator put it there.
+const TRUSTED_GROUPS: [&str; 2] = ["admins", "users"];
+
+/// So many of those who may change a node object are looked at; whoever made it can have named any number.
+const MOST_CHANGERS: usize = 20;
+
+impl ChefServer {
+    /// Sees to the node object, and to the client's rights on it. Under a key that the client has got just now no node has been enrolled.
+    pub(super) async fn settle_node(&self, name: &str, key_is_new: bool) -> Result<(), Failure> {
+        if self.create_node(name).await? {
+            return self.give_rights_on_ours(name).await;
+        }
+        match self.take_node(name, key_is_new).await {
+            Err(failure) if failure.code == errors::FOREIGN_NODE.code && self.replace_existing => {
+                self.delete("/nodes", name).await?;
+                // Whoever made it can be first once more.
+                if self.create_node(name).await? { self.give_rights_on_ours(name).await } else { Err(failure) }
+            }
+            taken => taken,
+        }
+    }
+
+    /// Creates the node object; false where there is one already.
+    async fn create_node(&self, name: &str) -> Result<bool, Failure> {
+        let said = self.api.ask(Method::POST, "/nodes", Some(&self.work.object(name))).await?;
+        match said.status {
+            201 => Ok(true),
+            409 => Ok(false),
+            // All but the name is the route's.
+            _ => Err(said.failure(errors::REFUSED_NODE, "creating the node object")),
+        }
+    }
+
+    /// Gives the client its rights on the node object that we made.
+    async fn give_rights_on_ours(&self, name: &str) -> Result<(), Failure> {
+        let given = match self.rights(name).await {
+            Ok(Some(rights)) => self.give_rights(name, &rights).await,
+            Ok(None) => Ok(()),
+            Err(failure) => Err(failure),
+        };
+        if given.as_ref().is_err_and(|failure| failure.code == errors::FORBIDDEN.code) {
+            // What was made for nothing goes again, so that a repetition finds what this one found. That it could not be deleted changes
+            // nothing about the failure.
+            let _ = self.delete("/nodes", name).await;
+        }
+        given
+    }
+
+    /// Takes a node object that was there, and gives the client its rights on it, unless it is another's.
+    async fn take_node(&self, name: &str, key_is_new: bool) -> Result<(), Failure> {
+        let no_rights = "somebody else made the node object, and we may give no rights on it";
+        let rights = self.api.unless_anothers(self.rights(name).await, no_rights).await?;
+        if let Some(rights) = &rights {
+            // Before the object is read: whoever may change it no more cannot do so after.
+            self.refuse_strangers(name, rights).await?;
+        }
+        let found = self.api.ask(Method::GET, &format!("/nodes/{name}"), None).await;
+        let found = self.api.unless_anothers(found, "somebody else made the node object, and we may not read it").await?;
+        match found.status {
+            200 if found.is_named(name) => {}
+            404 => return Err(vanished("node object")),
+            _ => return Err(found.failure(errors::NOT_CHEF, "reading the node object")),
+        }
+        // A client that has its rights was enrolled with this object, and whoever may change it may have done so since. What gives no rights
+        // cannot tell: there only a key that was put there just now is surely new.
+        let is_new = key_is_new || rights.as_ref().is_some_and(|rights| !acl::has_its_rights(rights, name));
+        if let Some(what) = self.work.differs(&found.json).filter(|_| is_new) {
+            let said = format!("a node object of this name was there before, and {what}; replace_existing = true would replace it");
+            return Err(errors::FOREIGN_NODE.failure(said));
+        }
+        let Some(rights) = &rights else { return Ok(()) };
+        self.api.unless_anothers(self.give_rights(name, rights).await, no_rights).await
+    }
+
+    /// The rights on the node object, where the server has such a thing.
+    async fn rights(&self, name: &str) -> Result<Option<Value>, Failure> {
+        let has_rights = !self.api.organization.is_empty();
+        let said = match self.api.ask(Method::GET, &format!("/nodes/{name}/_acl?detail=granular"), None).await {
+            // Every server with organizations has rights; one without them has nothing here, and says so in its own way, which may be a page. That
+            // it is a Chef server, its answer to the creation of the node object has shown.
+            Err(failure) if failure.code == errors::NOT_CHEF.code && !has_rights => return Ok(None),
+            said => said?,
+        };
+        if said.status == 200 && acl::is_acl(&said.json) {
+            return Ok(Some(said.json));
+        }
+        if has_rights { Err(said.failure(errors::NO_ACL, "reading the node object's rights")) } else { Ok(None) }
+    }
+
+    async fn give_rights(&self, name: &str, rights: &Value) -> Result<(), Failure> {
+        for right in acl::RIGHTS {
+            let Some(body) = acl::granting(rights, right, name) else { continue };
+            let said = self.api.ask(Method::PUT, &format!("/nodes/{name}/_acl/{right}"), Some(&body)).await?;
+            match said.status {
+                200 => {}
+                404 => return Err(vanished("node object")),
+                // So a right is refused whose holder is not there.
+                400 if key_store::client(&self.api, name).await?.is_none() => return Err(vanished("client")),
+                _ => return Err(said.failure(errors::REFUSED_ACL, "giving the client its rights")),
+            }
+        }
+        Ok(())
+    }
+
+    /// Fails where somebody may change this node object who may not change every other: whoever made it for a node that is not theirs.
+    async fn refuse_strangers(&self, name: &str, rights: &Value) -> Result<(), Failure> {
+        let mut unknown = acl::changers(rights);
+        unknown.retain(|who| match who.list {
+            // `::NAME` is a group of the whole server, where there are users alone.
+            acl::GROUPS => !TRUSTED_GROUPS.contains(&who.name.as_str()) && !who.name.starts_with("::"),
+            _ => who.name != name && who.name != self.api.signer.name(),
+        });
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let of_all = match self.api.ask(Method::GET, "/containers/nodes/_acl?detail=granular", None).await {
+            // Where it is not to be seen, or the server has none, nothing shows who may change every node.
+            Err(failure) if [errors::FORBIDDEN.code, errors::NOT_CHEF.code].contains(&failure.code.as_str()) => Value::Null,
+            said => said?.json,
+        };
+        let mut named = HashSet::new();
+        unknown.retain(|who| !acl::holds(&of_all, who.right, who.list, &who.name) && named.insert((who.list, who.name.clone())));
+        for (at, who) in unknown.iter().enumerate() {
+            if at == MOST_CHANGERS || !self.may_change_all(who).await? {
+                let said = format!(
+                    "a node object of this name was there before, and {} of its {} may {} it",
+                    shown(&who.name),
+                    who.list,
+                    who.right
+                );
+                return Err(errors::FOREIGN_NODE.failure(detail(&said)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether it is a user, or a client of the administrators.
+    async fn may_change_all(&self, who: &Changer) -> Result<bool, Failure> {
+        if who.list == acl::GROUPS || !key_store::is_name(&who.name) {
+            return Ok(false);
+        }
+        if who.list == acl::ACTORS {
+            // An older server lists users and clients together.
+            match key_store::client(&self.api, &who.name).await {
+                Ok(None) => return Ok(true),
+                Err(failure) if failure.code != errors::FORBIDDEN.code => return Err(failure),
+                Ok(Some(_)) | Err(_) => {}
+            }
+        }
+        Ok(key_store::in_admins(&self.api, &who.name).await? == Some(true))
+    }
+}
+
+impl NodeWork {
+    /// The node object that says so.
+    fn object(&self, name: &str) -> Value {
+        let mut node = json!({
+            "name": name,
+            "chef_type": "node",
+            "json_class": "Chef::Node",
+            "chef_environment": "_default",
+            "run_list": [],
+            "default": {},
+            "normal": {},
+            "override": {},
+            "automatic": {},
+        });
+        match self {
+            Self::RunList { environment, run_list } => {
+                node["chef_environment"] = environment.as_str().into();
+                node["run_list"] = run_list.as_slice().into();
+            }
+            Self::Policy { name, group } => {
+                // chef-client brings the environment into line with the group at its first run.
+                node["policy_name"] = name.as_str().into();
+                node["policy_group"] = group.as_str().into();
+            }
+        }
+        node
+    }
+
+    /// What a node object says that this does not. Of its attributes only the normal ones outlive the beginning of a run of chef-client, which
+    /// itself puts an empty list of tags there.
+    fn differs(&self, node: &Value) -> Option<&'static str> {
+        let text = |key: &str| node.get(key).and_then(Value::as_str).unwrap_or_default();
+        let (policy, group) = match self {
+            Self::RunList { .. } => ("", ""),
+            Self::Policy { name, group } => (name.as_str(), group.as_str()),
+        };
+        if (text("policy_name"), text("policy_group")) != (policy, group) {
+            return Some("has another policy than the route's");
+        }
+        // With a policy these two are the policy's, whatever the object says.
+        if let Self::RunList { environment, run_list } = self {
+            if text("chef_environment") != environment {
+                return Some("has another environment than the route's");
+            }
+            let found = node.get("run_list").and_then(Value::as_array).into_iter().flatten();
+            if items(found.map(|item| item.as_str().unwrap_or_default())) != items(run_list.iter().map(String::as_str)) {
+                return Some("has another run list than the route's");
+            }
+        }
+        let mut normal = node.get("normal").and_then(Value::as_object).into_iter().flatten();
+        let has_more = normal.any(|(key, value)| key != "tags" || value.as_array().is_none_or(|tags| !tags.is_empty()));
+        has_more.then_some("has attributes of its own")
+    }
+}
+
+/// A run list as servers keep it: a recipe in its brackets, and each item once.
+fn items<'a>(run_list: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let mut all = Vec::new();
+    for item in run_list {
+        let item = if item.ends_with(']') { item.to_owned() } else { format!("recipe[{item}]") };
+        if !all.contains(&item) {
+            all.push(item);
+        }
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run_list(items: &[&str]) -> NodeWork {
+        NodeWork::RunList { environment: "live".into(), run_list: items.iter().map(ToString::to_string).collect() }
+    }
+
+    #[test]
+    fn a_node_object_differs_by_whatever_decides_what_is_run() {
+        let work = run_list(&["base", "role[web]"]);
+        let policy = NodeWork::Policy { name: "web".into(), group: "live".into() };
+        assert_eq!((work.differs(&work.object("n")), policy.differs(&policy.object("n"))), (None, None));
+        let with = |work: &NodeWork, key: &str, value: Value| {
+            let mut node = work.object("n");
+            node[key] = value;
+            work.differs(&node)
+        };
+        for (key, value) in [
+            ("run_list", json!(["recipe[base]", "role[web]"])),
+            ("run_list", json!(["recipe[base]", "role[web]", "recipe[base]"])),
+            ("normal", json!({ "tags": [] })),
+            ("automatic", json!({ "fqdn": "web-1" })),
+            ("policy_name", Value::Null),
+        ] {
+            assert_eq!(with(&work, key, value.clone()), None, "{key} {value}");
+        }
+        for (key, value) in [
+            ("run_list", json!(["role[web]", "recipe[base]"])),
+            ("run_list", json!([])),
+            ("run_list", Value::Null),
+            ("chef_environment", json!("_default")),
+            ("policy_name", json!("web")),
+            ("policy_group", json!("live")),
+            ("normal", json!({ "tags": ["canary"] })),
+            ("normal", json!({ "packages": { "url": "http://elsewhere" } })),
+        ] {
+            assert!(with(&work, key, value.clone()).is_some(), "{key} {value}");
+        }
+        // What a run under a policy leaves.
+        assert_eq!(with(&policy, "chef_environment", json!("live")), None);
+        assert_eq!(with(&policy, "run_list", json!(["recipe[web]"])), None);
+        for (key, value) in [("policy_name", json!("other")), ("policy_group", Value::Null), ("normal", json!({ "a": 1 }))] {
+            assert!(with(&policy, key, value.clone()).is_some(), "{key} {value}");
+        }
+    }
+}

@@ -1,0 +1,286 @@
+//! Node objects that were there before their nodes: a stranger's, by which he would choose what the node runs, and those of provisioning.
+
+use enrolld::facts::Registration;
+use enrolld::registrar::{ChefServer, ChefSettings, NodeWork, Registrar};
+use enrolld::retry::{Class, Failure};
+use serde_json::{Value, json};
+
+use crate::chef::{NodeKey, order, settings};
+use crate::stub::{self, ADMIN, State, Stub, add_client, add_node};
+use crate::{registrar, replacing};
+
+/// Another node, which somebody has taken over.
+const STRANGER: &str = "i-0badc0de";
+
+/// What an administrator set up before.
+type Prepares = fn(&mut State);
+
+/// A stub with a stranger in it.
+async fn with_stranger() -> Stub {
+    let stub = Stub::start().await;
+    let key = stub.admin.public.clone();
+    add_client(&mut stub.state(), STRANGER, &key);
+    stub
+}
+
+fn node(name: &str, run_list: &[&str]) -> Value {
+    json!({ "name": name, "chef_environment": "_default", "run_list": run_list, "normal": { "tags": [] } })
+}
+
+/// The stranger takes himself out of the rights on his object.
+fn hides(state: &mut State, name: &str) {
+    for entry in state.acls.get_mut(name).unwrap().values_mut() {
+        entry["clients"] = json!([]);
+    }
+}
+
+fn plants_another_run_list(state: &mut State, name: &str) {
+    add_node(state, node(name, &["recipe[base]", "recipe[backdoor]"]), STRANGER);
+}
+
+fn plants_the_same_run_list(state: &mut State, name: &str) {
+    add_node(state, node(name, &["recipe[base]"]), STRANGER);
+}
+
+fn plants_and_hides(state: &mut State, name: &str) {
+    plants_another_run_list(state, name);
+    hides(state, name);
+}
+
+fn plants_attributes_and_hides(state: &mut State, name: &str) {
+    let mut object = node(name, &["recipe[base]"]);
+    object["normal"] = json!({ "packages": { "url": "http://elsewhere" } });
+    add_node(state, object, STRANGER);
+    hides(state, name);
+}
+
+fn plants_a_policy_and_hides(state: &mut State, name: &str) {
+    let mut object = node(name, &["recipe[base]"]);
+    object["policy_name"] = "backdoor".into();
+    object["policy_group"] = "live".into();
+    add_node(state, object, STRANGER);
+    hides(state, name);
+}
+
+fn plants_another_environment_and_hides(state: &mut State, name: &str) {
+    let mut object = node(name, &["recipe[base]"]);
+    object["chef_environment"] = "staging".into();
+    add_node(state, object, STRANGER);
+    hides(state, name);
+}
+
+fn plants_and_hides_behind_all_nodes(state: &mut State, name: &str) {
+    plants_the_same_run_list(state, name);
+    hides(state, name);
+    state.acls.get_mut(name).unwrap().get_mut("update").unwrap()["groups"] = json!(["admins", "users", "clients"]);
+}
+
+fn plants_and_may_delete(state: &mut State, name: &str) {
+    plants_the_same_run_list(state, name);
+    hides(state, name);
+    state.acls.get_mut(name).unwrap().get_mut("delete").unwrap()["clients"] = json!([STRANGER]);
+}
+
+/// Every way in which a stranger can be first.
+const PLANTS: [fn(&mut State, &str); 8] = [
+    plants_another_run_list,
+    plants_the_same_run_list,
+    plants_and_hides,
+    plants_attributes_and_hides,
+    plants_a_policy_and_hides,
+    plants_another_environment_and_hides,
+    plants_and_hides_behind_all_nodes,
+    plants_and_may_delete,
+];
+
+#[tokio::test]
+async fn a_node_object_that_a_stranger_was_first_to_make_is_not_taken_and_wakes_somebody_also_after_a_crash() {
+    let (enrolled, key) = (order(1), NodeKey::new());
+    let name = enrolled.node.as_str();
+    for (at, plants) in PLANTS.into_iter().enumerate() {
+        for crashed in [false, true] {
+            let case = format!("plant {at}, after a crash: {crashed}");
+            let stub = with_stranger().await;
+            plants(&mut stub.state(), name);
+            let planted = stub.state().nodes[name].clone();
+            let chef = registrar(&stub);
+            if crashed {
+                stub.state().dies_after = Some(1);
+                assert_eq!(chef.associate(&enrolled, &key.material()).await.unwrap_err().class, Class::Transient, "{case}");
+                stub.state().dies_after = None;
+                assert!(stub.state().clients.contains_key(name), "{case}");
+            }
+            let failure = chef.associate(&enrolled, &key.material()).await.unwrap_err();
+            assert_eq!((failure.class, failure.code.as_str()), (Class::Final, Failure::FOREIGN_NODE), "{case}: {failure}");
+            assert!(failure.is_security() && failure.leaves_anothers(), "{case}");
+            let state = stub.state();
+            assert_eq!(state.nodes[name], planted, "{case}: it is left alone");
+            assert!(!state.clients.contains_key(name), "{case}: nobody has use for its client");
+        }
+    }
+}
+
+#[tokio::test]
+async fn where_it_may_be_replaced_a_strangers_node_object_gives_way_to_one_of_ours() {
+    let (enrolled, key) = (order(1), NodeKey::new());
+    let name = enrolled.node.as_str();
+    for (at, plants) in PLANTS.into_iter().enumerate() {
+        for crashed in [false, true] {
+            let case = format!("plant {at}, after a crash: {crashed}");
+            let stub = with_stranger().await;
+            plants(&mut stub.state(), name);
+            if crashed {
+                stub.state().dies_after = Some(1);
+                replacing(&stub).associate(&enrolled, &key.material()).await.unwrap_err();
+                stub.state().dies_after = None;
+            }
+            assert_eq!(replacing(&stub).associate(&enrolled, &key.material()).await, Ok(Registration::Done), "{case}");
+            let state = stub.state();
+            assert_eq!(state.nodes[name]["run_list"], json!(["recipe[base]"]), "{case}");
+            assert_eq!((&state.nodes[name]["normal"], state.nodes[name].get("policy_name")), (&json!({}), None), "{case}");
+            assert_eq!(state.acls[name]["update"]["clients"], json!([ADMIN, name]), "{case}");
+            assert_eq!(state.acls[name]["update"]["groups"], json!(["admins", "users"]), "{case}");
+        }
+    }
+    // He is first once more.
+    let stub = with_stranger().await;
+    plants_another_run_list(&mut stub.state(), name);
+    let again = name.to_owned();
+    let lurks = move |state: &mut State| {
+        state.before.insert("POST /nodes".into(), Box::new(move |state| plants_another_run_list(state, &again)));
+    };
+    stub.state().before.insert(format!("DELETE /nodes/{name}"), Box::new(lurks));
+    let failure = replacing(&stub).associate(&enrolled, &key.material()).await.unwrap_err();
+    assert_eq!((failure.class, failure.code.as_str()), (Class::Final, Failure::FOREIGN_NODE), "{failure}");
+}
+
+/// The client is there all the while, so that he can give it its rights.
+#[tokio::test]
+async fn a_stranger_who_is_first_while_a_key_is_replaced_is_seen_by_what_his_object_says() {
+    let (enrolled, key) = (order(1), NodeKey::new());
+    let name = enrolled.node.as_str();
+    let stub = with_stranger().await;
+    registrar(&stub).associate(&enrolled, &NodeKey::new().material()).await.unwrap();
+    let again = name.to_owned();
+    let plants = move |state: &mut State| {
+        plants_and_hides(state, &again);
+        for right in ["read", "update"] {
+            state.acls.get_mut(&again).unwrap().get_mut(right).unwrap()["clients"] = json!([again]);
+        }
+    };
+    stub.state().before.insert("POST /nodes".into(), Box::new(plants));
+    assert_eq!(replacing(&stub).associate(&enrolled, &key.material()).await, Ok(Registration::Done));
+    assert_eq!(stub.state().nodes[name]["run_list"], json!(["recipe[base]"]));
+}
+
+#[tokio::test]
+async fn an_older_server_shows_a_stranger_among_users() {
+    let (enrolled, key) = (order(1), NodeKey::new());
+    let name = enrolled.node.as_str();
+    for (creator, code) in [(STRANGER, "foreign_node"), ("knife", "done")] {
+        let stub = with_stranger().await;
+        stub.state().granular = false;
+        add_node(&mut stub.state(), node(name, &["recipe[base]"]), creator);
+        let ended = registrar(&stub).associate(&enrolled, &key.material()).await;
+        assert_eq!(ended.map_or_else(|failure| failure.code, |_| "done".to_owned()), code, "{creator}");
+    }
+}
+
+#[tokio::test]
+async fn what_provisioning_put_there_is_taken_where_it_says_what_the_route_says() {
+    let (enrolled, key) = (order(1), NodeKey::new());
+    let name = enrolled.node.as_str();
+    let prepared: [(&str, Prepares); 5] = [
+        ("knife", |_| {}),
+        (ADMIN, |_| {}),
+        ("provisioner", |state| state.admins.push("provisioner".into())),
+        ("provisioner", |state| {
+            state.groups.insert("deployers".into(), (vec!["provisioner".into()], vec![]));
+        }),
+        ("provisioner", |state| {
+            for right in ["update", "delete", "grant"] {
+                let entry = state.container.get_mut(right).unwrap();
+                entry["clients"] = json!(["provisioner"]);
+                entry["groups"].as_array_mut().unwrap().push("clients".into());
+            }
+        }),
+    ];
+    for (at, (creator, prepares)) in prepared.into_iter().enumerate() {
+        for (run_list, code) in [(&["base"], "done"), (&["role[other]"], "foreign_node")] {
+            let case = format!("{at}: {creator}, {run_list:?}");
+            let stub = Stub::start().await;
+            {
+                let mut state = stub.state();
+                if creator == "provisioner" {
+                    add_client(&mut state, creator, &stub.admin.public);
+                }
+                prepares(&mut state);
+                add_node(&mut state, node(name, run_list), creator);
+            }
+            let ended = registrar(&stub).associate(&enrolled, &key.material()).await;
+            assert_eq!(ended.map_or_else(|failure| failure.code, |_| "done".to_owned()), code, "{case}");
+            let has_update = stub.state().acls[name]["update"]["clients"].as_array().unwrap().contains(&json!(name));
+            assert_eq!(has_update, code == "done", "{case}");
+        }
+    }
+}
+
+/// To see who may change every node takes a right of its own.
+#[tokio::test]
+async fn where_the_rights_on_all_nodes_are_not_to_be_seen_nobody_is_known_by_them() {
+    let (enrolled, key) = (order(1), NodeKey::new());
+    let stub = with_stranger().await;
+    stub.state().container.get_mut("update").unwrap()["clients"] = json!([STRANGER]);
+    assert_eq!(registrar(&stub).associate(&enrolled, &key.material()).await, Ok(Registration::Done));
+    assert_eq!(registrar(&stub).associate(&enrolled, &key.material()).await, Ok(Registration::Done));
+    stub.state().forbidden.push("containers/nodes/_acl".to_owned());
+    let failure = registrar(&stub).associate(&enrolled, &key.material()).await.unwrap_err();
+    assert_eq!((failure.class, failure.code.as_str()), (Class::Final, Failure::FOREIGN_NODE), "{failure}");
+}
+
+/// As when it comes out of the warm pool, or its message comes a second time.
+#[tokio::test]
+async fn what_became_of_a_node_object_since_the_node_was_enrolled_with_it_is_its_own_matter() {
+    let (enrolled, key) = (order(1), NodeKey::new());
+    let name = enrolled.node.as_str();
+    let stub = Stub::start().await;
+    registrar(&stub).associate(&enrolled, &key.material()).await.unwrap();
+    let became = node(name, &["role[database]"]);
+    stub.state().nodes.insert(name.into(), became.clone());
+    assert_eq!(registrar(&stub).associate(&enrolled, &key.material()).await, Ok(Registration::Done));
+    assert_eq!(replacing(&stub).associate(&enrolled, &key.material()).await, Ok(Registration::Done));
+    assert_eq!(stub.state().nodes[name], became);
+}
+
+#[tokio::test]
+async fn under_a_policy_it_is_the_policy_that_must_be_the_routes() {
+    let (enrolled, key) = (order(1), NodeKey::new());
+    let name = enrolled.node.as_str();
+    for (policy, code) in [("web", "done"), ("backdoor", "foreign_node")] {
+        let stub = Stub::start().await;
+        let mut object = node(name, &["recipe[whatever]"]);
+        object["policy_name"] = policy.into();
+        object["policy_group"] = "live".into();
+        add_node(&mut stub.state(), object, "knife");
+        let work = NodeWork::Policy { name: "web".into(), group: "live".into() };
+        let chef = ChefServer::new(ChefSettings { work, ..settings(stub.url(), ADMIN, stub.admin.private()) }).unwrap();
+        let ended = chef.associate(&enrolled, &key.material()).await;
+        assert_eq!(ended.map_or_else(|failure| failure.code, |_| "done".to_owned()), code);
+    }
+}
+
+/// goiardi as it is: there only a client that was made just now shows that the object was there first.
+#[tokio::test]
+async fn a_server_without_rights_shows_a_stranger_by_what_his_object_says() {
+    let (enrolled, key) = (order(1), NodeKey::new());
+    let name = enrolled.node.as_str();
+    for (run_list, code) in [("recipe[base]", "done"), ("recipe[backdoor]", "foreign_node")] {
+        let stub = with_stranger().await;
+        add_node(&mut stub.state(), node(name, &[run_list]), STRANGER);
+        stub.state().is_default = true;
+        stub.state().instead_of.insert(format!("GET /nodes/{name}/_acl"), (200, Value::Null));
+        let url = stub.url().strip_suffix(stub::ORGANIZATION).unwrap();
+        let ended = ChefServer::new(settings(url, ADMIN, stub.admin.private())).unwrap().associate(&enrolled, &key.material()).await;
+        assert_eq!(ended.map_or_else(|failure| failure.code, |_| "done".to_owned()), code);
+    }
+}
