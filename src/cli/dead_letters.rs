@@ -76,9 +76,9 @@ Examples:
 /// Send dead letters back to the queue, and finish what is owed
 ///
 /// The body of each chosen letter is sent back to the queue unchanged, and the letter is deleted after that; a worker that gets a notification
-/// twice does its work once. A letter that says that a node must still be disassociated is not sent back: the node is taken off its
-/// server here, once Auto Scaling shows its instance terminating or its scaling activities prove that it was terminated, and the letter is
-/// deleted when the server reports success. Without that proof the letter stays.
+/// twice does its work once. A letter that says that a node must still be disassociated is sent back only where Auto Scaling shows its instance
+/// waiting: then a worker does that, too. Otherwise the node is taken off its server here, once Auto Scaling shows its instance terminating or its
+/// scaling activities prove that it was terminated, and the letter is deleted when the server reports success. Without that proof the letter stays.
 ///
 /// Exits with 0 when everything chosen was done, and with 1 when something was left or failed.
 #[derive(Debug, clap::Args)]

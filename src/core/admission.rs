@@ -174,7 +174,6 @@ impl Core {
                     n if n >= usize::from(RECEIVE_MAX) => (self.queue.wanted_polls + 1).min(most),
                     _ => self.queue.wanted_polls.saturating_sub(1).max(least),
                 };
-                self.credentials_work(ScopeId(0));
                 if !messages.is_empty() {
                     self.queue.received_at = now;
                     self.observe(Observation::Received { messages: messages.len() });

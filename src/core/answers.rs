@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use super::action::Ending;
 use super::admission::guarded;
-use super::call::{Answer, BatchAnswer, CallId, ScopeId};
-use super::lane::{Lane, LaneKey, Ticket, Who};
+use super::call::{Answer, BatchAnswer, CallId};
+use super::lane::{LaneKey, Ticket, Who};
 use super::observation::Observation;
 use super::time::ms;
 use super::{ActionId, Core, Flight, Stage};
@@ -223,7 +223,6 @@ impl Core {
         // Credentials come back by themselves, and heartbeats cannot wait for minutes then.
         let slowly = failure.class == Class::RouteFault && !failure.concerns_everybody();
         let schedule = if slowly { self.settings.route_fault } else { self.settings.transient };
-        self.without_credentials |= failure.concerns_everybody();
         let lane = self.lane_mut(key);
         lane.trouble = Some(failure.clone());
         lane.on_trial |= failure.class == Class::RouteFault;
@@ -244,46 +243,6 @@ impl Core {
         if let Some(lane) = self.lanes.get_mut(&key) {
             lane.works();
         }
-        if let Some(scope) = self.asked_as(key) {
-            self.credentials_work(scope);
-        }
-    }
-
-    /// Calls with the credentials of a scope go through: whatever else waited for these need not wait any longer.
-    pub(super) fn credentials_work(&mut self, scope: ScopeId) {
-        if !std::mem::take(&mut self.without_credentials) {
-            return;
-        }
-        let waits = |lane: &Lane| lane.trouble.as_ref().is_some_and(Failure::concerns_everybody);
-        let waiting: Vec<LaneKey> = self.lanes.iter().filter(|(_, lane)| waits(lane)).map(|(key, _)| *key).collect();
-        for key in waiting {
-            if self.asked_as(key) == Some(scope)
-                && let Some(lane) = self.lanes.get_mut(&key)
-            {
-                lane.works();
-            } else {
-                self.without_credentials = true;
-            }
-        }
-    }
-
-    /// With whose AWS credentials a lane's calls are made; those of a server of one's own need none.
-    fn asked_as(&self, key: LaneKey) -> Option<ScopeId> {
-        Some(match key {
-            LaneKey::Extend | LaneKey::Release | LaneKey::DeadLetter | LaneKey::Delete => ScopeId(0),
-            LaneKey::Complete(scope)
-            | LaneKey::Heartbeat(scope)
-            | LaneKey::Instances(scope)
-            | LaneKey::Hooks(scope)
-            | LaneKey::Whereabouts(scope)
-            | LaneKey::PutParameter(scope)
-            | LaneKey::DeleteParameters(scope) => scope,
-            LaneKey::Keys(route) | LaneKey::Commands(route) | LaneKey::Outputs(route) => self.settings.route(route).scope,
-            LaneKey::Server(server) | LaneKey::Status(server) => {
-                let route = self.settings.route(self.route_at(server)?);
-                return route.counted_by_aws.then_some(route.scope);
-            }
-        })
     }
 
     /// One entry failed.

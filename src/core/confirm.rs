@@ -24,14 +24,8 @@ impl Core {
         match answer {
             Ok(ActionReply::Accepted) => {
                 self.spend_token(id);
-                let Some(action) = self.actions.get_mut(&id) else { return };
-                // The token may be another's: a node is taken off only once its own instance was seen.
-                if action.hook.is_none()
-                    && let Some(ending) = action.ending.as_mut().filter(|ending| ending.disassociate)
-                {
-                    ending.complete = None;
-                    self.stop_heartbeats(id);
-                    return self.begin_confirm(id, result);
+                if result == ActionResult::Abandon {
+                    return self.look_before_taking_off(id, result);
                 }
                 self.completed(id);
             }
@@ -43,6 +37,18 @@ impl Core {
                 self.begin_confirm(id, result);
             }
         }
+    }
+
+    /// A launch was abandoned: the token may be another's, so its node is taken off, and its key deleted, only once its own instance is seen
+    /// to be over.
+    fn look_before_taking_off(&mut self, id: ActionId, result: ActionResult) {
+        let Some(ending) = self.actions.get_mut(&id).and_then(|action| action.ending.as_mut()) else { return };
+        if !(ending.disassociate || ending.clean || ending.clean_certificate) {
+            return self.completed(id);
+        }
+        ending.complete = None;
+        self.stop_heartbeats(id);
+        self.begin_confirm(id, result);
     }
 
     pub(super) fn begin_confirm(&mut self, id: ActionId, result: ActionResult) {

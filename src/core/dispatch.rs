@@ -63,20 +63,13 @@ impl Core {
         }
     }
 
-    /// Sends what may be sent of some lanes: the vital ones by their rank, those of one rank in turn; then all others in turn; and what of the
-    /// vital ones waited for others that turned out to have nothing to send.
+    /// Sends what may be sent of some lanes: what keeps messages ours first, then what ends actions and keeps them open, then all others, those of
+    /// each kind in turn; and what of the vital ones waited for others that turned out to have nothing to send.
     fn dispatch_of(&mut self, keys: Vec<LaneKey>) {
         let (vital, others): (Vec<_>, Vec<_>) = keys.into_iter().partition(|key| key.is_vital());
-        self.dispatch_vital(vital.clone());
-        self.dispatch_in_turn(others, |core, key| core.has_slot(false) && core.within_share(key) && core.send_one(key));
-        self.dispatch_vital(vital);
-    }
-
-    fn dispatch_vital(&mut self, mut vital: Vec<LaneKey>) {
-        while let Some(first) = vital.first().map(std::mem::discriminant) {
-            let (rank, later) = vital.into_iter().partition(|key| std::mem::discriminant(key) == first);
-            self.dispatch_in_turn(rank, |core, key| core.has_slot(true) && core.send_one(key));
-            vital = later;
+        let (first, then): (Vec<_>, Vec<_>) = vital.iter().partition(|key| matches!(key, LaneKey::Extend | LaneKey::Release));
+        for kind in [first, then, others, vital] {
+            self.dispatch_in_turn(kind, |core, key| core.has_slot(key) && core.within_share(key) && core.send_one(key));
         }
     }
 
@@ -99,8 +92,8 @@ impl Core {
 
     /// Whether one more call may be in flight. A part of the slots is kept for what keeps messages and actions ours; and where these calls are
     /// slow, as many for all else that could be sent, or launches would be kept open for nothing.
-    fn has_slot(&self, vital: bool) -> bool {
-        let most = self.settings.max_calls;
+    fn has_slot(&self, key: LaneKey) -> bool {
+        let (most, vital) = (self.settings.max_calls, key.is_vital());
         let in_flight = self.calls_in_flight() as usize;
         // The vital lanes come first in the order of lanes.
         let vital_lanes = self.lanes.iter().take_while(|(key, _)| key.is_vital());
@@ -121,9 +114,16 @@ impl Core {
         (self.settings.max_calls / 8).max(1)
     }
 
-    /// Whether a lane that belongs to one route or server has less than its share of the calls in flight, so that one that is slow
-    /// does not take all of them from those who come later.
+    /// Whether a lane has less than its share of the calls in flight, so that one that is slow does not take all of them from the others: from
+    /// those of its kind that could send one too, and where it belongs to one route or server, also from those that come later.
     fn within_share(&self, key: LaneKey) -> bool {
+        let usable = self.settings.max_calls.saturating_sub(self.kept_slots());
+        let in_flight = self.lanes.get(&key).map_or(0, |lane| lane.in_flight as usize);
+        let rivals = self.lanes.keys().filter(|other| **other != key && other.is_vital() == key.is_vital());
+        let rivals = rivals.filter(|other| self.could_send(**other)).count();
+        if rivals > 0 && in_flight >= (usable / (rivals + 1)).max(1) {
+            return false;
+        }
         let own = |key: &LaneKey| {
             matches!(key, LaneKey::Keys(_) | LaneKey::Commands(_) | LaneKey::Outputs(_) | LaneKey::Server(_) | LaneKey::Status(_))
         };
@@ -131,9 +131,7 @@ impl Core {
             return true;
         }
         let active = self.lanes.iter().filter(|(other, lane)| own(other) && (lane.in_flight > 0 || !lane.ready.is_empty())).count();
-        let usable = self.settings.max_calls.saturating_sub(self.kept_slots());
-        let share = (usable / active.max(2)).max(1);
-        self.lanes.get(&key).is_none_or(|lane| (lane.in_flight as usize) < share)
+        in_flight < (usable / active.max(2)).max(1)
     }
 
     /// What the calls of a lane draw on.

@@ -121,7 +121,10 @@ impl Core {
             return false;
         }
         let streak = self.streaks.entry(route_id).or_default();
-        streak.parked.push_back(id);
+        // Who was looked at meanwhile, and failed again, has its place.
+        if !streak.parked.contains(&id) {
+            streak.parked.push_back(id);
+        }
         if streak.probe_at.is_none() {
             let delay = streak.progress.next_delay(&self.settings.route_fault, &mut self.rng);
             self.timers.set(Timer::Parked(route_id), &mut streak.probe_at, Some(now + ms(delay)));

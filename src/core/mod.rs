@@ -176,8 +176,6 @@ pub struct Core {
     held: BTreeMap<RouteId, u32>,
     /// How many calls the lanes have sent.
     turn: u64,
-    /// A lane waits since there were no credentials.
-    without_credentials: bool,
     /// Where a test wants a panic.
     #[cfg(test)]
     trips: tests::Trips,
@@ -217,7 +215,6 @@ impl Core {
             by_step: [0; Step::ALL.len()],
             held: BTreeMap::new(),
             turn: 0,
-            without_credentials: false,
             #[cfg(test)]
             trips: tests::Trips::default(),
         };

@@ -312,3 +312,25 @@ fn a_forged_launch_that_could_not_be_looked_at_takes_no_node_off_even_where_its_
     assert_eq!(bench.count("Disassociate"), 0);
     bench.assert_nothing_is_left();
 }
+
+#[test]
+fn a_forged_launch_with_anothers_token_ends_that_action_and_takes_off_no_node_that_went_into_service_meanwhile() {
+    let mut bench = Bench::new(deletes_keys());
+    bench.keys.insert(2, crate::facts::KeyAnswer::Absent);
+    bench.begin_launch(1);
+    bench.begin_launch(2);
+    let token = crate::core::samples::claim(crate::event::Transition::Launching, 1).token;
+    bench.forge(2, 1, |body| {
+        body["Origin"] = "WarmPool".into();
+        body["LifecycleActionToken"] = token.as_str().into();
+    });
+    bench.run_for(60_000);
+    // Another worker has enrolled it, and deleted its key.
+    bench.set_state(2, Some(LifecycleState::Living));
+    bench.nodes.insert(2);
+    bench.run_for(40 * 60_000);
+    assert!(bench.nodes.contains(&2), "{:?}", bench.outcomes());
+    assert_eq!(bench.count("Disassociate"), 0);
+    assert!(bench.deleted.is_empty(), "{:?}", bench.deleted);
+    bench.assert_nothing_is_left();
+}

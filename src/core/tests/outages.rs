@@ -228,23 +228,62 @@ fn a_launch_that_begins_just_after_credentials_came_back_is_kept_open_and_enroll
 }
 
 #[test]
-fn once_calls_of_an_account_go_through_everything_that_waited_for_its_credentials_is_asked_at_once() {
+fn one_call_at_a_time_tries_whether_a_service_takes_credentials_again_whatever_others_say_to_them() {
     let mut bench = Bench::new(settings());
-    for operation in ["GetParameters", "DescribeAutoScalingInstances"] {
-        bench.faults.insert(operation, expired());
-    }
-    bench.launch(1);
-    bench.run_for(60_000);
-    bench.faults.remove("DescribeAutoScalingInstances");
-    while bench.count("GetParameters") == 0 {
-        bench.run_for(1_000);
+    bench.faults.insert("Associate", expired());
+    for n in 1..=500 {
+        bench.launch(n);
     }
     bench.run_for(10 * 60_000);
+    assert!(bench.count("Associate") < 60, "{}", bench.count("Associate"));
     bench.faults.clear();
-    let began = bench.now();
-    bench.launch(2);
-    while bench.completions.len() < 2 {
-        bench.run_for(100);
-    }
-    assert!(bench.now() - began < 5_000, "{} ms", bench.now() - began);
+    bench.run_for(5 * 60_000);
+    assert_eq!(bench.completions.len(), 500);
+}
+
+/// Three hundred launches under a hook of a minute, and a service that answers no call of one operation for five minutes.
+fn while_it_hangs(operation: &'static str, begin: impl FnOnce(&mut Bench)) -> Bench {
+    let mut bench = Bench::new(settings());
+    bench.heartbeat_timeout_s = 60;
+    bench.hooks_time_out = true;
+    bench.slow.insert(operation, 10_000);
+    bench.faults.insert(operation, timeout());
+    begin(&mut bench);
+    bench.run_for(5 * 60_000);
+    assert!(bench.timed_out.is_empty(), "{operation}: {} launches were not kept open", bench.timed_out.len());
+    bench
+}
+
+#[test]
+fn completions_that_hang_leave_heartbeats_their_calls() {
+    let mut bench = while_it_hangs("CompleteLifecycleAction", |bench| (1..=300).for_each(|n| bench.launch(n)));
+    (bench.slow, bench.faults) = Default::default();
+    bench.run_for(2 * 60_000);
+    assert_eq!((bench.completions.len(), bench.timed_out.len()), (300, 0));
+    bench.assert_nothing_is_left();
+}
+
+#[test]
+fn letters_that_hang_leave_completions_and_heartbeats_their_calls() {
+    let bench = while_it_hangs("SendMessage", |bench| {
+        (0..300).for_each(|_| _ = bench.send("garbage"));
+        bench.run_for(60_000);
+        (1..=20).for_each(|n| bench.launch(n));
+        (21..=40).for_each(|n| _ = bench.keys.insert(n, crate::facts::KeyAnswer::Absent));
+        (21..=40).for_each(|n| bench.launch(n));
+    });
+    assert_eq!(bench.completions.len(), 20);
+}
+
+#[test]
+fn looks_that_hang_leave_those_behind_them_their_calls() {
+    let mut bench = Bench::new(settings());
+    bench.in_progress = true;
+    bench.slow.insert("AssociationStatus", 10_000);
+    bench.faults.insert("AssociationStatus", timeout());
+    (1..=300).for_each(|n| bench.launch(n));
+    bench.run_for(2 * 60_000);
+    (301..=320).for_each(|n| bench.launch(n));
+    bench.run_for(15_000);
+    assert!(bench.nodes.contains(&320) && bench.nodes.len() == 320, "{} are associated", bench.nodes.len());
 }
