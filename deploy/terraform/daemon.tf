@@ -35,6 +35,8 @@ resource "aws_cloudwatch_log_group" "daemon" {
   count             = local.daemons
   name              = "/enrolld/${var.name}"
   retention_in_days = var.daemon.log_retention
+  # Forgotten, and not deleted.
+  skip_destroy = true
 }
 
 data "aws_iam_policy_document" "tasks" {

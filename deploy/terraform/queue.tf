@@ -15,6 +15,11 @@ resource "aws_sqs_queue" "dead_letters" {
     redrivePermission = "byQueue"
     sourceQueueArns   = [local.queue_arn]
   })
+
+  lifecycle {
+    # Somebody may still owe a node its removal. README.md has how it is let go, and stays.
+    prevent_destroy = true
+  }
 }
 
 resource "aws_sqs_queue" "queue" {

@@ -65,12 +65,12 @@ pub enum Format {
 const AFTER_HELP: &str = "\
 Examples:
   enrolld launch-kit --config enrolld.toml --route web > user-data.sh
-  In service only once it has converged:
-    enrolld launch-kit --config enrolld.toml --route web --converge-hook converge > user-data.sh
-    enrolld policy --config enrolld.toml --instance --converge-hook converge --group web-blue
+  In service only once it has converged; the hook itself is made when the group's role and launch template have both:
+    enrolld launch-kit --config enrolld.toml --route web --group web-blue --converge-hook converge > user-data.sh
+    enrolld policy --config enrolld.toml --instance --group web-blue --converge-hook converge
   The same through a maintenance that lasts longer than the hook's heartbeat time-out:
-    enrolld launch-kit --config enrolld.toml --route web --converge-hook converge --converge-heartbeat 600 > user-data.sh
-    enrolld policy --config enrolld.toml --instance --converge-hook converge --converge-heartbeat --group web-blue
+    enrolld launch-kit --config enrolld.toml --route web --group web-blue --converge-hook converge --converge-heartbeat 600 > user-data.sh
+    enrolld policy --config enrolld.toml --instance --group web-blue --converge-hook converge --converge-heartbeat
   With a command of your own, as cloud-config:
     enrolld launch-kit --config enrolld.toml --route web --format cloud-init --agent '/usr/local/bin/converge' > user-data.yaml";
 

@@ -82,15 +82,14 @@ pub enum Output {
 const AFTER_HELP: &str = "\
 Examples:
   enrolld policy --config enrolld.toml
-  As a managed policy:
-    enrolld policy --config enrolld.toml > worker.json
+  As a managed policy, with jq:
+    enrolld policy --config enrolld.toml --output json | jq '.policies[0].document' > worker.json
     aws iam create-policy --policy-name enrolld --policy-document file://worker.json
-  For the instances' role:
+  For the instances' roles, one for each route:
     enrolld policy --config enrolld.toml --instance
+    enrolld policy --config enrolld.toml --instance --output json | jq '.policies[] | select(.route == \"web\").document' > instances.json
   For one group's instances, whose scripts complete a second launch hook:
-    enrolld policy --config enrolld.toml --instance --converge-hook converge --group web-blue
-  For one of several roles, with jq:
-    enrolld policy --config enrolld.toml --output json | jq '.policies[1].document'";
+    enrolld policy --config enrolld.toml --instance --group web-blue --converge-hook converge";
 
 /// One policy, with whom it is for.
 struct Printed {

@@ -19,6 +19,7 @@ from test_queue import UNKNOWN
 GUIDE = ROOT / "deploy" / "README.md"
 BINARY = os.environ["ENROLLD_BIN"]
 RUN, RUN_ELSEWHERE = "run: simulator", "run: simulator, which is one region and one account"
+RUN_AFTER_A_FAILURE = "run: simulator, after a creation that has failed"
 # By tests/package: in a root that systemd boots, and from this tree.
 RUN_ON_A_MACHINE, RUN_WITH_RUST = "run: a machine of its own", "run: where there is Rust"
 # Where what may be typed on another day begins, and the parts of it, each of which is. The sections before are one shell's.
@@ -32,7 +33,7 @@ THEIRS = "registrar = { kind = .chef-server.*}"
 OURS = 'registrar = { kind = "opsworks-cm", server = "prod-chef", engine = "chef" }'
 
 # The first release of the CLI asks an older name of SQS, unless an endpoint stands on the command line. Of SSM the simulator knows only parameters and
-# commands, and of Auto Scaling nothing of launch templates, which ministack does.
+# commands, and of Auto Scaling nothing of launch templates, which ministack does; what a group is given there, ministack ignores, and so it is written down.
 CLI = """#!/bin/sh
 case "$1 $2" in
 ec2\\ run-instances)
@@ -45,7 +46,18 @@ ec2\\ run-instances)
   fi
   exec %(real)s "$@"
   ;;
-sqs\\ * | ssm\\ * | autoscaling\\ update-auto-scaling-group) exec %(real)s --endpoint-url "$AWS_ENDPOINT_URL" "$@" ;;
+cloudformation\\ deploy)
+  # Its change sets are named after the second, and nobody types two in one.
+  while [ "$(cat "$HOME/deployed" 2>/dev/null)" = "$(date +%%s)" ]; do /bin/sleep 0.1; done
+  ended=0
+  %(real)s "$@" || ended=$?
+  date +%%s >"$HOME/deployed"
+  exit "$ended"
+  ;;
+autoscaling\\ update-auto-scaling-group) echo "$*" >>"$HOME/updated" ;;
+esac
+case "$1 $2 $*" in
+sqs\\ * | ssm\\ * | autoscaling\\ update-auto-scaling-group\\ * | *LaunchTemplate.Version*) exec %(real)s --endpoint-url "$AWS_ENDPOINT_URL" "$@" ;;
 *) exec %(real)s "$@" ;;
 esac
 """
@@ -158,6 +170,8 @@ def what_is_there_already(cloud):
     template = {"LaunchTemplateName": "shop-green", "Version": "1"}
     made = {"MinSize": 0, "MaxSize": 3, "LaunchTemplate": template, "AvailabilityZones": [f"{REGION}a"]}
     client("autoscaling", cloud).create_auto_scaling_group(AutoScalingGroupName="shop-green", **made)
+    # A later one, which nobody has tried with the group.
+    ec2.create_launch_template_version(LaunchTemplateName="shop-green", LaunchTemplateData=data | {"InstanceType": "t3.large"})
 
 
 def running(cloud):
@@ -180,6 +194,11 @@ def what_is_left(cloud):
     for role in iam.list_roles()["Roles"]:
         left |= {f"policy {name} of {role['RoleName']}" for name in iam.list_role_policies(RoleName=role["RoleName"])["PolicyNames"]}
     return left
+
+
+def service_roles(cloud):
+    """What ECS works by. The emulator spells the name in its own way."""
+    return [role["RoleName"] for role in client("iam", cloud).list_roles()["Roles"] if role["Path"] == "/aws-service-role/ecs.amazonaws.com/"]
 
 
 def latest_launch_templates(cloud):
@@ -209,6 +228,10 @@ def test_the_commands_of_the_guide_do_what_they_say(tmp_path):
         secret = client("secretsmanager", cloud).get_secret_value(SecretId="enrolld-server")["SecretString"]
         assert set(json.loads(secret)) == {"client_key", "ca"}
         versions = client("ec2", cloud).describe_launch_template_versions(LaunchTemplateName="shop-green")["LaunchTemplateVersions"]
+        assert service_roles(cloud), "where ECS was never used"
+        (cluster,) = client("ecs", cloud).list_clusters()["clusterArns"]
+        # As Container Insights does, and nobody else can take it away again.
+        client("logs", cloud).create_log_group(logGroupName=f"/aws/ecs/containerinsights/{cluster.rsplit('/', 1)[1]}/performance")
         for heading in OTHER_DAYS:
             desk.type_on_another_day(of(heading))
         left = what_is_left(cloud) - before
@@ -220,13 +243,70 @@ def test_the_commands_of_the_guide_do_what_they_say(tmp_path):
     script = (desk.work / "user-data.sh").read_text()
     assert script.startswith("#!")
     # That the group takes this version cannot be seen: the emulator ignores it.
-    (made,) = [one["LaunchTemplateData"] for one in versions if one["VersionNumber"] == 2]
+    (made,) = [one["LaunchTemplateData"] for one in versions if one["VersionNumber"] == 3]
     assert base64.b64decode(made["UserData"]).decode() == script
-    assert "InstanceMetadataTags" not in made["MetadataOptions"], "a group's tags may be such that EC2 would then refuse its launches"
+    assert made["InstanceType"] == "t3.micro", "all else is what the group had, and not what is the latest"
+    assert "MetadataOptions" not in made, "what runs there may ask by IMDSv1, or through a hop more; and with a group's tags EC2 may refuse its launches"
+    given = re.findall(r"--launch-template LaunchTemplateName=shop-green,Version=(\S+)", (desk.work / "updated").read_text())
+    assert given == ["3", "1"], "and what it had it is given back"
     assert not left, "what the guide makes it takes away again"
     on_ec2 = (desk.work / "enrolld-ec2.toml").read_text()
     assert 'client_key = "/run/credentials/enrolld.service/keys_client-key.pem"' in on_ec2
     assert "LoadCredential=keys:/etc/enrolld/keys" in (ROOT / "deploy/systemd/enrolld.service").read_text()
+
+
+def ecs_blocks():
+    """Those that make the service, from its role on to the look at it."""
+    found = [block for block in blocks() if section(block[0]) == "3a. The daemon on ECS"]
+    (role,) = [at for at, (_, _, code) in enumerate(found) if "create-service-linked-role" in code]
+    (service,) = [at for at, (_, _, code) in enumerate(found) if "daemon-ecs.yaml" in code]
+    assert role < service, "it must be there when CloudFormation makes the service"
+    return found[role], found[service]
+
+
+def test_a_role_of_ecs_that_is_there_is_not_made_again(tmp_path):
+    role, _ = ecs_blocks()
+    with ministack(tmp_path) as cloud:
+        name, path = "AWSServiceRoleForECS", "/aws-service-role/ecs.amazonaws.com/"
+        client("iam", cloud).create_role(RoleName=name, Path=path, AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": []}))
+        desk = Desk(tmp_path, cloud)
+        desk.type_on_another_day([role])
+        assert service_roles(cloud) == [name]
+
+
+def test_a_first_creation_that_has_failed_is_taken_away_before_the_next_try(tmp_path):
+    _, service = ecs_blocks()
+    (removal,) = of("3a. The daemon on ECS", marks=(RUN_AFTER_A_FAILURE,))
+    with ministack(tmp_path) as cloud:
+        desk = Desk(tmp_path, cloud)
+        for line, _, code in of(FIRST_DAY[0]):
+            desk.type(line, code)
+        desk.run()
+        known = desk.work / "deploy" / "cloudformation" / "daemon-ecs.yaml"
+        made = known.read_text()
+        cloudformation = client("cloudformation", cloud)
+
+        def try_it():
+            for line, _, code in of(NEW_SHELL):
+                desk.type(line, code)
+            desk.script.append("repository=enrolld secret=arn:aws:secretsmanager:eu-central-1:123456789012:secret:enrolld-server-AbCdEf")
+            desk.type(service[0], service[2])
+            desk.run()
+
+        def status():
+            return cloudformation.describe_stacks(StackName="enrolld")["Stacks"][0]["StackStatus"]
+
+        fails = {"Type": "AWS::Logs::LogStream", "DependsOn": "Service", "Properties": {"LogGroupName": "/is/not/there"}}
+        known.write_text(json.dumps(json.loads(made) | {"Resources": json.loads(made)["Resources"] | {"Fails": fails}}))
+        with pytest.raises(AssertionError):
+            try_it()
+        # The emulator would take the next try on top of it, and CloudFormation does not.
+        assert status() == "ROLLBACK_COMPLETE"
+        desk.type_on_another_day([removal])
+        assert "stack enrolld" not in what_is_left(cloud)
+        known.write_text(made)
+        try_it()
+        assert status() == "CREATE_COMPLETE"
 
 
 def test_another_region_and_another_account_are_joined_by_the_commands_of_the_guide(tmp_path):
@@ -367,22 +447,15 @@ def test_each_group_has_a_role_of_its_own_which_its_route_believes():
     assert f'select(.route == "{printed}").document' in text and f"put-role-policy --role-name {believed[printed]} " in text
 
 
-def test_a_policy_that_is_written_into_a_file_is_one():
-    """With another role or another route several are printed."""
-    pages = [GUIDE, *(ROOT / "deploy/terraform").rglob("*.md"), *(ROOT / "deploy/terraform").rglob("*.tf")]
-    written = [line for page in pages for line in page.read_text().splitlines() if "enrolld policy" in line and re.search(r" > \S+$", line)]
-    assert len(written) >= 8
-    for line in written:
-        assert re.search(r" --output json \| jq '\.policies\[(0\]|\] \| select\(\.route == \"\w+\"\))\.document' > \w+\.json$", line), line
-
-
 def test_every_block_of_commands_is_run_or_says_why_not():
     marks = [(line, mark) for line, mark, _ in blocks()]
     assert len(marks) == GUIDE.read_text().count("```sh\n")
     for line, mark in marks:
-        assert mark in (RUN, RUN_ELSEWHERE, RUN_ON_A_MACHINE, RUN_WITH_RUST) or re.fullmatch(r"not run: .{20,}", mark), f"deploy/README.md:{line} is neither run nor says why not"
+        assert mark in (RUN, RUN_ELSEWHERE, RUN_AFTER_A_FAILURE, RUN_ON_A_MACHINE, RUN_WITH_RUST) or re.fullmatch(r"not run: .{20,}", mark), f"deploy/README.md:{line} is neither run nor says why not"
     for mark, script in ((RUN_ON_A_MACHINE, "run"), (RUN_WITH_RUST, "from_source")):
-        assert [one for _, one in marks].count(mark) == 2 and f"<!-- {mark} -->" in (ROOT / "tests/package" / script).read_text()
+        # The script fails where there are not so many, and each of them is to be typed.
+        asked = re.findall(rf"tests/package/guide '<!-- {mark} -->' (\d+)\)", (ROOT / "tests/package" / script).read_text())
+        assert asked == [str([one for _, one in marks].count(mark))]
     assert sum(mark.startswith("run") for _, mark in marks) >= len(marks) * 2 / 3
 
 
@@ -417,6 +490,15 @@ def test_the_configuration_of_the_guide_is_taken_as_it_stands(tmp_path):
     (tmp_path / "enrolld.toml").write_text(text)
     ran = subprocess.run([BINARY, "check", "--offline", "--config", str(tmp_path / "enrolld.toml")], env={}, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+def test_the_page_says_for_how_many_tasks_the_stack_waits():
+    """Nothing waits for what the scaling does when the service is there."""
+    stack = daemon_stack("chef-server")
+    assert "DesiredCount" not in stack.resource("Service") and stack.resource("ScalableTarget")["MinCapacity"] == 2
+    text = GUIDE.read_text()
+    told = text.index("The stack is made once one task is well. The second follows")
+    assert "aws ecs describe-services " in text[told:].split("```")[1]
 
 
 def test_stacks_are_given_parameters_that_they_have():

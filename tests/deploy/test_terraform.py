@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 import image
-from templates import ROOT, Stack, container, daemon_stack, group_stack, queue_stack
+from templates import FOLDER as TEMPLATES
+from templates import ROOT, Stack, container, daemon_stack, group_stack, queue_stack, read
 
 BINARY = os.environ["ENROLLD_BIN"]
 FOLDER = ROOT / "deploy" / "terraform"
@@ -211,6 +212,31 @@ def test_the_service_scales_and_goes_back_as_that_of_the_template(parsed):
     target, capacity = resources["aws_appautoscaling_target.daemon"], stack.resource("ScalableTarget")
     assert (capacity["ServiceNamespace"], capacity["ScalableDimension"]) == (target["service_namespace"], target["scalable_dimension"])
     assert (capacity["MinCapacity"], capacity["MaxCapacity"]) == (2, 6) and policy["TargetValue"] == 50
+
+
+def test_what_the_templates_keep_is_not_destroyed(parsed):
+    pairs = {"DeadLetters": "aws_sqs_queue.dead_letters", "LogGroup": "aws_cloudwatch_log_group.daemon"}
+    kept = set()
+    for template in sorted(TEMPLATES.glob("*.yaml")):
+        for name, resource in read(template.name)["Resources"].items():
+            assert resource.get("UpdateReplacePolicy") == {"RetainExceptOnCreate": "Retain"}.get(resource.get("DeletionPolicy"), resource.get("DeletionPolicy")), name
+            kept |= {pairs[name]} if resource.get("DeletionPolicy", "Delete") != "Delete" else set()
+    guarded, forgotten = set(), set()
+    for module in MODULES:
+        for name, resource in blocks(parsed, module, "resource").items():
+            guarded |= {name} if one(resource.get("lifecycle", {})).get("prevent_destroy") else set()
+            forgotten |= {name} if resource.get("skip_destroy") else set()
+    assert guarded | forgotten == kept == set(pairs.values())
+    removal = (FOLDER / "README.md").read_text().split("\n## Removal\n", 1)[1].split("\n## ", 1)[0]
+    destroyed = removal.index("\nterraform destroy\n")
+    for name in guarded:
+        assert removal.index(f"terraform state rm module.enrolld.{name}\n") < destroyed, "or all is refused"
+    called, by_hand = blocks(parsed, FOLDER, "variable")["name"]["default"], removal[destroyed:]
+    resources = blocks(parsed, FOLDER, "resource")
+    for name, command in (("aws_sqs_queue.dead_letters", "get-queue-url --queue-name {} "), ("aws_cloudwatch_log_group.daemon", "delete-log-group --log-group-name {}\n")):
+        assert command.format(resources[name]["name"].replace("${var.name}", called)) in by_hand, f"{name} is deleted by hand"
+    insights = resources["aws_ecs_cluster.daemon"]["name"].replace("${var.name}", called).replace("var.name", called)
+    assert f"delete-log-group --log-group-name /aws/ecs/containerinsights/{insights}/performance\n" in by_hand
 
 
 @pytest.mark.parametrize("example", EXAMPLES)
