@@ -147,6 +147,8 @@ pub struct HookFacts {
     pub heartbeat_timeout_s: u32,
     /// Seconds the action can be kept open at all.
     pub global_timeout_s: u32,
+    /// What the hook's author wrote as its `NotificationMetadata`.
+    pub metadata: Option<Arc<str>>,
 }
 
 /// What the group's scaling activities prove about an instance that is not listed any more.

@@ -13,6 +13,7 @@
 //! | [`names`] | what is a valid name of anything, and name templates | everything else |
 //! | [`facts`] | what services said, as plain data | SDKs, decisions |
 //! | [`retry`] | the error classes, and the backoff schedule | any single service |
+//! | `json` | what a text of JSON takes once it is read | what it says |
 //! | [`event`] | the wire forms of a lifecycle notification | the network |
 //! | [`core`] | everything that is decided | the network, the clock, randomness, async |
 //! | [`driver`] | running the core: calls, answers, timers | any decision |
@@ -46,6 +47,7 @@ pub mod driver;
 pub mod event;
 pub mod facts;
 pub mod hooks;
+mod json;
 pub mod key_material;
 pub mod launch_kit;
 pub mod lifecycle;

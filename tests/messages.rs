@@ -129,6 +129,7 @@ fn the_largest_bodies_are_read_in_linear_time() {
         format!("{{\"Event\":\"{}\"}}", "\\u0001".repeat(SQS_MAX_BYTES / 6 - 4)),
         "\u{feff}".repeat(SQS_MAX_BYTES / 3),
         "{\"a\":".repeat(SQS_MAX_BYTES / 5),
+        format!("{{\"x\":[{}0]}}", "{\"\":0},".repeat(SQS_MAX_BYTES / 7 - 10)),
     ];
     for body in worst {
         assert!(body.len() <= SQS_MAX_BYTES);

@@ -96,6 +96,7 @@ fn answer(call: Call, bodies: &[MessageBody], sent: &mut usize) -> Option<Answer
             launching: true,
             heartbeat_timeout_s: 3600,
             global_timeout_s: 172_800,
+            metadata: None,
         }])),
         Call::FetchKeys { wanted, .. } => {
             let key = || KeyMaterial::new(Zeroizing::new("-----BEGIN PUBLIC KEY-----".to_owned()));

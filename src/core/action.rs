@@ -192,6 +192,8 @@ pub(super) struct Action {
     /// Where looking again stands on its schedule.
     pub looking: Progress,
     pub hook: Option<HookTimes>,
+    /// The hook's own metadata, as Auto Scaling showed it.
+    pub metadata: Option<Arc<str>>,
     /// The next heartbeat; the timer's slot.
     pub beat_at: Option<u64>,
     pub beating: bool,
@@ -268,6 +270,7 @@ impl Action {
             doubted_since: None,
             looking: Progress::default(),
             hook: None,
+            metadata: None,
             beat_at: None,
             beating: false,
             pool_seen_at: None,

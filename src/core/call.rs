@@ -65,6 +65,9 @@ pub struct NodeOrder {
     pub node: NodeName,
     /// The lifecycle action behind it.
     pub action: Arc<LifecycleAction>,
+    /// The hook's own `NotificationMetadata`, as Auto Scaling showed it: what the message says of it, the sender chose. None where the hook has
+    /// none, or was not looked at.
+    pub metadata: Option<Arc<str>>,
 }
 
 /// One heartbeat or completion.

@@ -413,7 +413,7 @@ impl Core {
             LaneKey::Server(_) => {
                 let action = first?;
                 let route = action.route?;
-                let order = NodeOrder { node: action.node.clone()?, action: claim? };
+                let order = NodeOrder { node: action.node.clone()?, action: claim?, metadata: action.metadata.clone() };
                 match action.stage {
                     Stage::Disassociate if action.ending.as_deref().is_some_and(Ending::lives) => Call::Clear { route, order },
                     Stage::Disassociate => Call::Disassociate { route, order },
@@ -423,7 +423,7 @@ impl Core {
             LaneKey::Status(_) => {
                 let action = first?;
                 let Stage::Status(_, token) = &action.stage else { return None };
-                let order = NodeOrder { node: action.node.clone()?, action: claim? };
+                let order = NodeOrder { node: action.node.clone()?, action: claim?, metadata: action.metadata.clone() };
                 Call::AssociationStatus { route: action.route?, order, token: token.clone() }
             }
         })

@@ -250,6 +250,10 @@ impl Core {
                     heartbeat_ms: u64::from(hook.heartbeat_timeout_s) * 1000,
                     global_ms: u64::from(hook.global_timeout_s) * 1000,
                 };
+                let metadata = hook.metadata.clone();
+                if let Some(action) = self.actions.get_mut(&id) {
+                    action.metadata = metadata;
+                }
                 return self.hook_is_known(id, times);
             }
             if age < MISSING_HOOK_FRESH_MS {

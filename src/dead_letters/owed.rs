@@ -42,5 +42,5 @@ pub fn check(settings: &Settings, facts: &QueueFacts, action: &Arc<LifecycleActi
     if named != owed.as_str() {
         return Err(format!("it owes the node {owed}, and the route {} would call it {named}", settings.route(id).name));
     }
-    Ok(Debt { route: id, order: NodeOrder { node: owed.clone(), action: Arc::clone(action) } })
+    Ok(Debt { route: id, order: NodeOrder { node: owed.clone(), action: Arc::clone(action), metadata: None } })
 }

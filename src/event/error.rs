@@ -23,6 +23,14 @@ pub enum DecodeError {
         /// What the JSON reader says, with line and column.
         problem: String,
     },
+    /// JSON of so many parts that reading it would take many times its length of the memory.
+    #[error("{place} has too many parts: they would take more than {most} bytes; expected the few fields of a lifecycle notification")]
+    TooMuch {
+        /// `the body`, or the field whose text was to be read.
+        place: String,
+        /// What they may take.
+        most: usize,
+    },
     /// An object has the same field twice, so that two readers could take it for two different things.
     #[error("{place} has a field twice in one object: {problem}; expected each field once")]
     DuplicateField {
@@ -127,6 +135,7 @@ impl DecodeError {
         match self {
             Self::NotJson { .. } => "not_json",
             Self::TooDeep { .. } => "too_deep",
+            Self::TooMuch { .. } => "too_much",
             Self::DuplicateField { .. } => "duplicate_field",
             Self::NotAnObject { .. } => "not_an_object",
             Self::UnknownEnvelope { .. } => "unknown_envelope",

@@ -13,7 +13,12 @@ use serde_json::{Map, Number, Value};
 use zeroize::Zeroize;
 
 use super::DecodeError;
+use crate::json::weight;
 use crate::names::shown;
+
+/// What the values of one body may take, in bytes, for the moment in which it is read: sixteen times the longest that SQS has. A notification
+/// takes a few thousand, and tens of thousands of fields beside it are let be; what is made to take much would take 128 times its length.
+const HEAVIEST: usize = 16 << 20;
 
 /// Reads `text` as one JSON object. `place` says what is read, for the error.
 ///
@@ -21,6 +26,9 @@ use crate::names::shown;
 /// nothing about what is meant.
 pub(super) fn object(text: &str, place: &str) -> Result<Object, DecodeError> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    if weight(text.as_bytes()) > HEAVIEST {
+        return Err(DecodeError::TooMuch { place: place.to_owned(), most: HEAVIEST });
+    }
     match serde_json::from_str::<Strict>(text) {
         Ok(mut read) => match read.take() {
             Value::Object(object) => Ok(Object(object)),
@@ -194,6 +202,17 @@ mod tests {
             assert_eq!(object(&deep(127), "the body").err().unwrap().code(), "too_deep");
             assert_eq!(object(&deep(200_000), "the body").err().unwrap().code(), "too_deep");
         }
+    }
+
+    #[test]
+    fn what_would_take_many_times_its_length_is_refused_before_it_is_read() {
+        let chain = format!("{}0{}", "{\"\":".repeat(100), "}".repeat(100));
+        let nested = |times: usize| format!("{{\"x\":[{}0]}}", format!("{chain},").repeat(times));
+        let error = object(&nested(1_000), "the body").err().unwrap();
+        assert_eq!(error.code(), "too_much");
+        assert!(object(&nested(10), "the body").is_ok());
+        let longest = format!("{{\"x\":\"{}\"}}", "x".repeat((1 << 20) - 8));
+        assert!(object(&longest, "the body").is_ok(), "a long text is what it is");
     }
 
     #[test]

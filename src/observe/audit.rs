@@ -242,6 +242,7 @@ fn rfc3339(unix_ms: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::observation::Reason;
     use crate::observe::observer::samples;
 
     fn folder(name: &str) -> PathBuf {
@@ -273,6 +274,25 @@ mod tests {
                 "duration_ms": 2118, "queued_ms": 40, "worker": "worker-1", "message_id": "m-1", "receive_count": 1,
             })
         );
+    }
+
+    /// A group's name can hold what turns the direction of writing; a reason's words come from services and servers.
+    #[test]
+    fn a_hostile_group_or_reason_forges_no_line_of_the_trail_and_hides_nothing_in_one() {
+        let folder = folder("hostile");
+        let path = folder.join("audit.log");
+        let audit = Audit::open(&AuditTarget::File(path.clone())).unwrap();
+        let mut record = samples::record(Outcome::Abandoned);
+        record.subject = Some(samples::subject("web\u{202e}\u{2028}\u{feff}"));
+        record.reason = Some(Reason::new("a\nb\u{202e}", "no\n{\"result\":\"enrolled\"}\u{1b}[2J\u{2028}\u{202e}"));
+        audit.write(&AuditLine::new(samples::NOW_MS, "worker-1", None, &record)).unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.lines().count() == 1 && text.trim_end().chars().all(|c| matches!(c, ' '..='~')), "{text:?}");
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(line["group"], r"web\u{202e}\u{2028}\u{feff}");
+        assert_eq!(line["reason"]["code"], r"a\u{a}b\u{202e}");
+        assert_eq!(line["reason"]["detail"], r#"no\u{a}{"result":"enrolled"}\u{1b}[2J\u{2028}\u{202e}"#);
+        let _ = fs::remove_dir_all(folder);
     }
 
     #[test]

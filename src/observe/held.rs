@@ -57,3 +57,20 @@ impl Held {
         HeldPage { held: routes.values().filter(|held| held.launches > 0).cloned().collect() }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hostile_reason_forges_nothing_on_the_page_of_what_is_held() {
+        let held = Held::default();
+        held.because("web", &Reason::new("a\nb\u{202e}", "no\n\u{1b}[2J\u{2028}\u{202e}"));
+        held.count("web", 1);
+        let text = serde_json::to_string(&held.page()).unwrap();
+        assert!(text.chars().all(|c| matches!(c, ' '..='~')), "{text:?}");
+        let read: HeldPage = serde_json::from_str(&text).unwrap();
+        assert_eq!(read.held[0].code, r"a\u{a}b\u{202e}");
+        assert_eq!(read.held[0].reason, r"no\u{a}\u{1b}[2J\u{2028}\u{202e}");
+    }
+}

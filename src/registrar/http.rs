@@ -30,6 +30,7 @@ pub use files::{FileError, PrivateKey, read_certificates};
 use super::kind::Limits;
 use crate::aws::Allowance;
 use crate::config::keys::{Key, SWITCH, usual};
+use crate::json;
 use crate::names::ServerUrl;
 use crate::retry::{Class, Failure};
 
@@ -138,7 +139,8 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// The body as JSON, whatever it is called; none where it is not.
+    /// The body as JSON, whatever it is called; none where it is not. Not to be asked of a client [for own types](HttpClient::for_own_types): what
+    /// the values take was not looked at then.
     #[must_use]
     pub fn json(&self) -> Option<serde_json::Value> {
         serde_json::from_slice(&self.body).ok()
@@ -159,7 +161,13 @@ pub struct HttpClient {
     attempt_timeout: Duration,
     max_answer: usize,
     together: Arc<Allowance>,
+    /// Whether JSON is weighed, as what it takes where it is read into values.
+    weighs: bool,
 }
+
+/// What an answer of JSON may take as values, in lengths of the longest answer. Names in a list take up to three times their length, and what
+/// operating systems tell about themselves some ten times, which is rarely a megabyte; what is made to take much, more than a hundred times.
+const HEAVIEST: usize = 4;
 
 /// So many of the longest answers of one server may be read at once, beside the first 64 KiB of each; what is beyond is cut off and asked for again.
 /// By server, so that none takes the room of another.
@@ -187,7 +195,14 @@ impl HttpClient {
         let https = HttpsConnectorBuilder::new().with_tls_config(tls(settings)?).https_or_http().enable_http1().wrap_connector(tcp);
         let client = Client::builder(TokioExecutor::new()).pool_idle_timeout(IDLE).pool_timer(TokioTimer::new()).build(https);
         let (max_answer, together) = (settings.max_answer, Allowance::of(settings.max_answer.saturating_mul(LONGEST_AT_ONCE)));
-        Ok(Self { client, url: settings.url.clone(), attempt_timeout: settings.attempt_timeout, max_answer, together })
+        Ok(Self { client, url: settings.url.clone(), attempt_timeout: settings.attempt_timeout, max_answer, together, weighs: true })
+    }
+
+    /// The same client for whoever reads no answer into values of any kind, but into types of his own that leave out what they do not know: those
+    /// take no more than the text.
+    #[must_use]
+    pub fn for_own_types(self) -> Self {
+        Self { weighs: false, ..self }
     }
 
     /// The same client, over the same connections, for answers of another length, such as long lists, one of which is read at a time.
@@ -225,8 +240,20 @@ impl HttpClient {
         let answer = self.client.request(request).await.map_err(|error| trouble(&error))?;
         let (head, body) = answer.into_parts();
         let body = self.together.counted(Limited::new(body, self.max_answer));
-        let body = body.collect().await.map_err(|error| self.broken(error.as_ref()))?;
-        Ok(Answer { status: head.status.as_u16(), media_type: media_type(&head.headers), body: body.to_bytes() })
+        let body = body.collect().await.map_err(|error| self.broken(error.as_ref()))?.to_bytes();
+        if self.weighs && self.is_too_heavy(&body) {
+            return Err(errors::OVERSIZED.failure(format!("the answer's JSON would take more than {} bytes", self.heaviest())));
+        }
+        Ok(Answer { status: head.status.as_u16(), media_type: media_type(&head.headers), body })
+    }
+
+    fn heaviest(&self) -> usize {
+        self.max_answer.saturating_mul(HEAVIEST)
+    }
+
+    /// Whether a body would be too much once it is read into values. Pages are not.
+    fn is_too_heavy(&self, body: &[u8]) -> bool {
+        !body.trim_ascii_start().starts_with(b"<") && json::weight(body) > self.heaviest()
     }
 
     fn request(&self, method: Method, path: &str, headers: &[(&str, &str)], body: Bytes) -> Result<Request<Full<Bytes>>, Failure> {

@@ -237,7 +237,7 @@ impl Sweep {
             metadata: None,
             envelope: Envelope::Direct,
         };
-        NodeOrder { node: candidate.node.clone(), action: Arc::new(action) }
+        NodeOrder { node: candidate.node.clone(), action: Arc::new(action), metadata: None }
     }
 
     fn route(&self) -> &Route {

@@ -256,7 +256,8 @@ mod tests {
     use crate::facts::HookFacts;
 
     fn hook(launching: bool, target: Option<&str>) -> HookTarget {
-        let hook = HookFacts { name: HookName::new("h").unwrap(), launching, heartbeat_timeout_s: 60, global_timeout_s: 600 };
+        let hook =
+            HookFacts { name: HookName::new("h").unwrap(), launching, heartbeat_timeout_s: 60, global_timeout_s: 600, metadata: None };
         HookTarget { hook, target: target.map(str::to_owned) }
     }
 

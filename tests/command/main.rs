@@ -39,10 +39,11 @@ fn order_of(group: &str, metadata: Option<&str>) -> NodeOrder {
         time_ms: None,
         origin: Some(Place::Ec2),
         destination: None,
-        metadata: metadata.map(Into::into),
+        // The sender's word for it, which no program is told.
+        metadata: Some("claimed".into()),
         envelope: Envelope::Direct,
     };
-    NodeOrder { node: NodeName::new("i-0a1b2c3d.example").unwrap(), action: Arc::new(action) }
+    NodeOrder { node: NodeName::new("i-0a1b2c3d.example").unwrap(), action: Arc::new(action), metadata: metadata.map(Into::into) }
 }
 
 /// A folder of a test's own, removed at its end.

@@ -66,7 +66,7 @@ pub fn order(number: u32) -> NodeOrder {
         metadata: None,
         envelope: Envelope::Direct,
     };
-    NodeOrder { node, action: Arc::new(action) }
+    NodeOrder { node, action: Arc::new(action), metadata: None }
 }
 
 /// Settings for a server on this machine.

@@ -198,6 +198,7 @@ const fn odd_group(name: &'static str, group: &'static str) -> Odd {
 
 const NOT_JSON: Fate = Fate::Undecodable("not_json");
 const TOO_DEEP: Fate = Fate::Undecodable("too_deep");
+const TOO_MUCH: Fate = Fate::Undecodable("too_much");
 const NOT_AN_OBJECT: Fate = Fate::Undecodable("not_an_object");
 const DUPLICATE_FIELD: Fate = Fate::Undecodable("duplicate_field");
 const UNKNOWN_ENVELOPE: Fate = Fate::Undecodable("unknown_envelope");
@@ -248,6 +249,11 @@ pub const ODD_MESSAGES: &[Odd] = &[
     odd("metadata nested deeply", TOO_DEEP, |launch| {
         let deep = format!("{}1{}", "{\"a\":".repeat(200), "}".repeat(200));
         launch.direct_with("NotificationMetadata", "@").replace("\"@\"", &deep)
+    }),
+    odd("1 MiB of objects that would take a hundred of the memory", TOO_MUCH, |launch| {
+        let chain = format!("{}0{}", "{\"\":".repeat(100), "}".repeat(100));
+        let bare = launch.direct_with("Note", "@").to_string();
+        bare.replace("\"@\"", &format!("[{}0]", format!("{chain},").repeat((SQS_MAX_BYTES - bare.len()) / (chain.len() + 1))))
     }),
     // JSON, but no object, or none that anybody knows.
     odd("null", NOT_AN_OBJECT, |_| "null".to_owned()),

@@ -49,6 +49,34 @@ async fn a_flood_of_huge_messages_does_not_fill_the_memory_and_the_launches_behi
     assert!(peak < MOST_MIB, "{peak} MiB for {FLOOD} messages of 1 MiB");
 }
 
+/// A list of objects in objects, about so long. Each takes five bytes, and a node of a tree once it is read.
+fn nested(bytes: usize) -> String {
+    let chain = format!("{}0{}", "{\"\":".repeat(100), "}".repeat(100));
+    format!("[{}0]", format!("{chain},").repeat((bytes - 3) / (chain.len() + 1)))
+}
+
+#[tokio::test]
+async fn a_flood_of_messages_that_would_take_a_hundred_times_their_length_does_not_fill_the_memory_and_the_launches_behind_it_are_served() {
+    const FLOOD: u32 = 30;
+    let bench = Bench::start(|_| {}).await;
+    for number in 0..FLOOD {
+        let claim = claim(number);
+        let note = format!(",\"Note\":{}}}", nested(MIB - claim.len() - 16));
+        bench.send(&(claim.trim_end_matches('}').to_owned() + &note));
+    }
+    let good = bench.launch(5);
+    let text = configuration(&bench.simulator.endpoint(), "").replace("patience = \"1s\"", "patience = \"3s\"\nmax_open = 1000");
+    let mut process = Process::start(&bench, "flood-nested", &text, &[]);
+    bench.until_in_service(&good).await;
+    bench.until_empty().await;
+    let peak = process.peak_mib();
+    let letters = bench.queue(crate::bench::LETTERS).messages.len();
+    process.signal("TERM");
+    assert_eq!(process.ended().await, Some(0));
+    assert!(peak < MOST_MIB, "{peak} MiB for {FLOOD} nested messages of 1 MiB");
+    assert!(process.log().contains("too_much") && letters >= FLOOD as usize, "{letters}");
+}
+
 #[tokio::test]
 async fn a_flood_of_claims_without_an_instance_does_not_fill_the_memory_and_the_launches_behind_it_are_served() {
     const FLOOD: u32 = 800;
@@ -95,6 +123,26 @@ fn gigabytes() -> (String, Arc<AtomicU64>) {
     (url, taken)
 }
 
+/// A server that answers every request with this JSON; it counts the answers.
+fn answering(body: String) -> (String, Arc<AtomicU64>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+    let url = format!("http://{}", listener.local_addr().expect("it is bound"));
+    let answers = Arc::new(AtomicU64::new(0));
+    let (counted, body) = (Arc::clone(&answers), Arc::new(body));
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let (counted, body) = (Arc::clone(&counted), Arc::clone(&body));
+            std::thread::spawn(move || {
+                asked(&mut stream);
+                let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length:";
+                let sent = stream.write_all(format!("{head} {}\r\n\r\n{body}", body.len()).as_bytes());
+                counted.fetch_add(u64::from(sent.is_ok()), Ordering::Relaxed);
+            });
+        }
+    });
+    (url, answers)
+}
+
 /// A route for the usual group, and one for another whose server answers without end.
 fn configuration_with_endless(bench: &Bench, name: &str, url: &str) -> String {
     let key = folder(name).join("client.pem");
@@ -139,6 +187,30 @@ async fn a_server_that_answers_with_gigabytes_does_not_fill_the_memory_and_holds
     process.signal("TERM");
     assert_eq!(process.ended().await, Some(0));
     assert!(peak < MOST_MIB, "{peak} MiB");
+}
+
+#[tokio::test]
+async fn a_server_whose_answers_would_take_a_hundred_times_their_length_does_not_fill_the_memory_and_holds_up_no_other_server() {
+    let bench = Bench::start(|fixture| {
+        fixture.groups.push(group("endless", enrolld::simulator::model::autoscaling::Form::Direct));
+    })
+    .await;
+    let (url, answers) = answering(nested(4 * MIB));
+    let text = configuration_with_endless(&bench, "flood-nested-key", &url);
+    let text = text.replace("not_ready_max = \"300ms\"", "not_ready_max = \"100ms\"");
+    let mut process = Process::start(&bench, "flood-nested-answers", &text, &[]);
+    for _ in 0..20 {
+        bench.launch_in("endless", Place::AutoScalingGroup, Some(&publishes_after(0)));
+    }
+    bench.until("the server has answered", |_| answers.load(Ordering::Relaxed) > 0).await;
+    let good = bench.launch(5);
+    bench.until_in_service(&good).await;
+    bench.until("it was asked again", |_| answers.load(Ordering::Relaxed) > 3).await;
+    let peak = process.peak_mib();
+    process.signal("TERM");
+    assert_eq!(process.ended().await, Some(0));
+    assert!(peak < MOST_MIB, "{peak} MiB");
+    assert!(process.log().contains("oversized_answer"), "that is why it is not used");
 }
 
 /// A server that answers every request with all but the end of an answer that is almost too long, and then holds it back; it counts the

@@ -348,7 +348,7 @@ impl Node {
             metadata: None,
             envelope: Envelope::Direct,
         };
-        NodeOrder { node: NodeName::new(&self.name).unwrap(), action: Arc::new(action) }
+        NodeOrder { node: NodeName::new(&self.name).unwrap(), action: Arc::new(action), metadata: None }
     }
 
     /// The order of a launch that began now.

@@ -30,7 +30,7 @@ fn order() -> NodeOrder {
         metadata: None,
         envelope: Envelope::Direct,
     };
-    NodeOrder { node: NodeName::new("i-0a1b2c3d").unwrap(), action: Arc::new(action) }
+    NodeOrder { node: NodeName::new("i-0a1b2c3d").unwrap(), action: Arc::new(action), metadata: None }
 }
 
 fn associate(route: RouteId) -> Call {

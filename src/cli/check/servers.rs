@@ -105,5 +105,5 @@ fn order() -> NodeOrder {
         metadata: None,
         envelope: Envelope::Direct,
     };
-    NodeOrder { node: NodeName::new(nobody().as_str()).expect("an instance id is a node name"), action: Arc::new(action) }
+    NodeOrder { node: NodeName::new(nobody().as_str()).expect("an instance id is a node name"), action: Arc::new(action), metadata: None }
 }

@@ -114,6 +114,8 @@ pub(super) struct Bench {
     /// What a receive takes of messages that are there.
     pub receive_ms: u64,
     messages: BTreeMap<u64, Stored>,
+    /// What each order said of its hook's metadata, where it said anything.
+    pub told: Vec<std::sync::Arc<str>>,
     sent: u64,
     states: HashMap<InstanceId, LifecycleState>,
     closed: BTreeSet<String>,
@@ -219,6 +221,7 @@ impl Bench {
             made: Vec::new(),
             observations: Vec::new(),
             completions: Vec::new(),
+            told: Vec::new(),
             letters: Vec::new(),
             server: Ok(()),
             health: None,
@@ -683,6 +686,7 @@ impl Bench {
                     launching,
                     heartbeat_timeout_s: self.heartbeat_timeout_s,
                     global_timeout_s: (self.heartbeat_timeout_s * 100).min(48 * 3600),
+                    metadata: Some("the hook's own".into()),
                 };
                 Answer::Hooks(Ok(vec![hook("enrol-on-launch", true), hook("leave-on-terminate", false)]))
             }
@@ -719,6 +723,7 @@ impl Bench {
             }
             Call::Associate { ref order, .. } | Call::Disassociate { ref order, .. } => {
                 let n = number(&order.action.instance);
+                self.told.extend(order.metadata.clone());
                 if let Some((_, failure)) = self.refused_node.as_ref().filter(|(refused, _)| *refused == n) {
                     return Answer::Registration(Err(failure.clone()));
                 }

@@ -103,6 +103,16 @@ fn forged_launches_of_an_instance_that_really_waits_end_nothing_and_the_true_one
 }
 
 #[test]
+fn what_a_program_is_told_of_the_hooks_metadata_is_the_hooks_own_whatever_the_message_says() {
+    let mut bench = Bench::new(settings());
+    bench.begin_launch(1);
+    bench.forge(1, 1, |body| body["NotificationMetadata"] = r#"{"role":"db-admin"}"#.into());
+    bench.run_for(60_000);
+    assert!(bench.nodes.contains(&1), "the instance waits, so it is enrolled");
+    assert!(!bench.told.is_empty() && bench.told.iter().all(|told| &**told == "the hook's own"), "{:?}", bench.told);
+}
+
+#[test]
 fn a_name_is_made_of_the_account_and_region_that_the_route_asks_and_of_no_other_that_is_listed() {
     let (here, there) = ("123456789012", "210987654321");
     for (account, region, code) in [

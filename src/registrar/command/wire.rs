@@ -76,7 +76,7 @@ impl<'a> Told<'a> {
             region: action.region.as_ref().map(crate::names::Region::as_str),
             origin: action.origin.and_then(place),
             destination: action.destination.and_then(place),
-            metadata: action.metadata.as_deref(),
+            metadata: order.metadata.as_deref(),
             ..Self::operation(operation)
         }
     }

@@ -83,6 +83,36 @@ async fn an_answer_without_end_is_cut_off() {
 }
 
 #[tokio::test]
+async fn json_that_would_take_many_times_its_length_is_refused_as_an_answer_that_is_too_long() {
+    let chain = format!("{}0{}", "{\"\":".repeat(100), "}".repeat(100));
+    let head = |body: &str| format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", body.len());
+    let nested = format!("[{chain}{}]", format!(",{chain}").repeat(100));
+    let (address, _) = server(head(&nested), nested.into_bytes(), 1).await;
+    let settings = settings(&format!("http://{address}"));
+    let failure = get(&settings).await.unwrap_err();
+    assert_eq!((failure.class, failure.code.as_str()), (Class::RouteFault, "oversized_answer"), "{failure}");
+    let reads_types = HttpClient::new(&settings).unwrap().for_own_types();
+    assert!(reads_types.send(Method::GET, "/x", &[], Bytes::new()).await.is_ok(), "nothing is made of it");
+
+    let few = format!("[{chain}]");
+    let page = format!(" <html>{}</html>", "{a:0}".repeat(10_000));
+    for body in [few, page] {
+        let (address, _) = server(head(&body), body.into_bytes(), 1).await;
+        assert!(get(&self::settings(&format!("http://{address}"))).await.is_ok());
+    }
+}
+
+/// In a Chef server's group each stands twice.
+#[tokio::test]
+async fn a_list_of_fifty_thousand_names_of_usual_length_is_read() {
+    let names = (0..50_000).map(|n| format!("\"ip-10-0-{n:08}.compute.internal\"")).collect::<Vec<_>>().join(",");
+    let group = format!("{{\"actors\":[{names}],\"clients\":[{names}]}}");
+    let (address, _) = server(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", group.len()), group.into_bytes(), 1).await;
+    let settings = HttpSettings { max_answer: HttpSettings::MAX_ANSWER, ..settings(&format!("http://{address}")) };
+    assert_eq!(get(&settings).await.unwrap().json().unwrap()["clients"].as_array().unwrap().len(), 50_000);
+}
+
+#[tokio::test]
 async fn a_server_that_says_nothing_is_given_up() {
     let (address, _) = server("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n".into(), Vec::new(), 0).await;
     let failure = get(&settings(&format!("http://{address}"))).await.unwrap_err();

@@ -57,7 +57,7 @@ pub(super) struct Authority {
 
 impl Authority {
     pub(super) fn new(settings: &PuppetCaSettings) -> Result<Self, HttpError> {
-        Ok(Self { client: HttpClient::new(&settings.http)?, call_timeout: settings.call_timeout })
+        Ok(Self { client: HttpClient::new(&settings.http)?.for_own_types(), call_timeout: settings.call_timeout })
     }
 
     pub(super) async fn state(&self, name: &str) -> Result<State, Failure> {

@@ -157,7 +157,7 @@ fn dated(mut params: CertificateParams, seconds_ago: i64) -> CertificateParams {
 }
 
 fn order() -> NodeOrder {
-    NodeOrder { node: NodeName::new(NODE).unwrap(), action: Arc::new(samples::claim(Transition::Launching, 1)) }
+    NodeOrder { node: NodeName::new(NODE).unwrap(), action: Arc::new(samples::claim(Transition::Launching, 1)), metadata: None }
 }
 
 /// The same of a launch that began so many seconds ago.
