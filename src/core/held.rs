@@ -21,7 +21,8 @@ use crate::retry::{Class, Failure, Progress};
 /// No lifecycle action can be kept open for longer (Auto Scaling: 48 h), in milliseconds.
 const LONGEST_ACTION_MS: u64 = 48 * 3600 * 1000;
 /// Reasons that are never taken for a fault of the route: a private key must not lie about while its launch is held, what is contested is
-/// somebody's deed, and what is over its time has its own way to be held.
+/// somebody's deed, and what is over its time has its own way to be held. A foreign node object is not among them: it is somebody's deed too, but
+/// one that a right we lack, or a group that we may not see, looks like at every node.
 const NODES_OWN: [&str; 4] = ["private_key", Failure::FOREIGN_REQUEST, Failure::FOREIGN_CERTIFICATE, "deadline"];
 
 /// How the launches of a route have failed lately.

@@ -2,7 +2,8 @@
 //!
 //! A node is two things there: a client, which has the node's public key, and a node object, which says what is done on it. The
 //! server never makes a key pair for us, so that no private key ever travels. Each step is made if it is missing, in an order
-//! in which a crash between any two heals when the association is repeated.
+//! in which a crash between any two heals when the association is repeated: the node object first, so that nobody can act as the
+//! node before what it is to do is settled.
 
 mod acl;
 mod api;
@@ -31,7 +32,7 @@ use crate::aws::detail;
 use crate::core::call::NodeOrder;
 use crate::facts::{Health, KeyMaterial, ListMark, NodeList, Registration, RegistrationStatus, StatusToken};
 use crate::names::{NodeName, ServerUrl};
-use crate::retry::Failure;
+use crate::retry::{Class, Failure};
 
 /// Which server, in whose name, and what new nodes are given to do.
 #[derive(Debug)]
@@ -92,6 +93,12 @@ pub struct ChefServer {
 /// The mark after the node objects: the clients come next, of which a removal that was cut off can leave one behind.
 const CLIENTS: &str = "clients";
 
+/// So often an association begins again where somebody else deletes or makes what it has just seen, or not seen.
+const MOST_TRIES: usize = 3;
+
+/// Whose a node object is of which we may not see or give the rights, and what is left where its client has the node's key.
+const CLIENT_STAYS: &str = "somebody else made the node object, and we may give no rights on it; its client, which has the node's key, stays: it must be deleted if nobody needs it";
+
 impl ChefServer {
     /// A server with its settings. Nothing is sent yet.
     ///
@@ -129,27 +136,70 @@ impl ChefServer {
         if name == self.api.signer.name() {
             return Err(errors::OWN_NAME.failure("the node has the name of the client that enrols it"));
         }
-        let our_client = self.create_client(name, &key).await?;
-        // Under a key that is new there, no node has been enrolled.
-        let key_is_new = our_client || self.settle_key(name, &key).await?;
-        let settled = self.settle_node(name, key_is_new).await;
-        if let Err(failure) = &settled
-            && self.is_useless(name, our_client, failure).await
-        {
-            // That it could not be deleted changes nothing about the failure.
-            let _ = self.delete("/clients", name).await;
+        let mut tries = 1;
+        loop {
+            match self.enrol(name, &key).await {
+                // At once: until a later repetition whoever is at work at this name could prepare what that one is to find.
+                Err(failure) if failure.code == errors::VANISHED.code && tries < MOST_TRIES => tries += 1,
+                enrolled => return enrolled.map(|()| Registration::Done),
+            }
         }
-        settled.map(|()| Registration::Done)
     }
 
-    /// Whether a client with the node's own key is of use to nobody after this failure: where the node object is another's, whichever run made
-    /// the client, unless it became more than a node since; and where we made it and may give it no rights, so that a repetition finds what this
-    /// run found.
-    async fn is_useless(&self, name: &str, our_client: bool, failure: &Failure) -> bool {
-        match failure.code == errors::FOREIGN_NODE.code {
-            true => our_client || key_store::may_be_in_admins(&self.api, name).await == Ok(false),
-            false => our_client && failure.code == errors::FORBIDDEN.code,
+    /// Enrols a node. The node object is made and settled before the server has the node's key: who has that can make a node object, as chef-client
+    /// does at its first run, and can be given rights on one. So what stands under a key of ours was settled, whatever became of it since.
+    async fn enrol(&self, name: &str, key: &PublicKey) -> Result<(), Failure> {
+        if self.create_node(name).await? {
+            return self.enrol_with_ours(name, key).await;
         }
+        let stored = key_store::read(&self.api, name).await?;
+        if stored.is(key) {
+            let rights = self.api.unless_anothers(self.rights(name).await, CLIENT_STAYS).await?;
+            return self.give_rights_on_anothers(name, rights.as_ref(), false).await;
+        }
+        if !matches!(stored, Stored::Vanished) {
+            self.refuse_replacement(name, &stored).await?;
+            // A chef-client with the old key makes one where it finds none to save.
+            return if self.make_anew(name).await? { self.enrol_with_ours(name, key).await } else { Err(meanwhile("node object", "made")) };
+        }
+        let rights = match self.judge_node(name).await {
+            Err(failure) if failure.code == errors::FOREIGN_NODE.code && self.replace_existing => {
+                // Whoever made it can be first once more.
+                return if self.make_anew(name).await? { self.enrol_with_ours(name, key).await } else { Err(failure) };
+            }
+            rights => rights?,
+        };
+        if !self.create_client(name, key).await? {
+            return Err(meanwhile("client", "made"));
+        }
+        self.give_rights_on_anothers(name, rights.as_ref(), true).await
+    }
+
+    /// Enrols a node whose node object we have just made.
+    async fn enrol_with_ours(&self, name: &str, key: &PublicKey) -> Result<(), Failure> {
+        // Whether we may give rights shows before the client is there.
+        let begun = async { Ok((self.rights(name).await?, self.create_client(name, key).await?)) }.await;
+        let (rights, is_new) = self.or_unmake(name, begun, &[Class::RouteFault, Class::Final]).await?;
+        if !is_new {
+            // What is a fault of the route there leaves open whether another worker has enrolled the node with this object.
+            self.or_unmake(name, self.settle_key(name, key).await, &[Class::Final]).await?;
+        }
+        self.give_rights(name, rights.as_ref(), is_new).await
+    }
+
+    /// Deletes the node object that we have just made where it was made for nothing: after a failure of these classes. That it could not be
+    /// deleted changes nothing about that.
+    async fn or_unmake<T>(&self, name: &str, came: Result<T, Failure>, classes: &[Class]) -> Result<T, Failure> {
+        if came.as_ref().is_err_and(|failure| classes.contains(&failure.class)) {
+            let _ = self.delete("/nodes", name).await;
+        }
+        came
+    }
+
+    /// Makes the node object anew; false where somebody else was faster.
+    async fn make_anew(&self, name: &str) -> Result<bool, Failure> {
+        self.delete("/nodes", name).await?;
+        self.create_node(name).await
     }
 
     /// Creates the client; false where there is one already.
@@ -160,12 +210,8 @@ impl ChefServer {
             201 if made_a_key_pair(&said.json) => Err(self.give_up_key(name).await),
             201 => Ok(true),
             409 => Ok(false),
-            // Name and key alone come from the node. But a server that knows no such signature, or gets only a part of it, answers so to
-            // everything (erchef's `malformed_request`), and what it says of our own client is the failure then.
-            400 | 422 => {
-                self.api.shows_us().await?;
-                Err(said.failure(errors::REFUSED, "creating the client"))
-            }
+            // The server knows us, as its answer about the node object has shown, and name and key alone come from the node.
+            400 | 422 => Err(said.failure(errors::REFUSED, "creating the client")),
             _ => Err(said.failure(errors::NOT_CHEF, "creating the client")),
         }
     }
@@ -180,11 +226,22 @@ impl ChefServer {
         errors::SERVER_MADE_KEY.failure(format!("the server made a key pair of its own instead of taking the node's key; {then}"))
     }
 
-    /// Sees to the key of a client that is there already: the node's own, or replaced where that is wanted. Says whether it was replaced.
-    async fn settle_key(&self, name: &str, key: &PublicKey) -> Result<bool, Failure> {
+    /// Sees to the key of a client that is there already: the node's own, or replaced where that is wanted.
+    async fn settle_key(&self, name: &str, key: &PublicKey) -> Result<(), Failure> {
         let stored = key_store::read(&self.api, name).await?;
+        if stored.is(key) {
+            return Ok(());
+        }
+        self.refuse_replacement(name, &stored).await?;
+        match key_store::replace(&self.api, name, key, &stored).await? {
+            true => Ok(()),
+            false => Err(self.give_up_key(name).await),
+        }
+    }
+
+    /// Fails where the key of a client that is there is not to be replaced.
+    async fn refuse_replacement(&self, name: &str, stored: &Stored) -> Result<(), Failure> {
         match stored {
-            Stored::Key { key: Some(ref found), usable: true, .. } if found == key => return Ok(false),
             Stored::Vanished => return Err(vanished("client")),
             Stored::Guarded(what) => return Err(guarded(what)),
             Stored::Key { .. } if !self.replace_existing => {
@@ -193,16 +250,10 @@ impl ChefServer {
             }
             Stored::Key { .. } => {}
         }
-        if key_store::may_be_in_admins(&self.api, name).await? {
-            return Err(guarded(key_store::ADMINISTRATOR));
+        match key_store::may_be_in_admins(&self.api, name).await? {
+            true => Err(guarded(key_store::ADMINISTRATOR)),
+            false => Ok(()),
         }
-        // The node object first: once the key is the new one, a repetition would take the node object for the new node's.
-        self.delete("/nodes", name).await?;
-        if !key_store::replace(&self.api, name, key, &stored).await? {
-            return Err(self.give_up_key(name).await);
-        }
-        // Until then a chef-client with the old key could save its node again, as what it was.
-        self.delete("/nodes", name).await.map(|_| true)
     }
 
     async fn disassociate_node(&self, name: &str) -> Result<Registration, Failure> {
@@ -338,7 +389,12 @@ fn guarded(what: &str) -> Failure {
 
 /// Somebody deleted what had just been there; the repetition creates it.
 fn vanished(what: &str) -> Failure {
-    errors::VANISHED.failure(format!("the {what} was deleted by somebody in the meantime"))
+    meanwhile(what, "deleted")
+}
+
+/// Somebody is at work at the same name; the repetition finds what came of it.
+fn meanwhile(what: &str, done: &str) -> Failure {
+    errors::VANISHED.failure(format!("the {what} was {done} by somebody in the meantime"))
 }
 
 #[cfg(test)]

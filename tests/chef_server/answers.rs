@@ -28,12 +28,13 @@ async fn an_answer_counts_only_with_what_was_asked_for_in_its_body() {
     for (what, method, path, status, body, code) in [
         // A creation is a 201.
         ("new", "POST", "/clients".to_owned(), 200, json!({ "name": name }), "not_chef"),
-        ("new", "POST", "/nodes".to_owned(), 200, json!({ "name": name }), "refused_node"),
-        ("new", "POST", "/nodes".to_owned(), 202, json!({}), "refused_node"),
+        ("new", "POST", "/nodes".to_owned(), 200, json!({ "name": name }), "not_chef"),
+        ("new", "POST", "/nodes".to_owned(), 202, json!({}), "not_chef"),
         // What is there already is read by its name.
         ("again", "GET", client.clone(), 200, another.clone(), "not_chef"),
-        ("again", "GET", object.clone(), 200, another.clone(), "not_chef"),
-        ("again", "GET", object.clone(), 200, Value::Null, "not_chef"),
+        ("judge", "GET", object.clone(), 200, another.clone(), "not_chef"),
+        ("judge", "GET", object.clone(), 200, Value::Null, "not_chef"),
+        ("judge", "GET", format!("{object}/_acl"), 200, json!({}), "no_acl"),
         ("leave", "GET", client.clone(), 200, another.clone(), "not_chef"),
         // What was not deleted is there still, whatever was said to the order.
         ("leave", "DELETE", object.clone(), 200, another.clone(), "not_chef"),
@@ -52,12 +53,15 @@ async fn an_answer_counts_only_with_what_was_asked_for_in_its_body() {
         if what != "new" {
             registrar(&stub).associate(&node, &key.material()).await.unwrap();
         }
+        if what == "judge" {
+            stub::delete_client(&mut stub.state(), name);
+        }
         let case = format!("{what}: {method} {path} answered with {status} {body}");
         stub.state().instead_of.insert(format!("{method} {path}"), (status, body));
         let chef = if what == "replace" { replacing(&stub) } else { registrar(&stub) };
         let ended = asked(what, &chef, &node, &key).await;
         assert_eq!(ended.map_or_else(|failure| failure.code, |_| "done".to_owned()), code, "{case}");
-        let kept = what == "new" || code == "done" || stub.state().clients.contains_key(name);
+        let kept = ["new", "judge"].contains(&what) || code == "done" || stub.state().clients.contains_key(name);
         assert!(kept, "{case}: the client is there still");
         if what == "replace" {
             assert_eq!(stub.state().keys[name]["default"]["public_key"], key.public, "{case}");

@@ -33,7 +33,7 @@ fn holders(stub: &Stub, node: &str, right: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_node_gets_its_client_its_object_and_its_rights_in_five_requests() {
+async fn a_node_gets_its_object_its_client_and_its_rights_in_five_requests() {
     let stub = Stub::start().await;
     let (node, key) = (order(1), NodeKey::new());
     let name = node.node.as_str();
@@ -41,9 +41,9 @@ async fn a_node_gets_its_client_its_object_and_its_rights_in_five_requests() {
     assert_eq!(
         stub.asked(),
         [
-            "POST /clients".to_owned(),
             "POST /nodes".to_owned(),
             format!("GET /nodes/{name}/_acl?detail=granular"),
+            "POST /clients".to_owned(),
             format!("PUT /nodes/{name}/_acl/read"),
             format!("PUT /nodes/{name}/_acl/update"),
         ]
@@ -80,12 +80,10 @@ async fn the_same_key_again_is_read_at_the_keys_endpoint_and_is_a_success() {
         assert_eq!(
             stub.asked(),
             [
-                "POST /clients".to_owned(),
+                "POST /nodes".to_owned(),
                 format!("GET /clients/{name}"),
                 format!("GET /clients/{name}/keys/default"),
-                "POST /nodes".to_owned(),
                 format!("GET /nodes/{name}/_acl?detail=granular"),
-                format!("GET /nodes/{name}"),
             ]
         );
     }
@@ -105,6 +103,27 @@ async fn a_crash_after_any_request_heals() {
         assert_eq!(stub.state().keys[name]["default"]["public_key"], key.public);
         assert!(stub.state().nodes.contains_key(name));
         assert_eq!((holders(&stub, name, "read"), holders(&stub, name, "update")), (json!([name]), json!([name])));
+    }
+}
+
+/// From the moment in which the client is there, chef-client can make the node object, with nothing to do and every right on it.
+#[tokio::test]
+async fn a_node_that_converges_all_the_while_is_enrolled_with_what_the_route_says_also_after_a_crash() {
+    let (node, key) = (order(1), NodeKey::new());
+    let name = node.node.as_str();
+    for survived in [None, Some(0), Some(1), Some(2), Some(3), Some(4)] {
+        let stub = Stub::start().await;
+        stub.state().converges = Some(name.to_owned());
+        if survived.is_some() {
+            stub.state().dies_after = survived;
+            assert_eq!(registrar(&stub).associate(&node, &key.material()).await.unwrap_err().class, Class::Transient, "{survived:?}");
+            stub.state().dies_after = None;
+        }
+        assert_eq!(registrar(&stub).associate(&node, &key.material()).await, Ok(Registration::Done), "{survived:?}");
+        assert_eq!(stub.state().nodes[name]["run_list"], json!(["recipe[base]"]), "{survived:?}");
+        for (right, expected) in [("read", json!([name])), ("update", json!([name])), ("grant", json!([])), ("delete", json!([]))] {
+            assert_eq!(holders(&stub, name, right), expected, "{survived:?}: {right}");
+        }
     }
 }
 
@@ -190,7 +209,7 @@ async fn a_member_of_the_group_of_administrators_is_neither_replaced_nor_taken_o
     assert_eq!(stub.state().keys[name]["default"]["public_key"], key.public);
     assert!(stub.state().nodes.contains_key(name));
 
-    // Nor where its node object turns out to be another's.
+    // Nor where its node object is not ours to see.
     stub.state().forbidden.push(format!("nodes/{name}"));
     let failure = registrar(&stub).associate(&node, &key.material()).await.unwrap_err();
     assert_eq!((failure.class, failure.code.as_str()), (Class::Final, "foreign_node"), "{failure}");
@@ -474,6 +493,7 @@ async fn a_signature_that_is_not_understood_is_a_fault_of_the_route_and_a_name_t
     node.node = NodeName::new("web:1").unwrap();
     let failure = registrar(&stub).associate(&node, &key.material()).await.unwrap_err();
     assert_eq!((failure.class, failure.code.as_str()), (Class::Final, "refused"), "{failure}");
+    assert!(stub.state().nodes.is_empty(), "a node object for nobody stays");
 }
 
 #[tokio::test]
@@ -512,6 +532,7 @@ async fn a_server_that_makes_key_pairs_is_a_fault_of_the_route_also_the_second_t
         let failure = registrar(&stub).associate(&node, &key.material()).await.unwrap_err();
         assert_eq!((failure.class, failure.code.as_str()), (Class::RouteFault, "server_made_key"), "{failure}");
         assert!(!stub.state().clients.contains_key(node.node.as_str()), "whoever listened has its key");
+        assert!(stub.state().nodes.is_empty(), "nothing half done stays");
     }
     stub.state().makes_keys = false;
     assert_eq!(registrar(&stub).associate(&node, &key.material()).await, Ok(Registration::Done));
@@ -558,6 +579,7 @@ async fn a_client_that_somebody_else_made_is_that_nodes_own_trouble() {
     stub.state().forbidden.push(format!("clients/{}", node.node));
     let failure = replacing(&stub).associate(&node, &key.material()).await.unwrap_err();
     assert_eq!((failure.class, failure.code.as_str()), (Class::Final, "guarded_client"), "{failure}");
+    assert!(stub.state().nodes.is_empty(), "the node object that was made for it goes");
 }
 
 #[tokio::test]
@@ -578,13 +600,12 @@ async fn what_we_may_not_read_or_replace_is_one_nodes_own_trouble_and_no_fault_o
             let offered = if same_key { key.material() } else { NodeKey::new().material() };
             let failure = chef(&stub).associate(&node, &offered).await.unwrap_err();
             assert_eq!((failure.class, failure.code.as_str()), (Class::Final, "foreign_node"), "{case}: {failure}");
-            // A client with the node's own key goes, whichever run made it; with another key it is another's.
-            let kept = stub.state().keys.get(name).map(|keys| keys["default"]["public_key"].clone());
-            assert_eq!(kept, (!same_key).then(|| key.public.as_str().into()), "{case}");
+            assert_eq!(stub.state().keys[name]["default"]["public_key"], key.public, "{case}: an enrolled node keeps its client");
+            assert_eq!(failure.detail.contains("its client, which has the node's key, stays"), same_key, "{case}: {failure}");
             // Whether the key may be replaced shows after the old node's object went.
             assert_eq!(stub.state().nodes.contains_key(name), forbidden == "nodes/N", "{case}");
         }
-        // A node object alone: the client that was made for it goes again, also where a worker died in between.
+        // A node object alone: no client is made for it, also where a worker died in between.
         let stub = Stub::start().await;
         stub.state().nodes.insert(name.to_owned(), json!({ "name": name }));
         stub.state().forbidden.push(format!("nodes/{name}"));
@@ -592,7 +613,6 @@ async fn what_we_may_not_read_or_replace_is_one_nodes_own_trouble_and_no_fault_o
             if dies_after.is_some() {
                 stub.state().dies_after = dies_after;
                 chef(&stub).associate(&node, &key.material()).await.unwrap_err();
-                assert!(stub.state().clients.contains_key(name));
                 stub.state().dies_after = None;
             }
             let failure = chef(&stub).associate(&node, &key.material()).await.unwrap_err();
@@ -646,30 +666,55 @@ async fn a_node_object_that_somebody_else_made_is_too_and_one_of_ours_is_not() {
         if crashed {
             stub.state().dies_after = Some(1);
             registrar(&stub).associate(&node, &key.material()).await.unwrap_err();
-            assert!(stub.state().clients.contains_key(name));
             stub.state().dies_after = None;
         }
         let failure = registrar(&stub).associate(&node, &key.material()).await.unwrap_err();
         assert_eq!((failure.class, failure.code.as_str()), (Class::Final, "foreign_node"), "what was there: {failure}");
         assert_eq!(stub.state().nodes[name]["run_list"], json!(["role[theirs]"]));
-        assert!(!stub.state().clients.contains_key(name), "our own client goes again");
+        assert!(!stub.state().clients.contains_key(name), "no client is made for it");
     }
 }
 
+/// The old node's chef-client saves its node where it may, and makes it where it finds none.
 #[tokio::test]
-async fn a_node_that_a_replaced_client_saves_in_the_last_moment_is_gone_too() {
-    let stub = Stub::start().await;
+async fn a_node_that_a_replaced_client_saves_in_the_last_moment_is_gone_too_also_after_a_crash() {
     let (node, old, new) = (order(1), NodeKey::new(), NodeKey::new());
     let name = node.node.as_str();
-    registrar(&stub).associate(&node, &old.material()).await.unwrap();
-    let saved = node.node.to_string();
-    let saves = move |state: &mut State| {
-        state.nodes.insert(saved.clone(), json!({ "name": saved, "run_list": ["recipe[left_behind]"] }));
-        state.acls.entry(saved).or_default();
+    let saves = |state: &mut State, name: &str| {
+        let may = state.acls.get(name).is_none_or(|rights| rights["update"]["clients"].as_array().unwrap().contains(&json!(name)));
+        if may {
+            add_node(state, json!({ "name": name, "run_list": ["recipe[left_behind]"] }), name);
+        }
     };
-    stub.state().before.insert(format!("PUT /clients/{name}/keys/default"), Box::new(saves));
-    assert_eq!(replacing(&stub).associate(&node, &new.material()).await, Ok(Registration::Done));
-    assert_eq!(stub.state().nodes[name]["run_list"], json!(["recipe[base]"]));
+    let replaced = format!("PUT /clients/{name}/keys/default");
+    for crashed in [false, true] {
+        // The creation is that after the deletion.
+        for request in ["POST /nodes".to_owned(), format!("GET /clients/{name}/keys"), replaced.clone()] {
+            let case = format!("{request}, after a crash: {crashed}");
+            let stub = Stub::start().await;
+            registrar(&stub).associate(&node, &old.material()).await.unwrap();
+            let (saved, at, last) = (name.to_owned(), request.clone(), replaced.clone());
+            let arms = move |state: &mut State| {
+                let again = saved.clone();
+                state.before.insert(at, Box::new(move |state| saves(state, &again)));
+                let dies = move |state: &mut State| {
+                    saves(state, &saved);
+                    // With this request the key is the new one, and nothing more is asked.
+                    state.dies_after = crashed.then_some(0);
+                };
+                state.before.insert(last, Box::new(dies));
+            };
+            stub.state().before.insert(format!("DELETE /nodes/{name}"), Box::new(arms));
+            if crashed {
+                replacing(&stub).associate(&node, &new.material()).await.unwrap_err();
+                assert_eq!(stub.state().keys[name]["default"]["public_key"], new.public, "{case}");
+                stub.state().dies_after = None;
+            }
+            assert_eq!(replacing(&stub).associate(&node, &new.material()).await, Ok(Registration::Done), "{case}");
+            assert_eq!(stub.state().nodes[name]["run_list"], json!(["recipe[base]"]), "{case}");
+            assert_eq!(holders(&stub, name, "grant"), json!([]), "{case}");
+        }
+    }
 }
 
 #[tokio::test]

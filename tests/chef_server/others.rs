@@ -6,15 +6,14 @@ use enrolld::retry::Class;
 use serde_json::{Value, json};
 
 use crate::chef::{NodeKey, order};
-use crate::stub::{ADMIN, State, Stub, add_client};
+use crate::stub::{ADMIN, State, Stub, add_client, delete_client};
 use crate::{registrar, replacing};
 
 /// What somebody does to what stands under a name, given the keys of the node: its old one and its new one.
 type Deed = fn(&mut State, &str, &[String; 2]);
 
 fn deletes_the_client(state: &mut State, name: &str, _: &[String; 2]) {
-    state.clients.remove(name);
-    state.keys.remove(name);
+    delete_client(state, name);
 }
 
 fn deletes_the_node(state: &mut State, name: &str, _: &[String; 2]) {
@@ -43,24 +42,24 @@ fn default(public_key: &str) -> Value {
 }
 
 #[tokio::test]
-async fn what_vanishes_between_two_requests_is_no_fault_of_the_route() {
+async fn what_vanishes_between_two_requests_is_made_again_at_once() {
     let (node, old, new) = (order(1), NodeKey::new(), NodeKey::new());
     let name = node.node.as_str();
     let keys = [old.public.clone(), new.public.clone()];
     // What is there before, the request, what somebody does just before it is carried out, and how the order ends.
     for (before, request, deed, expected) in [
-        ("nothing", "PUT /nodes/N/_acl/read", deletes_the_node as Deed, "vanished"),
-        ("nothing", "PUT /nodes/N/_acl/update", deletes_the_node, "vanished"),
-        ("nothing", "PUT /nodes/N/_acl/read", deletes_the_client, "vanished"),
-        ("nothing", "PUT /nodes/N/_acl/update", deletes_the_client, "vanished"),
-        ("old", "GET /clients/N/keys/default", deletes_the_client, "vanished"),
-        ("old", "GET /clients/N/keys", deletes_the_client, "vanished"),
-        ("old", "PUT /clients/N/keys/default", deletes_the_client, "vanished"),
-        ("old", "PUT /clients/N/keys/default", deletes_the_keys, "vanished"),
-        ("no key", "GET /clients/N/keys", deletes_the_client, "vanished"),
+        ("nothing", "PUT /nodes/N/_acl/read", deletes_the_node as Deed, "done"),
+        ("nothing", "PUT /nodes/N/_acl/update", deletes_the_node, "done"),
+        ("nothing", "PUT /nodes/N/_acl/read", deletes_the_client, "done"),
+        ("nothing", "PUT /nodes/N/_acl/update", deletes_the_client, "done"),
+        ("old", "GET /clients/N/keys/default", deletes_the_client, "done"),
+        ("old", "GET /clients/N/keys", deletes_the_client, "done"),
+        ("old", "PUT /clients/N/keys/default", deletes_the_client, "done"),
+        ("old", "PUT /clients/N/keys/default", deletes_the_keys, "done"),
+        ("no key", "GET /clients/N/keys", deletes_the_client, "done"),
         // The keys are looked for, the client is made anew by another worker, and then they are there.
-        ("no key", "GET /clients/N/keys", makes_the_client_anew, "vanished"),
-        ("no key", "POST /clients/N/keys", deletes_the_client, "vanished"),
+        ("no key", "GET /clients/N/keys", makes_the_client_anew, "done"),
+        ("no key", "POST /clients/N/keys", deletes_the_client, "done"),
         ("no key", "POST /clients/N/keys", makes_the_same_key, "done"),
         ("no key", "POST /clients/N/keys", makes_another_key, "key_not_replaced"),
     ] {
@@ -95,8 +94,29 @@ async fn a_client_that_vanishes_is_not_taken_for_one_without_a_key() {
     let gone = name.clone();
     let deed = move |state: &mut State| deletes_the_client(state, &gone, &Default::default());
     stub.state().before.insert(format!("GET /clients/{name}/keys/default"), Box::new(deed));
+    assert_eq!(registrar(&stub).associate(&node, &key.material()).await, Ok(Registration::Done));
+    assert_eq!(stub.state().keys[&name]["default"]["public_key"], key.public);
+    assert_eq!(stub.state().acls[&name]["update"]["clients"], json!([ADMIN, name]), "the new client has the rights of the old one");
+}
+
+#[tokio::test]
+async fn what_vanishes_again_and_again_is_left_to_a_later_try_and_is_no_fault_of_the_route() {
+    /// Deletes the node object before its client gets a right on it, each time.
+    fn lurks(state: &mut State, name: String) {
+        let request = format!("PUT /nodes/{name}/_acl/read");
+        let deed = move |state: &mut State| {
+            deletes_the_node(state, &name, &Default::default());
+            lurks(state, name);
+        };
+        state.before.insert(request, Box::new(deed));
+    }
+    let stub = Stub::start().await;
+    let (node, key) = (order(1), NodeKey::new());
+    lurks(&mut stub.state(), node.node.to_string());
     let failure = registrar(&stub).associate(&node, &key.material()).await.unwrap_err();
     assert_eq!((failure.class, failure.code.as_str()), (Class::Transient, "vanished"), "{failure}");
+    assert_eq!(stub.asked().iter().filter(|asked| *asked == "POST /nodes").count(), 3);
+    stub.state().before.clear();
     assert_eq!(registrar(&stub).associate(&node, &key.material()).await, Ok(Registration::Done));
 }
 

@@ -108,14 +108,13 @@ async fn a_node_object_that_a_stranger_was_first_to_make_is_not_taken_and_wakes_
                 stub.state().dies_after = Some(1);
                 assert_eq!(chef.associate(&enrolled, &key.material()).await.unwrap_err().class, Class::Transient, "{case}");
                 stub.state().dies_after = None;
-                assert!(stub.state().clients.contains_key(name), "{case}");
             }
             let failure = chef.associate(&enrolled, &key.material()).await.unwrap_err();
             assert_eq!((failure.class, failure.code.as_str()), (Class::Final, Failure::FOREIGN_NODE), "{case}: {failure}");
             assert!(failure.is_security() && failure.leaves_anothers(), "{case}");
             let state = stub.state();
             assert_eq!(state.nodes[name], planted, "{case}: it is left alone");
-            assert!(!state.clients.contains_key(name), "{case}: nobody has use for its client");
+            assert!(!state.clients.contains_key(name), "{case}: no client is made for it");
         }
     }
 }
@@ -154,9 +153,9 @@ async fn where_it_may_be_replaced_a_strangers_node_object_gives_way_to_one_of_ou
     assert_eq!((failure.class, failure.code.as_str()), (Class::Final, Failure::FOREIGN_NODE), "{failure}");
 }
 
-/// The client is there all the while, so that he can give it its rights.
+/// The old client is there all the while, so that he can give it its rights.
 #[tokio::test]
-async fn a_stranger_who_is_first_while_a_key_is_replaced_is_seen_by_what_his_object_says() {
+async fn a_stranger_who_is_first_while_a_key_is_replaced_gives_way_once_more() {
     let (enrolled, key) = (order(1), NodeKey::new());
     let name = enrolled.node.as_str();
     let stub = with_stranger().await;
@@ -168,7 +167,10 @@ async fn a_stranger_who_is_first_while_a_key_is_replaced_is_seen_by_what_his_obj
             state.acls.get_mut(&again).unwrap().get_mut(right).unwrap()["clients"] = json!([again]);
         }
     };
-    stub.state().before.insert("POST /nodes".into(), Box::new(plants));
+    let lurks = move |state: &mut State| {
+        state.before.insert("POST /nodes".into(), Box::new(plants));
+    };
+    stub.state().before.insert(format!("DELETE /nodes/{name}"), Box::new(lurks));
     assert_eq!(replacing(&stub).associate(&enrolled, &key.material()).await, Ok(Registration::Done));
     assert_eq!(stub.state().nodes[name]["run_list"], json!(["recipe[base]"]));
 }
@@ -229,13 +231,112 @@ async fn what_provisioning_put_there_is_taken_where_it_says_what_the_route_says(
 #[tokio::test]
 async fn where_the_rights_on_all_nodes_are_not_to_be_seen_nobody_is_known_by_them() {
     let (enrolled, key) = (order(1), NodeKey::new());
+    let name = enrolled.node.as_str();
+    for (forbidden, code) in [(false, "done"), (true, "foreign_node")] {
+        let stub = with_stranger().await;
+        stub.state().container.get_mut("update").unwrap()["clients"] = json!([STRANGER]);
+        add_node(&mut stub.state(), node(name, &["recipe[base]"]), "knife");
+        if forbidden {
+            stub.state().forbidden.push("containers/nodes/_acl".to_owned());
+        }
+        let ended = registrar(&stub).associate(&enrolled, &key.material()).await;
+        assert_eq!(ended.map_or_else(|failure| failure.code, |_| "done".to_owned()), code);
+    }
+}
+
+/// A new object has what its container has, and whoever is no administrator may not see whose that is.
+#[tokio::test]
+async fn an_enrolled_node_is_not_judged_again_whoever_may_change_all_nodes_and_keeps_its_object_and_its_client() {
+    let (enrolled, key) = (order(1), NodeKey::new());
+    let name = enrolled.node.as_str();
+    for replaces in [false, true] {
+        for given_later in [false, true] {
+            let case = format!("replacing: {replaces}, given later: {given_later}");
+            let stub = with_stranger().await;
+            stub.state().forbidden.extend(["containers/nodes/_acl".to_owned(), "groups/admins".to_owned()]);
+            if !given_later {
+                stub.state().container.get_mut("update").unwrap()["groups"] = json!(["admins", "users", "ops"]);
+            }
+            let chef = if replaces { replacing(&stub) } else { registrar(&stub) };
+            assert_eq!(chef.associate(&enrolled, &key.material()).await, Ok(Registration::Done), "{case}");
+            if given_later {
+                let rights = stub.state().acls[name]["update"].clone();
+                stub.state().acls.get_mut(name).unwrap().get_mut("update").unwrap()["groups"] = json!(["admins", "users", "ops"]);
+                assert_ne!(stub.state().acls[name]["update"], rights);
+            }
+            stub.state().nodes.get_mut(name).unwrap()["normal"] = json!({ "seen": true });
+            assert_eq!(chef.associate(&enrolled, &key.material()).await, Ok(Registration::Done), "{case}");
+            assert_eq!(stub.state().nodes[name]["normal"], json!({ "seen": true }), "{case}: it is the object that was there");
+            assert_eq!(stub.state().keys[name]["default"]["public_key"], key.public, "{case}");
+        }
+    }
+}
+
+/// He sees by the rights that he can give it whether the client is there.
+fn gives_the_client_its_rights(state: &mut State, name: &str) {
+    if state.clients.contains_key(name) {
+        for right in ["read", "update"] {
+            state.acls.get_mut(name).unwrap().get_mut(right).unwrap()["clients"] = json!([name]);
+        }
+    }
+}
+
+fn deletes(state: &mut State, name: &str) {
+    state.nodes.remove(name);
+    state.acls.remove(name);
+}
+
+#[tokio::test]
+async fn a_stranger_who_takes_his_node_object_away_before_it_is_looked_at_gains_nothing_by_making_it_again() {
+    let (enrolled, key) = (order(1), NodeKey::new());
+    let name = enrolled.node.as_str();
+    for (again, code) in [(None, "done"), (Some("at once"), "foreign_node"), (Some("later"), "done")] {
+        let stub = with_stranger().await;
+        plants_another_run_list(&mut stub.state(), name);
+        let whose = name.to_owned();
+        let deed = move |state: &mut State| {
+            deletes(state, &whose);
+            let makes = move |state: &mut State| {
+                plants_and_hides(state, &whose);
+                gives_the_client_its_rights(state, &whose);
+            };
+            if again == Some("at once") {
+                state.before.insert("POST /nodes".into(), Box::new(makes));
+            }
+        };
+        stub.state().before.insert(format!("GET /nodes/{name}/_acl"), Box::new(deed));
+        let ended = registrar(&stub).associate(&enrolled, &key.material()).await;
+        if again == Some("later") && !stub.state().nodes.contains_key(name) {
+            plants_and_hides(&mut stub.state(), name);
+            gives_the_client_its_rights(&mut stub.state(), name);
+        }
+        let ended = if again == Some("later") { registrar(&stub).associate(&enrolled, &key.material()).await } else { ended };
+        assert_eq!(ended.map_or_else(|failure| failure.code, |_| "done".to_owned()), code, "{again:?}");
+        let state = stub.state();
+        assert_eq!(state.clients.contains_key(name), code == "done", "{again:?}");
+        assert_eq!(state.nodes[name]["run_list"] == json!(["recipe[base]"]), code == "done", "{again:?}");
+    }
+}
+
+/// A server with a default organization has rights though the URL names none.
+#[tokio::test]
+async fn a_node_object_that_is_not_there_for_a_moment_does_not_make_a_server_one_without_rights() {
+    let (enrolled, key) = (order(1), NodeKey::new());
+    let name = enrolled.node.as_str();
     let stub = with_stranger().await;
-    stub.state().container.get_mut("update").unwrap()["clients"] = json!([STRANGER]);
-    assert_eq!(registrar(&stub).associate(&enrolled, &key.material()).await, Ok(Registration::Done));
-    assert_eq!(registrar(&stub).associate(&enrolled, &key.material()).await, Ok(Registration::Done));
-    stub.state().forbidden.push("containers/nodes/_acl".to_owned());
-    let failure = registrar(&stub).associate(&enrolled, &key.material()).await.unwrap_err();
-    assert_eq!((failure.class, failure.code.as_str()), (Class::Final, Failure::FOREIGN_NODE), "{failure}");
+    stub.state().is_default = true;
+    plants_the_same_run_list(&mut stub.state(), name);
+    let whose = name.to_owned();
+    let deed = move |state: &mut State| {
+        deletes(state, &whose);
+        let request = format!("GET /nodes/{whose}");
+        state.before.insert(request, Box::new(move |state| plants_the_same_run_list(state, &whose)));
+    };
+    stub.state().before.insert(format!("GET /nodes/{name}/_acl"), Box::new(deed));
+    let url = stub.url().strip_suffix(stub::ORGANIZATION).unwrap();
+    let failure = ChefServer::new(settings(url, ADMIN, stub.admin.private())).unwrap().associate(&enrolled, &key.material()).await;
+    assert_eq!(failure.unwrap_err().code, Failure::FOREIGN_NODE);
+    assert!(stub.state().acls[name]["update"]["clients"].as_array().unwrap().contains(&json!(STRANGER)));
 }
 
 /// As when it comes out of the warm pool, or its message comes a second time.
@@ -269,7 +370,7 @@ async fn under_a_policy_it_is_the_policy_that_must_be_the_routes() {
     }
 }
 
-/// goiardi as it is: there only a client that was made just now shows that the object was there first.
+/// goiardi as it is: there only what the object says shows whose it is.
 #[tokio::test]
 async fn a_server_without_rights_shows_a_stranger_by_what_his_object_says() {
     let (enrolled, key) = (order(1), NodeKey::new());

@@ -73,6 +73,8 @@ pub struct State {
     pub before: BTreeMap<String, Before>,
     /// Names that are those of users as well.
     pub users: Vec<String>,
+    /// This node's own chef-client comes between any two requests, and makes the node object where it may and finds none.
+    pub converges: Option<String>,
     /// What was asked: method and path, without the organization's.
     pub asked: Vec<String>,
     /// What one request (its method and path, without the organization's) is answered with instead of being carried out.
@@ -148,13 +150,36 @@ impl Stub {
     }
 }
 
+/// A client that is made anew has nothing of what another of its name had: rights are those of the object, not of the name.
 pub fn add_client(state: &mut State, name: &str, public_key: &str) {
+    delete_client(state, name);
     let client = json!({
         "name": name, "clientname": name, "orgname": "ours", "validator": false, "json_class": "Chef::ApiClient", "chef_type": "client",
     });
     state.clients.insert(name.into(), client);
     let key = json!({ "name": "default", "public_key": public_key, "expiration_date": "infinity" });
     state.keys.insert(name.into(), BTreeMap::from([("default".into(), key)]));
+}
+
+/// Deletes a client, with all its rights.
+pub fn delete_client(state: &mut State, name: &str) -> Option<Value> {
+    for entry in state.acls.values_mut().flat_map(BTreeMap::values_mut) {
+        if let Some(clients) = entry["clients"].as_array_mut() {
+            clients.retain(|client| client != name);
+        }
+    }
+    state.keys.remove(name);
+    state.clients.remove(name)
+}
+
+/// What chef-client does first: without a node object it makes one, which has nothing to do.
+fn converge(state: &mut State) {
+    if let Some(name) = state.converges.clone()
+        && state.clients.contains_key(&name)
+        && !state.nodes.contains_key(&name)
+    {
+        add_node(state, json!({ "name": name, "chef_environment": "_default", "run_list": [], "normal": {} }), &name);
+    }
 }
 
 /// The node object that somebody makes. A client may do that under any name, and then has every right on it.
@@ -182,6 +207,7 @@ async fn serve(request: Request<Incoming>, state: Arc<Mutex<State>>) -> Result<R
     let path = head.uri.path().to_owned();
     let shown = head.uri.path_and_query().map_or("", |path| path.as_str());
     state.asked.push(format!("{} {}", head.method, shown.strip_prefix(ORGANIZATION).unwrap_or(shown)));
+    converge(&mut state);
     if state.dies_after == Some(0) {
         return Err(std::io::Error::other("the server died"));
     }
@@ -368,10 +394,7 @@ fn client(method: &str, name: &str, json: &Value, state: &mut State) -> (u16, Va
     match method {
         "GET" => (200, client),
         "PUT" if json.get("public_key").is_some() => (400, error("Since Server API v1, all keys must be updated via the keys endpoint. ")),
-        "DELETE" => {
-            state.keys.remove(name);
-            (200, state.clients.remove(name).unwrap_or_default())
-        }
+        "DELETE" => (200, delete_client(state, name).unwrap_or_default()),
         _ => (405, Value::Null),
     }
 }
@@ -433,6 +456,7 @@ fn node(method: &str, name: &str, state: &mut State) -> (u16, Value) {
 
 fn acl(method: &str, name: &str, rest: &[&str], query: &str, json: &Value, state: &mut State) -> (u16, Value) {
     let (granular, users, clients) = (state.granular, state.users.clone(), state.clients.clone());
+    let signs: Vec<String> = state.keys.keys().filter(|name| !clients.contains_key(*name)).cloned().collect();
     let Some(acl) = state.acls.get_mut(name) else { return (404, error(format!("node '{name}' not found"))) };
     match (method, rest) {
         ("GET", []) => (200, shown(acl, granular && query == "detail=granular")),
@@ -453,7 +477,10 @@ fn acl(method: &str, name: &str, rest: &[&str], query: &str, json: &Value, state
                 }
                 actors.into_iter().partition(|actor| clients.contains_key(actor))
             };
-            if let Some(stranger) = new_clients.iter().find(|client| !clients.contains_key(*client)) {
+            // One who has the right already is there.
+            let is_user = |name: &String| users.contains(name) || signs.contains(name) || names(&acl[*right]["users"]).contains(name);
+            let unknown = new_clients.iter().filter(|client| !clients.contains_key(*client));
+            if let Some(stranger) = unknown.chain(new_users.iter().filter(|user| !is_user(user))).next() {
                 return (400, error(format!("The actor(s) '{stranger}' do not exist in this organization as clients or users.")));
             }
             let entry = json!({ "users": new_users, "clients": new_clients, "groups": entry["groups"] });

@@ -135,6 +135,20 @@ fn nodes_that_fail_between_others_that_do_not_are_abandoned_at_once() {
     bench.assert_nothing_is_left();
 }
 
+/// A request or a certificate is somebody's deed alone. A node object of nobody's doing looks foreign at every launch where we may not see whose it is.
+#[test]
+fn foreign_node_objects_in_a_row_are_held_as_a_fault_of_the_route_and_foreign_requests_are_not() {
+    for (code, expected) in [(Failure::FOREIGN_NODE, 5), (Failure::FOREIGN_REQUEST, 20), (Failure::FOREIGN_CERTIFICATE, 20)] {
+        let mut bench = Bench::new(quick());
+        bench.server = Err(Failure::new(Class::Final, code, "somebody else made it"));
+        for n in 1..=20 {
+            bench.launch(n);
+        }
+        bench.run_for(60_000);
+        assert_eq!(abandoned(&bench), expected, "{code}: {:?}", bench.reasons());
+    }
+}
+
 #[test]
 fn a_private_key_is_never_held_back() {
     let mut bench = Bench::new(settings());

@@ -20,7 +20,7 @@ meanings! {
     REFUSED_KEY: RouteFault, "refused_key", "the key was not replaced, or a further one not deleted";
     REFUSED_DELETE: RouteFault, "refused_delete", "a client or node object was not deleted";
     SERVER_MADE_KEY: RouteFault, "server_made_key", "the server made a key pair of its own instead of taking the node's key";
-    VANISHED: Transient, "vanished", "somebody deleted what had just been there";
+    VANISHED: Transient, "vanished", "somebody else deleted or made something of the node's at the same time, three times over at a launch";
     NO_ACL: Transient, "no_acl", "a server with organizations did not show the rights on the node object";
     KEY_NOT_REPLACED: Transient, "key_not_replaced", "the server still shows the other key";
     OTHER_KEY: Final, Failure::OTHER_KEY, "the server has this client with another key, and `replace_existing` is off";

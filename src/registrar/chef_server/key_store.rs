@@ -28,6 +28,13 @@ pub(super) enum Stored {
     Vanished,
 }
 
+impl Stored {
+    /// Whether it is a client that authenticates with this key.
+    pub(super) fn is(&self, key: &PublicKey) -> bool {
+        matches!(self, Self::Key { key: Some(found), usable: true, .. } if found == key)
+    }
+}
+
 /// Where a key stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
@@ -132,7 +139,7 @@ fn has(group: &Said, list: &str, name: &str) -> bool {
 /// Reads a client's key.
 pub(super) async fn read(api: &Api, name: &str) -> Result<Stored, Failure> {
     let client = match client(api, name).await {
-        // Our signature was good enough to be told that the name is taken, so it is this one client that is not ours to see. One
+        // Our signature was good enough to be told of the node object, so it is this one client that is not ours to see. One
         // client that somebody else made must not stop the nodes of everybody.
         Err(failure) if failure.code == errors::FORBIDDEN.code => return Ok(Stored::Guarded("not ours to see")),
         Err(failure) => return Err(failure),
@@ -224,7 +231,7 @@ pub(super) async fn replace(api: &Api, name: &str, key: &PublicKey, stored: &Sto
         _ => return Err(said.failure(errors::REFUSED_KEY, "replacing the client's key")),
     }
     match read(api, name).await? {
-        Stored::Key { key: Some(found), usable: true, .. } if found == *key => Ok(true),
+        found if found.is(key) => Ok(true),
         Stored::Key { .. } => Err(errors::KEY_NOT_REPLACED.failure("the server still shows another key")),
         Stored::Guarded(_) | Stored::Vanished => Err(super::vanished("client")),
     }

@@ -2,8 +2,8 @@
 //!
 //! Whoever has the client of any node may make a node object of any name, and then has every right on it (erchef's
 //! `oc_chef_authz_org_creator.erl` gives the group `clients` the right to create). So an instance that somebody has taken over can be first at the name
-//! of another, and choose what that one runs as root. An object that was there is taken where nobody may change it who may not change
-//! every other too, and where it says what ours would say, as long as the node has not been enrolled with it.
+//! of another, and choose what that one runs as root. An object that was there before its client is taken where nobody may change it who may not
+//! change every other too, and where it says what ours would say. Once the client is there with the node's key it is not judged any more.
 
 use std::collections::HashSet;
 
@@ -11,6 +11,7 @@ use hyper::Method;
 use serde_json::{Value, json};
 
 use super::acl::{self, Changer};
+use super::api::Said;
 use super::{ChefServer, NodeWork, errors, key_store, vanished};
 use crate::aws::detail;
 use crate::names::shown;
@@ -23,90 +24,77 @@ const TRUSTED_GROUPS: [&str; 2] = ["admins", "users"];
 const MOST_CHANGERS: usize = 20;
 
 impl ChefServer {
-    /// Sees to the node object, and to the client's rights on it. Under a key that the client has got just now no node has been enrolled.
-    pub(super) async fn settle_node(&self, name: &str, key_is_new: bool) -> Result<(), Failure> {
-        if self.create_node(name).await? {
-            return self.give_rights_on_ours(name).await;
-        }
-        match self.take_node(name, key_is_new).await {
-            Err(failure) if failure.code == errors::FOREIGN_NODE.code && self.replace_existing => {
-                self.delete("/nodes", name).await?;
-                // Whoever made it can be first once more.
-                if self.create_node(name).await? { self.give_rights_on_ours(name).await } else { Err(failure) }
-            }
-            taken => taken,
-        }
-    }
-
     /// Creates the node object; false where there is one already.
-    async fn create_node(&self, name: &str) -> Result<bool, Failure> {
+    pub(super) async fn create_node(&self, name: &str) -> Result<bool, Failure> {
         let said = self.api.ask(Method::POST, "/nodes", Some(&self.work.object(name))).await?;
         match said.status {
             201 => Ok(true),
             409 => Ok(false),
-            // All but the name is the route's.
-            _ => Err(said.failure(errors::REFUSED_NODE, "creating the node object")),
+            200..=299 | 404 | 405 => Err(said.failure(errors::NOT_CHEF, "creating the node object")),
+            // All but the name is the route's. But a server that knows no such signature, or gets only a part of it, answers so to
+            // everything (erchef's `malformed_request`), and what it says of our own client is the failure then.
+            _ => {
+                self.api.shows_us().await?;
+                Err(said.failure(errors::REFUSED_NODE, "creating the node object"))
+            }
         }
     }
 
-    /// Gives the client its rights on the node object that we made.
-    async fn give_rights_on_ours(&self, name: &str) -> Result<(), Failure> {
-        let given = match self.rights(name).await {
-            Ok(Some(rights)) => self.give_rights(name, &rights).await,
-            Ok(None) => Ok(()),
-            Err(failure) => Err(failure),
-        };
-        if given.as_ref().is_err_and(|failure| failure.code == errors::FORBIDDEN.code) {
-            // What was made for nothing goes again, so that a repetition finds what this one found. That it could not be deleted changes
-            // nothing about the failure.
-            let _ = self.delete("/nodes", name).await;
-        }
-        given
-    }
-
-    /// Takes a node object that was there, and gives the client its rights on it, unless it is another's.
-    async fn take_node(&self, name: &str, key_is_new: bool) -> Result<(), Failure> {
-        let no_rights = "somebody else made the node object, and we may give no rights on it";
-        let rights = self.api.unless_anothers(self.rights(name).await, no_rights).await?;
+    /// Takes a node object that was there before its client, unless it is another's, and says what rights are on it.
+    pub(super) async fn judge_node(&self, name: &str) -> Result<Option<Value>, Failure> {
+        let rights = self.rights(name).await;
+        let rights = self.api.unless_anothers(rights, "somebody else made the node object, and we may give no rights on it").await?;
         if let Some(rights) = &rights {
             // Before the object is read: whoever may change it no more cannot do so after.
             self.refuse_strangers(name, rights).await?;
         }
-        let found = self.api.ask(Method::GET, &format!("/nodes/{name}"), None).await;
+        let found = self.node(name).await;
         let found = self.api.unless_anothers(found, "somebody else made the node object, and we may not read it").await?;
-        match found.status {
-            200 if found.is_named(name) => {}
-            404 => return Err(vanished("node object")),
-            _ => return Err(found.failure(errors::NOT_CHEF, "reading the node object")),
-        }
-        // A client that has its rights was enrolled with this object, and whoever may change it may have done so since. What gives no rights
-        // cannot tell: there only a key that was put there just now is surely new.
-        let is_new = key_is_new || rights.as_ref().is_some_and(|rights| !acl::has_its_rights(rights, name));
-        if let Some(what) = self.work.differs(&found.json).filter(|_| is_new) {
+        if let Some(what) = self.work.differs(&found.json) {
             let said = format!("a node object of this name was there before, and {what}; replace_existing = true would replace it");
             return Err(errors::FOREIGN_NODE.failure(said));
         }
-        let Some(rights) = &rights else { return Ok(()) };
-        self.api.unless_anothers(self.give_rights(name, rights).await, no_rights).await
+        Ok(rights)
+    }
+
+    async fn node(&self, name: &str) -> Result<Said, Failure> {
+        let found = self.api.ask(Method::GET, &format!("/nodes/{name}"), None).await?;
+        match found.status {
+            200 if found.is_named(name) => Ok(found),
+            404 => Err(vanished("node object")),
+            _ => Err(found.failure(errors::NOT_CHEF, "reading the node object")),
+        }
     }
 
     /// The rights on the node object, where the server has such a thing.
-    async fn rights(&self, name: &str) -> Result<Option<Value>, Failure> {
+    pub(super) async fn rights(&self, name: &str) -> Result<Option<Value>, Failure> {
         let has_rights = !self.api.organization.is_empty();
-        let said = match self.api.ask(Method::GET, &format!("/nodes/{name}/_acl?detail=granular"), None).await {
-            // Every server with organizations has rights; one without them has nothing here, and says so in its own way, which may be a page. That
-            // it is a Chef server, its answer to the creation of the node object has shown.
-            Err(failure) if failure.code == errors::NOT_CHEF.code && !has_rights => return Ok(None),
-            said => said?,
-        };
-        if said.status == 200 && acl::is_acl(&said.json) {
-            return Ok(Some(said.json));
+        let path = format!("/nodes/{name}/_acl?detail=granular");
+        let mut looked = false;
+        loop {
+            let said = match self.api.ask(Method::GET, &path, None).await {
+                // Every server with organizations has rights; one without them has nothing here, and says so in its own way, which may be a page. That
+                // it is a Chef server, its answer to the creation of the node object has shown.
+                Err(failure) if failure.code == errors::NOT_CHEF.code && !has_rights => return Ok(None),
+                said => said?,
+            };
+            match said.status {
+                200 if acl::is_acl(&said.json) => return Ok(Some(said.json)),
+                // So a server with rights says that there is no such node object, also where the URL leaves the organization to it.
+                404 if !looked => {
+                    self.node(name).await?;
+                    looked = true;
+                }
+                _ if has_rights => return Err(said.failure(errors::NO_ACL, "reading the node object's rights")),
+                _ => return Ok(None),
+            }
         }
-        if has_rights { Err(said.failure(errors::NO_ACL, "reading the node object's rights")) } else { Ok(None) }
     }
 
-    async fn give_rights(&self, name: &str, rights: &Value) -> Result<(), Failure> {
-        for right in acl::RIGHTS {
+    /// Gives the client those of its rights that it has not. A client that is new has none, whatever is listed: that was another of its name.
+    pub(super) async fn give_rights(&self, name: &str, rights: Option<&Value>, is_new: bool) -> Result<(), Failure> {
+        let Some(rights) = rights else { return Ok(()) };
+        for right in acl::RIGHTS.into_iter().filter(|right| is_new || !acl::has(rights, right, name)) {
             let Some(body) = acl::granting(rights, right, name) else { continue };
             let said = self.api.ask(Method::PUT, &format!("/nodes/{name}/_acl/{right}"), Some(&body)).await?;
             match said.status {
@@ -118,6 +106,11 @@ impl ChefServer {
             }
         }
         Ok(())
+    }
+
+    /// The same on a node object that was there before.
+    pub(super) async fn give_rights_on_anothers(&self, name: &str, rights: Option<&Value>, is_new: bool) -> Result<(), Failure> {
+        self.api.unless_anothers(self.give_rights(name, rights, is_new).await, super::CLIENT_STAYS).await
     }
 
     /// Fails where somebody may change this node object who may not change every other: whoever made it for a node that is not theirs.
