@@ -5,6 +5,7 @@
 //! of another, and choose what that one runs as root. An object that was there before its client is taken where nobody may change it who may not
 //! change every other too, and where it says what ours would say. Once the client is there with the node's key it is not judged any more.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use hyper::Method;
@@ -207,7 +208,7 @@ impl NodeWork {
                 return Some("has another environment than the route's");
             }
             let found = node.get("run_list").and_then(Value::as_array).into_iter().flatten();
-            if items(found.map(|item| item.as_str().unwrap_or_default())) != items(run_list.iter().map(String::as_str)) {
+            if !says_the_same(found.map(|item| item.as_str().unwrap_or_default()), &items(run_list)) {
                 return Some("has another run list than the route's");
             }
         }
@@ -218,15 +219,33 @@ impl NodeWork {
 }
 
 /// A run list as servers keep it: a recipe in its brackets, and each item once.
-fn items<'a>(run_list: impl Iterator<Item = &'a str>) -> Vec<String> {
+fn items(run_list: &[String]) -> Vec<String> {
     let mut all = Vec::new();
     for item in run_list {
-        let item = if item.ends_with(']') { item.to_owned() } else { format!("recipe[{item}]") };
+        let item = in_brackets(item).into_owned();
         if !all.contains(&item) {
             all.push(item);
         }
     }
     all
+}
+
+fn in_brackets(item: &str) -> Cow<'_, str> {
+    if item.ends_with(']') { item.into() } else { format!("recipe[{item}]").into() }
+}
+
+/// Whether a server's run list comes to these items. Whoever made it can have named any number: it is read to the first that is another.
+fn says_the_same<'a>(found: impl Iterator<Item = &'a str>, items: &[String]) -> bool {
+    let mut seen = 0;
+    for item in found {
+        let item = in_brackets(item);
+        match items.get(seen) {
+            Some(next) if *next == *item => seen += 1,
+            _ if items[..seen].iter().any(|before| *before == *item) => {}
+            _ => return false,
+        }
+    }
+    seen == items.len()
 }
 
 #[cfg(test)]
@@ -235,6 +254,20 @@ mod tests {
 
     fn run_list(items: &[&str]) -> NodeWork {
         NodeWork::RunList { environment: "live".into(), run_list: items.iter().map(ToString::to_string).collect() }
+    }
+
+    #[test]
+    fn a_run_list_is_read_no_further_than_to_the_first_item_that_is_anothers() {
+        let wanted = items(&["base".to_owned(), "role[web]".to_owned()]);
+        let read = std::cell::Cell::new(0);
+        let endless = |first: &'static [&'static str]| {
+            let forged = (0..).map(|_| "backdoor");
+            first.iter().copied().chain(forged).inspect(|_| read.set(read.get() + 1))
+        };
+        assert!(!says_the_same(endless(&["base", "recipe[base]", "role[web]", "base"]), &wanted));
+        assert_eq!(read.get(), 5);
+        assert!(says_the_same(["base", "base", "role[web]", "base"].into_iter(), &wanted));
+        assert!(!says_the_same(["base"].into_iter(), &wanted) && !says_the_same(["role[web]", "base"].into_iter(), &wanted));
     }
 
     #[test]
