@@ -93,7 +93,7 @@ fn own_keys() -> OwnKeys {
     OwnKeys { routes: routes.concat(), keys: vec![chef, puppet], told }
 }
 
-/// A server that knows nothing, takes nothing, and answers with all that it was told.
+/// A server that knows nothing, takes nothing but node objects, which stand before the key, and answers with all that it was told.
 fn repeats_what_it_is_told() -> (String, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
     let url = format!("http://{}", listener.local_addr().expect("it is bound"));
@@ -102,7 +102,11 @@ fn repeats_what_it_is_told() -> (String, Arc<Mutex<Vec<String>>>) {
     std::thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {
             let request = request(&mut stream);
-            let status = if request.starts_with("GET ") { "404 Not Found" } else { "400 Bad Request" };
+            let status = match request.as_str() {
+                post if post.starts_with("POST /nodes ") => "201 Created",
+                get if get.starts_with("GET ") => "404 Not Found",
+                _ => "400 Bad Request",
+            };
             let (head, body) = request.split_once("\r\n\r\n").unwrap_or((&request, ""));
             let answer = format!("{body}\n{head}");
             let head =
