@@ -95,7 +95,9 @@ mod tests {
         });
         assert!(is_acl(&acl));
         assert!(has(&acl, "read", "i-1") && !has(&acl, "update", "i-1") && !has(&acl, "grant", "i-1"));
-        for (right, clients, groups) in [("read", json!(["i-1"]), json!(["admins", "clients"])), ("update", json!(["other", "i-1"]), json!(["admins"]))] {
+        for (right, clients, groups) in
+            [("read", json!(["i-1"]), json!(["admins", "clients"])), ("update", json!(["other", "i-1"]), json!(["admins"]))]
+        {
             let entry = json!({ right: { "actors": [], "users": ["pivotal"], "clients": clients, "groups": groups } });
             assert_eq!(granting(&acl, right, "i-1"), Some(entry), "each once");
         }
