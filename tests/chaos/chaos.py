@@ -392,8 +392,8 @@ def main():
         wrong, (excused, told), serving, gone = check(state, terminated, settled, letters, remaining, moved, args.repeated != "success")
         audit_wrong, unrecorded = check_audit(state, folder, args.workers, settled)
         wrong |= audit_wrong
-        # Each kill may hit the results of what is just being completed; what was restarted in order, none.
-        wrong["actions whose record is only that they were over, beyond what kills explain"] = max(0, unrecorded - (0 if args.rolling else kills))
+        # Each kill may hit the results of what is just being completed, and each restart one whose answer was lost just before.
+        wrong["actions whose record is only that they were over, beyond what kills explain"] = max(0, unrecorded - kills)
         wrong["workers that did not end in order"] = out_of_order
         how = "workers restarted" if args.rolling else "workers killed"
         came = troubles(state, duplicates, how, kills)
