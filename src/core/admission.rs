@@ -148,9 +148,7 @@ impl Core {
     fn could_be_sent(&self) -> usize {
         let now = self.now.mono_ms;
         let waits_for_a_call = |key: LaneKey, lane: &super::lane::Lane| {
-            let open =
-                if let LaneKey::Server(server) = key { self.gates.get(&server).is_some_and(super::gate::Gate::admits) } else { true };
-            open && key.linger_ms() == 0 && lane.blocked_until <= now && self.pace_at(key) <= now + SOON_MS
+            self.gate_admits(key) && key.linger_ms() == 0 && lane.blocked_until <= now && self.pace_at(key) <= now + SOON_MS
         };
         self.lanes
             .iter()

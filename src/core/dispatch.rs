@@ -166,6 +166,11 @@ impl Core {
                 return false;
             }
         }
+        self.gate_admits(key)
+    }
+
+    /// Whether the gate before a lane's server, where it has one, lets an order through.
+    pub(super) fn gate_admits(&self, key: LaneKey) -> bool {
         match key {
             LaneKey::Server(server) => self.gates.get(&server).is_some_and(super::gate::Gate::admits),
             _ => true,

@@ -10,8 +10,7 @@ use super::{ActionId, MessageKey};
 use crate::names::GroupName;
 use crate::retry::{Failure, Progress};
 
-/// Names a lane. The order is that in which the kinds of lanes are served: what keeps messages ours first, then what ends actions, then
-/// what keeps them open, then everything else in turn.
+/// Names a lane. The vital ones stand first: what keeps messages ours, what ends actions, what keeps them open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum LaneKey {
     Extend,

@@ -93,6 +93,13 @@ const PLANTS: [fn(&mut State, &str); 8] = [
     plants_and_may_delete,
 ];
 
+/// A worker begins to associate the node, and dies.
+async fn crashes_after_its_first_request(stub: &Stub, chef: &ChefServer, key: &NodeKey) {
+    stub.state().dies_after = Some(1);
+    assert_eq!(chef.associate(&order(1), &key.material()).await.unwrap_err().class, Class::Transient);
+    stub.state().dies_after = None;
+}
+
 #[tokio::test]
 async fn a_node_object_that_a_stranger_was_first_to_make_is_not_taken_and_wakes_somebody_also_after_a_crash() {
     let (enrolled, key) = (order(1), NodeKey::new());
@@ -105,9 +112,7 @@ async fn a_node_object_that_a_stranger_was_first_to_make_is_not_taken_and_wakes_
             let planted = stub.state().nodes[name].clone();
             let chef = registrar(&stub);
             if crashed {
-                stub.state().dies_after = Some(1);
-                assert_eq!(chef.associate(&enrolled, &key.material()).await.unwrap_err().class, Class::Transient, "{case}");
-                stub.state().dies_after = None;
+                crashes_after_its_first_request(&stub, &chef, &key).await;
             }
             let failure = chef.associate(&enrolled, &key.material()).await.unwrap_err();
             assert_eq!((failure.class, failure.code.as_str()), (Class::Final, Failure::FOREIGN_NODE), "{case}: {failure}");
@@ -129,9 +134,7 @@ async fn where_it_may_be_replaced_a_strangers_node_object_gives_way_to_one_of_ou
             let stub = with_stranger().await;
             plants(&mut stub.state(), name);
             if crashed {
-                stub.state().dies_after = Some(1);
-                replacing(&stub).associate(&enrolled, &key.material()).await.unwrap_err();
-                stub.state().dies_after = None;
+                crashes_after_its_first_request(&stub, &replacing(&stub), &key).await;
             }
             assert_eq!(replacing(&stub).associate(&enrolled, &key.material()).await, Ok(Registration::Done), "{case}");
             let state = stub.state();
