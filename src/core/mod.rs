@@ -4,9 +4,9 @@
 //! wake-up. It does no I/O, reads no clock, and its randomness comes from a seed that is handed in. So whole fleets run against a
 //! model of the services under virtual time, and what those runs exercise is what runs in production.
 //!
-//! To follow one launch, read down: `admission` takes the message up, `verify` asks Auto Scaling whether the claim is true,
-//! `enrol` gets the key and the association, `ending` completes, cleans up and deletes. Beside it run `leases` and
-//! `heartbeat`; `dispatch` turns what waits into calls, and `answers` gives what they bring back to who asked.
+//! To follow one launch, read down: `receiving` takes its message off the queue, `admission` sees what it is, `verify` asks Auto
+//! Scaling whether the claim is true, `enrol` gets the key and the association, `ending` completes, cleans up and deletes. Beside it
+//! run `leases` and `heartbeat`; `dispatch` turns what waits into calls, and `answers` gives what they bring back to who asked.
 
 mod action;
 mod admission;
@@ -26,6 +26,7 @@ mod leases;
 pub mod observation;
 mod pace;
 mod quota;
+mod receiving;
 mod runs;
 #[cfg(test)]
 pub(crate) mod samples;
