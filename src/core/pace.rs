@@ -14,6 +14,9 @@ const NEARLY: f64 = 0.9;
 const BEYOND: f64 = 1.25;
 /// What a throttled rate is multiplied by.
 const BACK_OFF: f64 = 0.7;
+/// Whoever sent less than this, in calls a second, is taken to have sent so many: one who has hardly begun, or seldom calls, has met a limit that
+/// others share, and what little he sent says nothing of what it is.
+const LEAST_MET: f64 = 10.0;
 /// The slowest learned rate, in calls a second.
 const FLOOR: f64 = 0.2;
 /// Throttles within this time of a slow-down answer calls that were sent before it, in milliseconds.
@@ -183,7 +186,7 @@ impl Pace {
         }
         self.deaf_until = now + DEAF_MS;
         self.doubling = false;
-        let before = self.rate.unwrap_or_else(|| self.last_rate.max(f64::from(self.counted)).max(1.0));
+        let before = self.rate.unwrap_or_else(|| self.last_rate.max(f64::from(self.counted)).max(LEAST_MET));
         self.met = before;
         self.rate = Some((before * BACK_OFF).max(FLOOR));
         self.tokens = 0.0;
@@ -263,6 +266,14 @@ mod tests {
         (0..40).for_each(|n| pace.sent(5_000 + n * 25));
         pace.throttled(6_000);
         assert!((pace.rate.unwrap() - 28.0).abs() < 1.0, "{pace:?}");
+    }
+
+    #[test]
+    fn one_throttle_does_not_slow_down_whoever_has_hardly_begun() {
+        let mut pace = Pace::new(None);
+        pace.sent(5_000);
+        pace.throttled(5_010);
+        assert!((pace.rate.unwrap() - 7.0).abs() < 1e-9, "{pace:?}");
     }
 
     /// What each call that goes through adds: much up to nearly the rate that was refused, little around it, and a ramp beyond.
