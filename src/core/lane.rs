@@ -40,7 +40,7 @@ impl LaneKey {
     /// How long a lane that nobody waits for may gather a full batch, in milliseconds.
     pub fn linger_ms(self) -> u64 {
         match self {
-            Self::Extend | Self::Delete | Self::DeleteParameters(_) => 1000,
+            Self::Extend | Self::Delete | Self::DeleteParameters(_) => 200,
             _ => 0,
         }
     }
@@ -221,6 +221,6 @@ mod tests {
         let mut lane = Lane::default();
         lane.push(10, ticket(1));
         assert_eq!(lane.next_wake(LaneKey::Complete(ScopeId(0)), 10, 0), None);
-        assert_eq!(lane.next_wake(LaneKey::Delete, 10, 0), Some(1010), "but one that gathers a batch does");
+        assert_eq!(lane.next_wake(LaneKey::Delete, 10, 0), Some(210), "but one that gathers a batch does");
     }
 }
