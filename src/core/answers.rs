@@ -189,6 +189,7 @@ impl Core {
 
     /// A batch failed as a whole.
     fn batch_failed(&mut self, key: LaneKey, mut tickets: Vec<Ticket>, failure: Failure) {
+        self.make_room_at_gates(key);
         if tickets.len() == 1 {
             let began = self.now.mono_ms;
             if let Some(ticket) = tickets.pop() {
@@ -248,6 +249,7 @@ impl Core {
     /// One entry failed.
     fn entry_failed(&mut self, key: LaneKey, mut ticket: Ticket, began: u64, failure: Failure) {
         let now = self.now.mono_ms;
+        self.make_room_at_gates(key);
         if concerns_all_of(key, &failure) || self.is_denied_to_all(key, &failure) {
             self.block_lane(key, &failure);
             self.remember_failure(&ticket, &failure);

@@ -359,19 +359,35 @@ impl Core {
         }
     }
 
-    /// Has an action seen waiting again before its turn at the gate; says whether there was room for that.
+    /// Has an action seen waiting again before its turn at the gate; says whether there was room for that. Where its scope cannot be asked for
+    /// now it takes none: routes of other scopes may stand in the same line.
     fn renew(&mut self, key: LaneKey, id: ActionId) -> bool {
         let LaneKey::Server(server) = key else { return false };
+        let scope = self.scope_of(id);
+        let looks = [LaneKey::Instances(scope), LaneKey::Hooks(scope), LaneKey::Whereabouts(scope)];
+        let troubled = looks.iter().filter_map(|key| self.lanes.get(key)).any(|lane| lane.trouble.is_some());
         let Some(gate) = self.gates.get_mut(&server) else { return false };
-        if gate.renewing >= gate.renewals_allowed() {
-            return false;
+        if !troubled {
+            if gate.renewing.len() >= gate.renewals_allowed() {
+                return false;
+            }
+            gate.renewing.insert(id);
         }
-        gate.renewing += 1;
         if let Some(action) = self.actions.get_mut(&id) {
             action.renewing = true;
         }
         self.begin_verify(id);
         true
+    }
+
+    /// A look has failed: those of its scope that were to be looked at before their turn make room for others in line, and come back to the head
+    /// of it once they were.
+    pub(super) fn make_room_at_gates(&mut self, key: LaneKey) {
+        let (LaneKey::Instances(scope) | LaneKey::Hooks(scope) | LaneKey::Whereabouts(scope)) = key else { return };
+        let actions = &self.actions;
+        for gate in self.gates.values_mut() {
+            gate.renewing.retain(|id| actions.get(id).is_some_and(|action| action.scope != scope));
+        }
     }
 
     /// The call for a batch.

@@ -4,6 +4,9 @@
 //! it. Then, on the schedule of the `backoff` crate, the server is asked for its health, and once that looks well (or cannot be asked)
 //! a single order is let through as a trial. If it goes through, the gate opens with a ramp; if not, it closes again for longer.
 
+use std::collections::BTreeSet;
+
+use super::ActionId;
 use crate::retry::{Class, Failure, Progress, Schedule};
 
 /// The rate at which a server that has just come back is first asked, in orders a second.
@@ -37,8 +40,8 @@ pub(super) struct Gate {
     pub failure: Option<Failure>,
     /// When the next probe is due; the timer's slot.
     pub probe_at: Option<u64>,
-    /// Actions at the head of the queue whose sighting had grown old and is being renewed.
-    pub renewing: u32,
+    /// Actions at the head of the queue whose sighting had grown old and is being renewed, without trouble so far.
+    pub renewing: BTreeSet<ActionId>,
     progress: Progress,
     /// Orders without an answer since the last one that had any.
     unanswered: u32,
@@ -46,7 +49,7 @@ pub(super) struct Gate {
 
 impl Gate {
     pub fn new() -> Self {
-        Self { state: State::Open, failure: None, probe_at: None, renewing: 0, progress: Progress::default(), unanswered: 0 }
+        Self { state: State::Open, failure: None, probe_at: None, renewing: BTreeSet::new(), progress: Progress::default(), unanswered: 0 }
     }
 
     /// Whether an order may be sent now.
@@ -55,7 +58,7 @@ impl Gate {
     }
 
     /// How many actions may have their sighting renewed ahead of being sent.
-    pub fn renewals_allowed(&self) -> u32 {
+    pub fn renewals_allowed(&self) -> usize {
         match self.state {
             State::Open => 100,
             State::Trial { sent: false } => 1,

@@ -96,3 +96,53 @@ fn no_node_is_associated_that_was_not_seen_waiting_within_the_minute_before() {
         assert!(associated >= 20);
     }
 }
+
+/// Two routes before one server, each of whose Auto Scaling is asked with a role of its own.
+fn two_scopes_before_one_server() -> Settings {
+    let mut settings = settings();
+    settings.routes[0].key_rate = 1_000.0;
+    let mut far = settings.routes[0].clone();
+    (far.name, far.groups, far.scope) = ("far".into(), vec![WildMatch::new("far")], ScopeId(1));
+    settings.routes.push(far);
+    settings
+}
+
+fn ways_to_be_blind() -> [Failure; 2] {
+    [Failure::new(Class::RouteFault, "AccessDenied", "not you"), Failure::new(Class::Transient, "ServiceUnavailable", "away")]
+}
+
+#[test]
+fn a_scope_that_cannot_be_looked_at_when_a_server_comes_back_holds_up_no_other_scope_before_that_server() {
+    for failure in ways_to_be_blind() {
+        let mut bench = Bench::new(two_scopes_before_one_server());
+        bench.server = Err(Failure::new(Class::NotReady, "InvalidStateException", "maintenance"));
+        (0..20).for_each(|n| bench.launch_in(n, "far"));
+        bench.run_for(1_000);
+        (20..40).for_each(|n| bench.launch_in(n, "web"));
+        bench.run_for(5 * 60_000);
+        bench.blind = Some((ScopeId(1), failure.clone()));
+        bench.server = Ok(());
+        bench.run_for(60_000);
+        assert_eq!(bench.completions.len(), 20, "{failure}");
+        assert!(bench.completions.iter().all(|(n, _)| *n >= 20), "{failure}: {:?}", bench.completions);
+        bench.blind = None;
+        bench.run_for(3 * 60_000);
+        assert_eq!(bench.completions.len(), 40, "{failure}");
+    }
+}
+
+#[test]
+fn a_scope_that_cannot_be_looked_at_any_more_holds_up_no_other_scope_before_a_slow_server() {
+    for failure in ways_to_be_blind() {
+        let mut settings = two_scopes_before_one_server();
+        settings.routes.iter_mut().for_each(|route| route.max_rate = Some(2.0));
+        let mut bench = Bench::settled(settings);
+        (0..400).for_each(|n| bench.launch_in(n, "far"));
+        bench.run_for(1_000);
+        (400..440).for_each(|n| bench.launch_in(n, "web"));
+        bench.run_for(1_000);
+        bench.blind = Some((ScopeId(1), failure.clone()));
+        bench.run_for(2 * 60_000);
+        assert_eq!(bench.completions.iter().filter(|(n, _)| *n >= 400).count(), 40, "{failure}");
+    }
+}
