@@ -32,6 +32,8 @@ const CLEAN_UP_MS: u64 = 60_000;
 const HIDE: Duration = Duration::from_secs(11 * 3600);
 /// What broke comes again after this time at the first, and at the latest, in milliseconds.
 const BROKEN_MS: (u64, u64) = (5_000, 600_000);
+/// The same at a shutdown, for what no other run would know to do, in milliseconds.
+const BROKEN_AT_LAST_MS: u64 = 200;
 /// A letter that was refused, and cannot be given back, is tried again after this time, in milliseconds.
 const REFUSED_LETTER_MS: u64 = 600_000;
 
@@ -350,11 +352,12 @@ impl Core {
         self.drop_order(id);
         let Some(mut action) = self.actions.remove(&id) else { return };
         self.queue.ended += 1;
+        self.queue.ended_in_all += 1;
         self.timers.set(Timer::Stage(id), &mut action.wake_at, None);
         if action.renewing
             && let Some(gate) = action.route.and_then(|route| self.gates.get_mut(&self.settings.route(route).server))
         {
-            gate.renewing = gate.renewing.saturating_sub(1);
+            gate.renewing.remove(&id);
         }
         if let Some(step) = action.steps.last() {
             self.by_step[step.step as usize] -= 1;
@@ -527,6 +530,8 @@ impl Core {
         // Nobody sends heartbeats meanwhile: at half the hook's time-out the next would have been due.
         let longest = action.hook.map_or(BROKEN_MS.1, |times| (times.heartbeat_ms / 4).min(BROKEN_MS.1));
         let delay = self.broken_delay(runs, longest);
+        // What only this run can do must come before the end of the grace.
+        let again = self.now.mono_ms + if self.shutdown.is_some() { ms(delay).min(BROKEN_AT_LAST_MS) } else { ms(delay) };
         let Some(action) = self.actions.get_mut(&id) else { return };
         match &mut action.ending {
             // Its result stands; its messages are deleted whatever else goes wrong.
@@ -534,14 +539,14 @@ impl Core {
             _ if action.stage == Stage::Delete => {
                 let lane = self.lanes.entry(LaneKey::Delete).or_default();
                 for key in &action.messages {
-                    lane.push_at(self.now.mono_ms + ms(delay), Ticket::new(Who::Message(*key)));
+                    lane.push_at(again, Ticket::new(Who::Message(*key)));
                 }
                 self.pass_turn(id);
             }
             // All that is left of it is the letter, which another run would not know to write.
             _ if action.stage == Stage::DeadLetter => {
                 self.set_stage(id, Stage::DeadLetter);
-                self.ask_at(id, LaneKey::DeadLetter, self.now.mono_ms + ms(delay));
+                self.ask_at(id, LaneKey::DeadLetter, again);
             }
             None if last => self.fail(id, reason),
             // Once: where even that ends in an error, the message is given back until its last receive.

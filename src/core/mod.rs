@@ -91,6 +91,8 @@ enum Timer {
     Queue,
     /// Receive again.
     Receive,
+    /// This worker has lived long enough to take as much as it can.
+    Settled,
     /// Shutdown: drop the polls; give back what waits; end.
     DropPolls,
     Sweep,
@@ -119,6 +121,10 @@ struct Queue {
     receive_at: Option<u64>,
     /// When messages were last received.
     received_at: u64,
+    /// Whether this worker has received for long enough to take as much as it can; and when it will have.
+    settled: bool,
+    settles_at: Option<u64>,
+    ended_in_all: usize,
     /// Actions that ended since `counting_since`.
     ended: u32,
     counting_since: u64,
@@ -294,6 +300,7 @@ impl Core {
             }
             // Nothing to do but to look, which every poll does.
             Timer::Receive => self.queue.receive_at = None,
+            Timer::Settled => self.queue.settled = true,
             Timer::DropPolls => self.drop_polls(),
             Timer::Sweep => self.sweep(),
             Timer::GraceOver => self.end_grace(),
@@ -331,7 +338,7 @@ impl Core {
             self.by_step[step as usize] += 1;
         }
         if renewed && let Some(gate) = server.and_then(|server| self.gates.get_mut(&server)) {
-            gate.renewing = gate.renewing.saturating_sub(1);
+            gate.renewing.remove(&id);
         }
         if let Some(subject) = began {
             self.observe(Observation::StepBegan { subject, step });

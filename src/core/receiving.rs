@@ -29,6 +29,11 @@ const LATE_PART: u64 = 4;
 const LATE_MS: u64 = 10_000;
 /// A receive brings at most ten messages (SQS).
 const RECEIVE_MAX: u8 = 10;
+/// Whoever has just begun to receive takes little in hand, until some of it has ended or this time is over, in milliseconds.
+const BEGINNING_MS: u64 = 3_000;
+/// So many messages at first, and for each that has ended so many more.
+const FIRST: usize = 10;
+const MORE_FOR_EACH: usize = 2;
 /// How many bytes of bodies are held for each action that may be open, and at the least in all: beyond it nothing is received until
 /// some have gone, as beyond `max_open`. A real notification has about 1 KiB; SQS takes 1 MiB, and whoever may send could have us
 /// hold that for as long as a claim is looked into.
@@ -90,9 +95,10 @@ impl Core {
         if self.has_enough() {
             return;
         }
+        let most = self.most_in_hand();
         while self.queue.polls < wanted_polls {
             let expected = usize::from(RECEIVE_MAX) * (self.queue.polls as usize);
-            let room = self.settings.max_open.saturating_sub(self.messages.len() + expected);
+            let room = most.saturating_sub(self.messages.len() + expected);
             if room == 0 {
                 return;
             }
@@ -105,6 +111,20 @@ impl Core {
             let began = self.now.mono_ms;
             self.start(call, Flight::Poll { began });
         }
+    }
+
+    /// How many messages may be in hand. Where workers die soon after they began, again and again, one must not take the queue with it: what it
+    /// had in hand is hidden for the rest of the visibility timeout, and one receive nearer to maxReceiveCount.
+    fn most_in_hand(&mut self) -> usize {
+        let most = self.settings.max_open;
+        if self.queue.settled || self.launches_come_late() {
+            return most;
+        }
+        if self.queue.settles_at.is_none() {
+            let at = self.now.mono_ms + BEGINNING_MS;
+            self.timers.set(Timer::Settled, &mut self.queue.settles_at, Some(at));
+        }
+        most.min(FIRST + MORE_FOR_EACH * self.queue.ended_in_all)
     }
 
     /// Whether there is more in hand than calls can be made for: then what is left in the queue is no worse off there, another worker may have
@@ -125,8 +145,7 @@ impl Core {
             self.queue.ended = 0;
             self.queue.counting_since = now;
         }
-        let late = self.queue.late_at.is_some_and(|at| now < at + LATE_MS);
-        !late && self.calls_in_flight() > 0 && waiting >= self.queue.enough.max(least)
+        !self.launches_come_late() && self.calls_in_flight() > 0 && waiting >= self.queue.enough.max(least)
     }
 
     /// A launch was first seen so long after it began, of the time that its hook allows: what has come late is not the last of its kind.
@@ -134,6 +153,10 @@ impl Core {
         if age_ms > heartbeat_ms / LATE_PART {
             self.queue.late_at = Some(self.now.mono_ms);
         }
+    }
+
+    fn launches_come_late(&self) -> bool {
+        self.queue.late_at.is_some_and(|at| self.now.mono_ms < at + LATE_MS)
     }
 
     /// How many entries wait for nothing but a call, or the turn that a pace soon gives them.

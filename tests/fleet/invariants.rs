@@ -31,6 +31,7 @@ pub struct Judge<'a> {
     broken: Vec<String>,
     excused: u64,
     told: u64,
+    owed: u64,
     timed_out: BTreeMap<&'static str, u64>,
     most_abandoned: u64,
 }
@@ -50,6 +51,8 @@ pub struct Verdict {
     pub excused: u64,
     /// Instances in service that are missing from their server, of which a letter says so.
     pub told: u64,
+    /// Nodes that are there although their instances are gone, of which a letter says so.
+    pub owed: u64,
     /// The most launches of a route that one run abandoned within its window, with none enrolled between them.
     pub most_abandoned: u64,
 }
@@ -64,6 +67,7 @@ pub fn judge(fleet: &Fleet) -> Verdict {
         broken: fleet.faults.clone(),
         excused: 0,
         told: 0,
+        owed: 0,
         timed_out: BTreeMap::new(),
         most_abandoned: 0,
     };
@@ -90,6 +94,7 @@ pub fn judge(fleet: &Fleet) -> Verdict {
         letters: judge.letters.len() as u64,
         excused: judge.excused,
         told: judge.told,
+        owed: judge.owed,
         excuses: judge.timed_out,
         most_abandoned: judge.most_abandoned,
         broken: judge.broken,
@@ -257,7 +262,9 @@ impl Judge<'_> {
                 .instances
                 .get(node)
                 .is_none_or(|one| matches!(one.state, LifecycleState::Terminated | LifecycleState::WarmedTerminated));
-            if gone && !owed.contains(node.as_str()) {
+            if gone && owed.contains(node.as_str()) {
+                self.owed += 1;
+            } else if gone {
                 broken.push(format!("{node} stayed on its server although its instance is gone"));
             }
         }

@@ -43,6 +43,7 @@ pub struct Tally {
     pub letters: u64,
     pub excused: u64,
     pub told: u64,
+    pub owed: u64,
     pub most_abandoned: u64,
     pub fates: BTreeMap<Fate, u64>,
     pub outcomes: BTreeMap<&'static str, u64>,
@@ -64,6 +65,7 @@ impl Tally {
         self.letters += verdict.letters;
         self.excused += verdict.excused;
         self.told += verdict.told;
+        self.owed += verdict.owed;
         self.most_abandoned = self.most_abandoned.max(verdict.most_abandoned);
         self.calls += fleet.calls;
         self.crashes += fleet.crashes;
@@ -89,6 +91,7 @@ impl Tally {
         self.letters += other.letters;
         self.excused += other.excused;
         self.told += other.told;
+        self.owed += other.owed;
         self.most_abandoned = self.most_abandoned.max(other.most_abandoned);
         add(&mut self.excuses, &other.excuses);
         add(&mut self.fates, &other.fates);
@@ -152,8 +155,17 @@ impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "{} seeds, {} lifecycle actions ({} timed out), {} calls, {} workers killed, {} dead letters, {} excused, {} missing and told of, {} abandoned in a row at most",
-            self.seeds, self.actions, self.timed_out, self.calls, self.crashes, self.letters, self.excused, self.told, self.most_abandoned
+            "{} seeds, {} lifecycle actions ({} timed out), {} calls, {} workers killed, {} dead letters, {} excused, {} missing and told of, {} left and owed, {} abandoned in a row at most",
+            self.seeds,
+            self.actions,
+            self.timed_out,
+            self.calls,
+            self.crashes,
+            self.letters,
+            self.excused,
+            self.told,
+            self.owed,
+            self.most_abandoned
         )?;
         writeln!(f, "timed out since: {:?}", self.excuses)?;
         writeln!(f, "calls ended: {:?}", self.fates)?;

@@ -152,6 +152,8 @@ pub(super) struct Bench {
     pub redeliveries: u32,
     pub panics: u32,
     pub no_credentials: bool,
+    /// A scope in which no instance can be looked at, and what that fails with.
+    pub blind: Option<(ScopeId, Failure)>,
     /// What an operation fails with, before it does anything.
     pub faults: HashMap<&'static str, Failure>,
     /// How long an operation takes, where that is not `latency_ms`; what it does, it does at the end.
@@ -204,6 +206,13 @@ fn number(instance: &InstanceId) -> u32 {
 }
 
 impl Bench {
+    /// A worker that has lived for long enough to take as much as it can.
+    pub fn settled(settings: Settings) -> Self {
+        let mut bench = Self::new(settings);
+        bench.run_for(5_000);
+        bench
+    }
+
     pub fn new(settings: Settings) -> Self {
         let start = Moment { mono_ms: 1_000_000_000, wall_ms: WALL_MS };
         Self {
@@ -240,6 +249,7 @@ impl Bench {
             redeliveries: 0,
             panics: 0,
             no_credentials: false,
+            blind: None,
             faults: HashMap::new(),
             slow: HashMap::new(),
             panicking: HashMap::new(),
@@ -595,6 +605,11 @@ impl Bench {
         {
             return refuse(&call, Failure::new(Class::Transient, "timeout", "no answer"));
         }
+        if let (Call::DescribeInstances { scope, .. }, Some((blind, failure))) = (&call, &self.blind)
+            && scope == blind
+        {
+            return refuse(&call, failure.clone());
+        }
         if let Some(failure) = self.faults.get(operation) {
             return refuse(&call, failure.clone());
         }
@@ -841,11 +856,13 @@ impl Bench {
         assert!(core.message_ids.is_empty() && core.tokens.is_empty() && core.turns.is_empty());
         assert_eq!(core.by_step.iter().sum::<u32>(), 0, "{:?}", core.by_step);
         assert!(core.held.values().all(|held| *held == 0), "{:?}", core.held);
-        assert!(core.gates.values().all(|gate| gate.renewing == 0));
+        assert!(core.gates.values().all(|gate| gate.renewing.is_empty()));
         assert!(core.lanes.values().all(|lane| lane.in_flight == 0));
         assert!(core.flights.values().all(|flight| matches!(flight, Flight::Poll { .. } | Flight::Queue)), "{:?}", core.flights);
-        let timers =
-            core.timers.armed().filter(|timer| !matches!(timer, Timer::Queue | Timer::Receive | Timer::Gate(_) | Timer::Parked(_)));
+        let timers = core
+            .timers
+            .armed()
+            .filter(|timer| !matches!(timer, Timer::Queue | Timer::Receive | Timer::Settled | Timer::Gate(_) | Timer::Parked(_)));
         assert_eq!(timers.collect::<Vec<_>>(), []);
     }
 

@@ -331,8 +331,26 @@ fn on_the_last_receive_that_the_queue_allows_nothing_is_given_back() {
 }
 
 #[test]
+fn a_letter_whose_call_panicked_when_the_grace_was_nearly_over_is_written_before_its_end() {
+    for operation in ["SendMessage", "DeleteMessageBatch"] {
+        let mut bench = Bench::new(settings());
+        bench.max_receive_count = Some(3);
+        bench.in_progress = true;
+        bench.association_ms = 600_000;
+        bench.launch_received(1, 3);
+        bench.run_for(10_000);
+        bench.panicking.insert(operation, 1);
+        bench.shut_down();
+        bench.run_for(25_000);
+        assert_eq!(bench.letters.len(), 1, "{operation}");
+        assert_eq!(bench.letters[0].attributes[0].1, "deliveries_exhausted");
+        assert!(bench.is_done() && bench.queue_is_empty(), "{operation}");
+    }
+}
+
+#[test]
 fn an_outage_of_auto_scaling_for_hours_loses_nothing() {
-    let mut bench = Bench::new(settings());
+    let mut bench = Bench::settled(settings());
     for n in 1..=20 {
         bench.launch(n);
         bench.terminate(100 + n);

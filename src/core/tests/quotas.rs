@@ -129,7 +129,7 @@ fn those_who_share_a_limit_take_turns() {
 fn servers_that_share_a_limit_take_turns_and_none_waits_for_the_others_end() {
     let mut settings = world();
     settings.routes.iter_mut().for_each(|route| route.max_rate = Some(3.0));
-    let mut bench = Bench::new(settings);
+    let mut bench = Bench::settled(settings);
     for n in 0..90 {
         bench.launch_in(n, GROUPS[(n / 30) as usize]);
     }
@@ -143,7 +143,7 @@ fn servers_that_share_a_limit_take_turns_and_none_waits_for_the_others_end() {
 fn sent_after_a_throttle(servers: u32, counted_by_aws: bool) -> usize {
     let mut settings = world();
     settings.routes.iter_mut().for_each(|route| route.counted_by_aws = counted_by_aws);
-    let mut bench = Bench::new(settings);
+    let mut bench = Bench::settled(settings);
     bench.faults.insert("Associate", Failure::new(Class::Throttled, "ThrottlingException", "Rate exceeded"));
     for n in 0..600 {
         bench.launch_in(n, GROUPS[(n % servers) as usize]);

@@ -33,6 +33,26 @@ fn most_in_hand(bench: &mut Bench, tenths: usize) -> usize {
 }
 
 #[test]
+fn a_worker_takes_little_until_it_has_shown_that_it_lives() {
+    let mut bench = backlog();
+    // None of them can end before then.
+    bench.slow.insert("Associate", 10_000);
+    bench.run_for(2_500);
+    assert_eq!(bench.in_hand(), 10);
+    bench.run_for(5_000);
+    assert!(bench.in_hand() > 200, "{}: it has lived for long enough", bench.in_hand());
+}
+
+#[test]
+fn a_worker_takes_more_as_soon_as_something_has_ended() {
+    let mut bench = backlog();
+    assert_eq!(most_in_hand(&mut bench, 1), 10);
+    assert!(most_in_hand(&mut bench, 20) > 200);
+    let ended = bench.completions.len();
+    assert!(ended > 400, "{ended} in two seconds");
+}
+
+#[test]
 fn one_bad_second_does_not_make_a_worker_take_the_whole_queue() {
     let mut bench = backlog();
     let before = most_in_hand(&mut bench, 30);

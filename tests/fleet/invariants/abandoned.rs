@@ -104,6 +104,7 @@ impl Judge<'_> {
     /// Whether a run was refused its orders to associate a node at least twice, the last time for no other reason than the server's own: it
     /// failed, or forgot, the order of a node that was not there.
     fn failed_twice(&self, run: Run, node: &str, (from, until): (u64, u64)) -> bool {
+        let denies = self.details.instances.get(node).is_none_or(|one| self.may_deny_success(SERVERS[route_of(&one.group)]));
         let of_run = self.fleet.witness.refusals.iter().filter(|one| one.run == run && one.node == node);
         let mut refusals: Vec<_> = of_run.filter(|one| (from..=until).contains(&one.at)).collect();
         // How a disassociation went says nothing.
@@ -116,7 +117,8 @@ impl Judge<'_> {
         refusals.len() >= 2
             && refusals.last().is_some_and(|last| match &last.why {
                 Refused::AtOnce => false,
-                Refused::Failed(token) => !self.was_there(node, token.as_str()),
+                // A server that takes what is there already for done has failed for its own reasons, whatever was there.
+                Refused::Failed(token) => !denies || !self.was_there(node, token.as_str()),
                 Refused::Forgotten => true,
             })
     }

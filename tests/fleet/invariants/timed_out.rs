@@ -57,12 +57,17 @@ impl Judge<'_> {
         if witness.panicked.iter().any(|one| of_instance(&one)) {
             return Some("a call about it panicked, and it began anew");
         }
-        let slept = |from: u64| witness.paused.iter().any(|span| span.run == run && span.within(from, closed) > 0);
+        // By when the next heartbeat has been tried, whatever became of one before, and has its own entry if it failed too.
+        let settings = &self.fleet.plan.settings;
+        let again = u64::try_from((settings.call_timeout + settings.transient.max).as_millis()).unwrap() + DUE_MS;
+        // What is left of the time-out when a heartbeat is due: who stands still for less must be in time all the same.
+        let left = (timeout / 2).saturating_sub(again);
+        let slept = |from: u64| witness.paused.iter().any(|span| span.run == run && span.within(from, closed) > left);
         if slept(closed.saturating_sub(timeout)) {
             return Some("its worker stood still");
         }
         // The half of the time-out that is left for another heartbeat is a few seconds where hooks are short, and one call may take as long.
-        if witness.unkept.iter().any(|one| of_instance(&one) && one.at + timeout >= closed) {
+        if witness.unkept.iter().any(|one| of_instance(&one) && one.at + again >= closed) {
             return Some("a heartbeat was lost, refused or late");
         }
         // All of them wait then, and are slower for a while: a learned rate grows by a few calls a second at best.
