@@ -3,7 +3,9 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::core::Moment;
 
@@ -30,23 +32,24 @@ impl dyn Clock {
     }
 }
 
-/// The machine's clocks. The monotonic one counts from when this was made.
+/// The machine's clocks. The monotonic one counts from when this was made, and goes on while the machine is suspended or hibernated: a lease does,
+/// and what was seen before is as old.
 #[derive(Debug, Clone, Copy)]
 pub struct RealClock {
-    began: Instant,
+    began: Duration,
 }
 
 impl RealClock {
     /// Begins to count.
     #[must_use]
     pub fn start() -> Self {
-        Self { began: Instant::now() }
+        Self { began: since_boot() }
     }
 }
 
 impl Clock for RealClock {
     fn elapsed(&self) -> Duration {
-        self.began.elapsed()
+        since_boot().saturating_sub(self.began)
     }
 
     fn wall(&self) -> SystemTime {
@@ -54,8 +57,14 @@ impl Clock for RealClock {
     }
 
     fn sleep_until(&self, until: Duration) -> Sleep {
-        Box::pin(tokio::time::sleep_until((self.began + until).into()))
+        Box::pin(tokio::time::sleep(until.saturating_sub(self.elapsed())))
     }
+}
+
+/// [`std::time::Instant`] stands still while the machine does.
+fn since_boot() -> Duration {
+    let since = clock_gettime(ClockId::Boottime);
+    Duration::new(u64::try_from(since.tv_sec).unwrap_or_default(), u32::try_from(since.tv_nsec).unwrap_or_default())
 }
 
 fn millis(duration: Duration) -> u64 {
