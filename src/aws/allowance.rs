@@ -1,5 +1,5 @@
-//! How much of all answers together is held while they are read. Each has a longest of its own, and calls are bounded in number; but that many
-//! of the longest would still be too much, and whoever answers can hold them all back at once.
+//! How much of all answers together is held, while they are read and after. Each has a longest of its own, and calls are bounded in number; but
+//! that many of the longest would still be too much, and whoever answers can hold them all back at once.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ type Error = Box<dyn std::error::Error + Send + Sync>;
 
 /// An answer was cut off for the sake of others. To be asked again: it is not this one that was too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("more than {most} bytes of long answers were being read at once")]
+#[error("more than {most} bytes of long answers were in hand at once")]
 pub(crate) struct TooMuchAtOnce {
     most: usize,
 }
@@ -36,7 +36,21 @@ impl Allowance {
 
     /// The body, counted from its first byte until it is dropped; it ends with an error where there is no room for its next piece.
     pub(crate) fn counted<B>(self: &Arc<Self>, body: B) -> Counted<B> {
-        Counted { body: Box::pin(body), allowance: Arc::clone(self), read: 0, taken: 0 }
+        Counted { body: Box::pin(body), share: self.share(), read: 0 }
+    }
+
+    /// Holds what was made of an answer, about so many bytes, until the share is dropped.
+    ///
+    /// # Errors
+    /// There is no room for it.
+    pub(crate) fn hold(self: &Arc<Self>, bytes: usize) -> Result<Share, TooMuchAtOnce> {
+        let mut share = self.share();
+        share.grow_to(bytes)?;
+        Ok(share)
+    }
+
+    fn share(self: &Arc<Self>) -> Share {
+        Share { allowance: Some(Arc::clone(self)), taken: 0 }
     }
 
     fn take(&self, bytes: usize) -> Result<(), TooMuchAtOnce> {
@@ -48,13 +62,38 @@ impl Allowance {
     }
 }
 
+/// What one answer has of the allowance; by default nothing, and of none.
+#[derive(Debug, Default)]
+pub(crate) struct Share {
+    allowance: Option<Arc<Allowance>>,
+    taken: usize,
+}
+
+impl Share {
+    /// Takes what an answer of so many bytes needs beyond what this share has.
+    fn grow_to(&mut self, bytes: usize) -> Result<(), TooMuchAtOnce> {
+        let Some(allowance) = &self.allowance else { return Ok(()) };
+        let more = bytes.saturating_sub(FREE).saturating_sub(self.taken);
+        allowance.take(more)?;
+        self.taken += more;
+        Ok(())
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        if let Some(allowance) = &self.allowance {
+            allowance.taken.fetch_sub(self.taken, Ordering::Relaxed);
+        }
+    }
+}
+
 /// A body whose bytes are counted.
 #[derive(Debug)]
 pub(crate) struct Counted<B> {
     body: Pin<Box<B>>,
-    allowance: Arc<Allowance>,
+    share: Share,
     read: usize,
-    taken: usize,
 }
 
 impl<B> Body for Counted<B>
@@ -73,9 +112,8 @@ where
         };
         let frame = frame.and_then(|frame| {
             self.read += frame.data_ref().map_or(0, Buf::remaining);
-            let more = self.read.saturating_sub(FREE) - self.taken;
-            self.allowance.take(more)?;
-            self.taken += more;
+            let read = self.read;
+            self.share.grow_to(read)?;
             Ok(frame)
         });
         Poll::Ready(Some(frame))
@@ -87,12 +125,6 @@ where
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
-    }
-}
-
-impl<B> Drop for Counted<B> {
-    fn drop(&mut self) {
-        self.allowance.taken.fetch_sub(self.taken, Ordering::Relaxed);
     }
 }
 
@@ -123,6 +155,18 @@ mod tests {
         drop(first);
         assert!(answer(&allowance, 600_000 + FREE).collect().await.is_ok(), "what was read makes room");
         drop((second, third));
+        assert_eq!(allowance.taken.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn what_was_made_of_answers_is_held_until_it_is_dropped() {
+        let allowance = Allowance::of(1_000_000);
+        let first = allowance.hold(600_000).unwrap();
+        assert_eq!(allowance.hold(600_000).unwrap_err(), TooMuchAtOnce { most: 1_000_000 });
+        let short: Vec<Share> = (0..100).map(|_| allowance.hold(FREE).unwrap()).collect();
+        drop(first);
+        assert!(allowance.hold(600_000).is_ok());
+        drop(short);
         assert_eq!(allowance.taken.load(Ordering::Relaxed), 0);
     }
 }

@@ -1,5 +1,5 @@
 //! How much of an answer is read: an endpoint that answers without end must not fill the memory. Time-outs bound how long an answer
-//! may take, and the SDK reads it whole.
+//! may take, and the SDK reads it whole, so that it must not come in pieces that take more than they bring.
 
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use aws_smithy_types::body::SdkBody;
 use http_body_util::Limited;
 
 use super::allowance::Allowance;
+use super::gathered::Gathered;
 
 /// The longest answer to most calls, in bytes: far more than any has (50 versions of a parameter come to 0.5 MiB).
 const MOST: usize = 4 * 1024 * 1024;
@@ -52,8 +53,8 @@ impl HttpConnector for Bounded {
                 return Err(ConnectorError::other(format!("the answer is longer than {most} bytes").into(), None));
             }
             Ok(answer.map(|body| match &together {
-                Some(together) => SdkBody::from_body_1_x(together.counted(Limited::new(body, most))),
-                None => SdkBody::from_body_1_x(Limited::new(body, most)),
+                Some(together) => SdkBody::from_body_1_x(Gathered::new(together.counted(Limited::new(body, most)))),
+                None => SdkBody::from_body_1_x(Gathered::new(Limited::new(body, most))),
             }))
         })
     }

@@ -9,12 +9,14 @@ mod endpoints;
 mod failure;
 mod fixed;
 mod further;
+mod gathered;
 mod http;
 
-pub(crate) use allowance::Allowance;
+pub(crate) use allowance::{Allowance, Share, TooMuchAtOnce};
 pub use endpoints::{EndpointError, check_endpoint};
 pub use failure::{Classify, detail, from_sdk, from_service, shared_class};
 pub use further::{FurtherCall, counting, further};
+pub(crate) use gathered::Gathered;
 
 use std::time::Duration;
 

@@ -26,7 +26,7 @@ use self::api::{Api, Said};
 use self::key_store::Stored;
 use self::public_key::PublicKey;
 use self::signing::Signer;
-use super::http::{HttpClient, HttpError, HttpSettings, PrivateKey, TIMEOUT, UNREACHABLE};
+use super::http::{HttpClient, HttpError, HttpSettings, OVERSIZED, PrivateKey, TIMEOUT, UNREACHABLE};
 use super::{Registrar, Reply, without_key};
 use crate::aws::detail;
 use crate::core::call::NodeOrder;
@@ -293,17 +293,26 @@ impl ChefServer {
     /// Deletes an object; false where there was none.
     async fn delete(&self, kind: &str, name: &str) -> Result<bool, Failure> {
         let path = format!("{kind}/{name}");
-        let said = self.api.ask(Method::DELETE, &path, None).await;
+        let said = match self.api.ask(Method::DELETE, &path, None).await {
+            // What was deleted is the answer, and too long to be read.
+            Err(failure) if failure.code == OVERSIZED.code => return self.is_gone(&path).await,
+            said => said,
+        };
         let said = self.api.unless_anothers(said, "somebody else made the client or the node object, and we may not delete it").await?;
         match said.status {
             404 => Ok(false),
             200..=299 if said.is_named(name) => Ok(true),
-            // Something answered, and not with what it deleted: only its absence proves that it did.
-            200..=299 => match self.api.ask(Method::GET, &path, None).await? {
-                Said { status: 404, .. } => Ok(true),
-                found => Err(found.failure(errors::NOT_CHEF, "reading what was deleted")),
-            },
+            // Something answered, and not with what it deleted.
+            200..=299 => self.is_gone(&path).await,
             _ => Err(said.failure(errors::REFUSED_DELETE, "deleting")),
+        }
+    }
+
+    /// True where an object is there no more that was to be deleted, and nothing else proves that it was.
+    async fn is_gone(&self, path: &str) -> Result<bool, Failure> {
+        match self.api.ask(Method::GET, path, None).await? {
+            Said { status: 404, .. } => Ok(true),
+            found => Err(found.failure(errors::NOT_CHEF, "reading what was deleted")),
         }
     }
 

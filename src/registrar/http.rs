@@ -23,12 +23,12 @@ use rustls::pki_types::CertificateDer;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{ClientConfig, RootCertStore};
 
-pub(super) use errors::TIMEOUT;
 pub use errors::{ERRORS, UNREACHABLE};
+pub(super) use errors::{OVERSIZED, TIMEOUT};
 pub use files::{FileError, PrivateKey, read_certificates};
 
 use super::kind::Limits;
-use crate::aws::Allowance;
+use crate::aws::{Allowance, Gathered, Share, TooMuchAtOnce};
 use crate::config::keys::{Key, SWITCH, usual};
 use crate::json;
 use crate::names::ServerUrl;
@@ -128,7 +128,7 @@ pub enum HttpError {
 }
 
 /// What a server answered.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Answer {
     /// The HTTP status.
     pub status: u16,
@@ -136,6 +136,8 @@ pub struct Answer {
     pub media_type: String,
     /// The body, whole.
     pub body: Bytes,
+    /// What its values have of what those of all answers may take: to be kept for as long as they are.
+    pub(super) share: Share,
 }
 
 impl Answer {
@@ -161,16 +163,16 @@ pub struct HttpClient {
     attempt_timeout: Duration,
     max_answer: usize,
     together: Arc<Allowance>,
-    /// Whether JSON is weighed, as what it takes where it is read into values.
-    weighs: bool,
+    /// What JSON may take where it is read into values, that of all answers in hand together; none where it is not.
+    values: Option<Arc<Allowance>>,
 }
 
 /// What an answer of JSON may take as values, in lengths of the longest answer. Names in a list take up to three times their length, and what
 /// operating systems tell about themselves some ten times, which is rarely a megabyte; what is made to take much, more than a hundred times.
 const HEAVIEST: usize = 4;
 
-/// So many of the longest answers of one server may be read at once, beside the first 64 KiB of each; what is beyond is cut off and asked for again.
-/// By server, so that none takes the room of another.
+/// So many of the longest answers of one server may be read at once, and so many of the heaviest be in hand as values, beside the first 64 KiB of each;
+/// what is beyond is cut off and asked for again. By server, so that none takes the room of another.
 const LONGEST_AT_ONCE: usize = 4;
 
 impl fmt::Debug for HttpClient {
@@ -194,21 +196,24 @@ impl HttpClient {
         tcp.set_connect_timeout(Some(settings.connect_timeout));
         let https = HttpsConnectorBuilder::new().with_tls_config(tls(settings)?).https_or_http().enable_http1().wrap_connector(tcp);
         let client = Client::builder(TokioExecutor::new()).pool_idle_timeout(IDLE).pool_timer(TokioTimer::new()).build(https);
-        let (max_answer, together) = (settings.max_answer, Allowance::of(settings.max_answer.saturating_mul(LONGEST_AT_ONCE)));
-        Ok(Self { client, url: settings.url.clone(), attempt_timeout: settings.attempt_timeout, max_answer, together, weighs: true })
+        let max_answer = settings.max_answer;
+        let together = Allowance::of(max_answer.saturating_mul(LONGEST_AT_ONCE));
+        let values = Some(Allowance::of(heaviest(max_answer).saturating_mul(LONGEST_AT_ONCE)));
+        Ok(Self { client, url: settings.url.clone(), attempt_timeout: settings.attempt_timeout, max_answer, together, values })
     }
 
     /// The same client for whoever reads no answer into values of any kind, but into types of his own that leave out what they do not know: those
     /// take no more than the text.
     #[must_use]
     pub fn for_own_types(self) -> Self {
-        Self { weighs: false, ..self }
+        Self { values: None, ..self }
     }
 
     /// The same client, over the same connections, for answers of another length, such as long lists, one of which is read at a time.
     #[must_use]
     pub fn with_max_answer(&self, max_answer: usize) -> Self {
-        Self { max_answer, together: Allowance::of(max_answer), ..self.clone() }
+        let values = self.values.as_ref().map(|_| Allowance::of(heaviest(max_answer)));
+        Self { max_answer, together: Allowance::of(max_answer), values, ..self.clone() }
     }
 
     /// The same client, over the same connections, for requests that take their time.
@@ -239,21 +244,20 @@ impl HttpClient {
         let request = self.request(method, path, headers, body)?;
         let answer = self.client.request(request).await.map_err(|error| trouble(&error))?;
         let (head, body) = answer.into_parts();
-        let body = self.together.counted(Limited::new(body, self.max_answer));
+        let body = Gathered::new(self.together.counted(Limited::new(body, self.max_answer)));
         let body = body.collect().await.map_err(|error| self.broken(error.as_ref()))?.to_bytes();
-        if self.weighs && self.is_too_heavy(&body) {
-            return Err(errors::OVERSIZED.failure(format!("the answer's JSON would take more than {} bytes", self.heaviest())));
+        let share = self.share_for(&body)?;
+        Ok(Answer { status: head.status.as_u16(), media_type: media_type(&head.headers), body, share })
+    }
+
+    /// What the values of a body will take. Pages have none.
+    fn share_for(&self, body: &[u8]) -> Result<Share, Failure> {
+        let Some(values) = self.values.as_ref().filter(|_| !body.trim_ascii_start().starts_with(b"<")) else { return Ok(Share::default()) };
+        let (weight, heaviest) = (json::weight(body), heaviest(self.max_answer));
+        if weight > heaviest {
+            return Err(errors::OVERSIZED.failure(format!("the answer's JSON would take more than {heaviest} bytes")));
         }
-        Ok(Answer { status: head.status.as_u16(), media_type: media_type(&head.headers), body })
-    }
-
-    fn heaviest(&self) -> usize {
-        self.max_answer.saturating_mul(HEAVIEST)
-    }
-
-    /// Whether a body would be too much once it is read into values. Pages are not.
-    fn is_too_heavy(&self, body: &[u8]) -> bool {
-        !body.trim_ascii_start().starts_with(b"<") && json::weight(body) > self.heaviest()
+        values.hold(weight).map_err(|error| errors::TOO_MUCH_AT_ONCE.failure(error.to_string()))
     }
 
     fn request(&self, method: Method, path: &str, headers: &[(&str, &str)], body: Bytes) -> Result<Request<Full<Bytes>>, Failure> {
@@ -273,8 +277,14 @@ impl HttpClient {
             // A person has to look at what answers there; asking again would bring the same.
             return errors::OVERSIZED.failure(format!("the answer is longer than {} bytes", self.max_answer));
         }
-        errors::CONNECTION.failure(chain(error))
+        let meaning = if error.is::<TooMuchAtOnce>() { errors::TOO_MUCH_AT_ONCE } else { errors::CONNECTION };
+        meaning.failure(chain(error))
     }
+}
+
+/// What one answer's values may take, by the longest answer.
+fn heaviest(max_answer: usize) -> usize {
+    max_answer.saturating_mul(HEAVIEST)
 }
 
 /// The failure for a request that got no answer.

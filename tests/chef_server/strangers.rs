@@ -81,8 +81,23 @@ fn plants_and_may_delete(state: &mut State, name: &str) {
     state.acls.get_mut(name).unwrap().get_mut("delete").unwrap()["clients"] = json!([STRANGER]);
 }
 
+fn plants_what_is_too_long_to_be_read(state: &mut State, name: &str) {
+    let mut object = node(name, &["recipe[base]"]);
+    object["automatic"] = json!({ "padding": "x".repeat(5 << 20) });
+    add_node(state, object, STRANGER);
+    hides(state, name);
+}
+
+fn plants_what_would_take_too_much_and_hides(state: &mut State, name: &str) {
+    let mut object = node(name, &["recipe[base]"]);
+    let chain = (0..100).fold(json!(0), |inner, _| json!({ "": inner }));
+    object["automatic"] = json!({ "padding": vec![chain; 300] });
+    add_node(state, object, STRANGER);
+    hides(state, name);
+}
+
 /// Every way in which a stranger can be first.
-const PLANTS: [fn(&mut State, &str); 8] = [
+const PLANTS: [fn(&mut State, &str); 10] = [
     plants_another_run_list,
     plants_the_same_run_list,
     plants_and_hides,
@@ -91,6 +106,8 @@ const PLANTS: [fn(&mut State, &str); 8] = [
     plants_another_environment_and_hides,
     plants_and_hides_behind_all_nodes,
     plants_and_may_delete,
+    plants_what_is_too_long_to_be_read,
+    plants_what_would_take_too_much_and_hides,
 ];
 
 /// A worker begins to associate the node, and dies.

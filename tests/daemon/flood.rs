@@ -270,5 +270,119 @@ async fn a_server_that_holds_back_many_long_answers_at_once_does_not_fill_the_me
     assert!(peak < MOST_MIB, "{peak} MiB");
 }
 
+/// A Chef server where every node object is there already, with rights on it that take almost as much as an answer may once they are read; it
+/// says nothing to what is asked after them. It counts how often it gave them.
+fn heavy_rights() -> (String, Arc<AtomicU64>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+    let url = format!("http://{}", listener.local_addr().expect("it is bound"));
+    let given = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&given);
+    let stranger = r#"{"actors":["stranger"],"groups":[]}"#;
+    let rights = Arc::new(format!(r#"{{"read":{stranger},"update":{stranger},"padding":{}}}"#, nested(100 * 1024)));
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let (counted, rights) = (Arc::clone(&counted), Arc::clone(&rights));
+            std::thread::spawn(move || {
+                let mut buffer = vec![0; 65_536];
+                while let Ok(read @ 1..) = stream.read(&mut buffer) {
+                    let asked = String::from_utf8_lossy(&buffer[..read]).into_owned();
+                    let said = match asked.split(' ').nth(1).unwrap_or_default() {
+                        path if path.ends_with("/_acl?detail=granular") && path.starts_with("/nodes/") => {
+                            counted.fetch_add(1, Ordering::Relaxed);
+                            ("200 OK", rights.as_str())
+                        }
+                        path if path.starts_with("/containers/") => continue,
+                        "/nodes" => ("409 Conflict", r#"{"error":["it is there"]}"#),
+                        "/clients/enrolld" => ("200 OK", r#"{"name":"enrolld","public_key":"x"}"#),
+                        _ => ("404 Not Found", r#"{"error":["there is none"]}"#),
+                    };
+                    let head = "content-type: application/json\r\ncontent-length:";
+                    let _ = stream.write_all(format!("HTTP/1.1 {}\r\n{head} {}\r\n\r\n{}", said.0, said.1.len(), said.1).as_bytes());
+                }
+            });
+        }
+    });
+    (url, given)
+}
+
+#[tokio::test]
+async fn a_server_whose_answers_are_heavy_and_kept_in_hand_does_not_fill_the_memory_and_holds_up_no_other_server() {
+    const MANY: usize = 100;
+    let bench = Bench::start(|fixture| {
+        fixture.groups.push(group("endless", enrolld::simulator::model::autoscaling::Form::Direct));
+    })
+    .await;
+    let (url, given) = heavy_rights();
+    let text = configuration_with_endless(&bench, "flood-heavy-key", &url);
+    let text = text.replace("poll_wait = \"1s\"", "poll_wait = \"1s\"\nmax_calls = 400\nattempt_timeout = \"5s\"");
+    let mut process = Process::start(&bench, "flood-heavy", &text, &[]);
+    for _ in 0..MANY {
+        bench.launch_in("endless", Place::AutoScalingGroup, Some(&publishes_after(0)));
+    }
+    bench.until("rights were read", |_| given.load(Ordering::Relaxed) > 0).await;
+    let good = bench.launch(5);
+    bench.until_in_service(&good).await;
+    bench.until("rights were read of many nodes at once", |_| given.load(Ordering::Relaxed) >= 40).await;
+    let peak = process.peak_mib();
+    process.signal("TERM");
+    assert_eq!(process.ended().await, Some(0));
+    assert!(peak < MOST_MIB, "{peak} MiB");
+}
+
+/// A server that answers everything with blanks, by single bytes: each a packet of its own, or each a chunk of its own. It counts its answers.
+fn by_single_bytes(chunked: bool) -> (String, Arc<AtomicU64>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+    let url = format!("http://{}", listener.local_addr().expect("it is bound"));
+    let begun = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&begun);
+    let (header, piece) =
+        if chunked { ("transfer-encoding: chunked", "1\r\n \r\n".repeat(10_000)) } else { ("connection: close", " ".to_owned()) };
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let (counted, piece) = (Arc::clone(&counted), piece.clone());
+            std::thread::spawn(move || {
+                asked(&mut stream);
+                counted.fetch_add(1, Ordering::Relaxed);
+                let mut going = stream.set_nodelay(true);
+                going = going.and_then(|()| {
+                    stream.write_all(format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n{header}\r\n\r\n").as_bytes())
+                });
+                while going.is_ok() {
+                    if !chunked {
+                        std::thread::sleep(std::time::Duration::from_millis(1));
+                    }
+                    going = stream.write_all(piece.as_bytes());
+                }
+            });
+        }
+    });
+    (url, begun)
+}
+
+#[tokio::test]
+async fn a_server_that_answers_by_single_bytes_does_not_fill_the_memory_and_holds_up_no_other_server() {
+    for chunked in [false, true] {
+        let bench = Bench::start(|fixture| {
+            fixture.groups.push(group("endless", enrolld::simulator::model::autoscaling::Form::Direct));
+        })
+        .await;
+        let (url, begun) = by_single_bytes(chunked);
+        let text = configuration_with_endless(&bench, &format!("flood-bytes-key-{chunked}"), &url);
+        let text = text.replace("poll_wait = \"1s\"", "poll_wait = \"1s\"\nmax_calls = 100\nattempt_timeout = \"5s\"");
+        let mut process = Process::start(&bench, &format!("flood-bytes-{chunked}"), &text, &[]);
+        for _ in 0..40 {
+            bench.launch_in("endless", Place::AutoScalingGroup, Some(&publishes_after(0)));
+        }
+        bench.until("the server was asked", |_| begun.load(Ordering::Relaxed) > 0).await;
+        let good = bench.launch(5);
+        bench.until_in_service(&good).await;
+        process.until_logged("server_held").await;
+        let peak = process.peak_mib();
+        process.signal("TERM");
+        assert_eq!(process.ended().await, Some(0));
+        assert!(peak < MOST_MIB, "{peak} MiB, in chunks: {chunked}");
+    }
+}
+
 /// More than the process takes in any of these, and less than what each flood would take.
 const MOST_MIB: u64 = 150;

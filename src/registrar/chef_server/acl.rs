@@ -17,14 +17,14 @@ pub(super) const ACTORS: &str = "actors";
 const CLIENTS: &str = "clients";
 
 /// Somebody who may change an object.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Changer {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Changer<'a> {
     /// By which right.
     pub(super) right: &'static str,
     /// In which list.
     pub(super) list: &'static str,
     /// Called how.
-    pub(super) name: String,
+    pub(super) name: &'a str,
 }
 
 /// Whether an answer is a list of rights at all: servers without them answer with anything.
@@ -34,7 +34,8 @@ pub(super) fn is_acl(answer: &Value) -> bool {
 
 /// Whether a client is listed with a right.
 pub(super) fn has(acl: &Value, right: &str, client: &str) -> bool {
-    acl.get(right).is_some_and(|entry| holds(acl, right, holders(entry), client))
+    let all = acl.get(right).and_then(|entry| entry.get(holders(entry))).and_then(Value::as_array);
+    all.is_some_and(|all| all.iter().any(|one| one == client))
 }
 
 /// The entry that gives a client a right, for the request's body.
@@ -62,25 +63,14 @@ fn holders(entry: &Value) -> &'static str {
     if entry.get(CLIENTS).is_some_and(Value::is_array) { CLIENTS } else { ACTORS }
 }
 
-/// Whether somebody of a list has a right.
-pub(super) fn holds(acl: &Value, right: &str, list: &str, name: &str) -> bool {
-    let all = acl.get(right).and_then(|entry| entry.get(list)).and_then(Value::as_array);
-    all.is_some_and(|all| all.iter().any(|one| one == name))
-}
-
 /// The clients and groups that may change an object, by each right. Users are none of an instance's, so that those who are listed apart are left out.
-pub(super) fn changers(acl: &Value) -> Vec<Changer> {
-    let mut all: Vec<Changer> = Vec::new();
-    for right in CHANGING {
-        let Some(entry) = acl.get(right) else { continue };
-        for list in [holders(entry), GROUPS] {
-            let names = entry.get(list).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
-            for name in names {
-                all.push(Changer { right, list, name: name.to_owned() });
-            }
-        }
-    }
-    all
+pub(super) fn changers(acl: &Value) -> impl Iterator<Item = Changer<'_>> {
+    let entries = CHANGING.into_iter().filter_map(|right| Some((right, acl.get(right)?)));
+    let lists = entries.flat_map(|(right, entry)| [holders(entry), GROUPS].map(|list| (right, list, entry.get(list))));
+    lists.flat_map(|(right, list, names)| {
+        let names = names.and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+        names.map(move |name| Changer { right, list, name })
+    })
 }
 
 #[cfg(test)]
@@ -117,9 +107,9 @@ mod tests {
             "update": { "actors": [], "users": ["knife"], "clients": ["i-1"], "groups": [] },
             "grant": { "actors": ["older"], "groups": ["admins"] },
         });
-        let changer = |right, list, name: &str| Changer { right, list, name: name.into() };
+        let changer = |right, list, name| Changer { right, list, name };
         let expected = [changer("update", CLIENTS, "i-1"), changer("grant", ACTORS, "older"), changer("grant", GROUPS, "admins")];
-        assert_eq!(changers(&acl), expected);
+        assert!(changers(&acl).eq(expected));
     }
 
     #[test]

@@ -9,9 +9,9 @@ use serde_json::Value;
 
 use super::errors;
 use super::signing::{Signed, Signer};
-use crate::aws::detail;
+use crate::aws::{Share, detail};
 use crate::registrar::Meaning;
-use crate::registrar::http::{Answer, HttpClient, shared_class, unexpected};
+use crate::registrar::http::{Answer, HttpClient, OVERSIZED, shared_class, unexpected};
 use crate::retry::{Class, Failure};
 
 /// What `X-Chef-Version` says. Servers compare it with what they can serve; 12.4 is the first whose clients sign as we do.
@@ -33,12 +33,14 @@ pub(super) struct Api {
 }
 
 /// An answer that its asker has to decide about; all others are failures already.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 pub(super) struct Said {
     /// 200 to 299, 400, 404, 405, 409, 413 or 422.
     pub(super) status: u16,
     /// The body, where it is JSON.
     pub(super) json: Value,
+    /// What the values have of what those of all answers may take: whoever keeps them keeps this.
+    _share: Share,
 }
 
 impl Said {
@@ -83,12 +85,15 @@ impl Api {
         Err(said.failure(errors::NOT_CHEF, "reading our own client"))
     }
 
-    /// What came of a request about one object, on which whoever made it may give rights. What is forbidden on one that somebody else made must
-    /// not stop everybody's nodes, unless we may do nothing here.
+    /// What came of a request about one object, on which whoever made it may give rights, and write what they like. What is forbidden on one that
+    /// somebody else made, or too long to be read, must not stop everybody's nodes, unless we may do nothing here.
     pub(super) async fn unless_anothers<T>(&self, came: Result<T, Failure>, what: &str) -> Result<T, Failure> {
         match came {
             Err(failure) if failure.code == errors::FORBIDDEN.code && self.shows_us().await.is_ok() => {
                 Err(errors::FOREIGN_NODE.failure(what))
+            }
+            Err(failure) if failure.code == OVERSIZED.code && self.shows_us().await.is_ok() => {
+                Err(errors::FOREIGN_NODE.failure(format!("{what} ({})", failure.detail)))
             }
             came => came,
         }
@@ -118,15 +123,17 @@ fn said(answer: Answer) -> Result<Said, Failure> {
     let fault = |meaning: Meaning| Err(meaning.failure(unexpected(&answer)));
     match answer.status {
         200..=299 if json.is_none() && is_page(&answer) => Err(errors::PAGE.failure("a page was answered instead of JSON")),
-        status @ 200..=299 => Ok(Said { status, json: json.unwrap_or_default() }),
+        status @ 200..=299 => Ok(Said { status, json: json.unwrap_or_default(), _share: answer.share }),
         401 if words.contains("clock") => fault(errors::CLOCK_SKEW),
         401 => fault(errors::UNAUTHORIZED),
         403 => fault(errors::FORBIDDEN),
         404 if words.starts_with("organization '") || words.starts_with("Cannot load organization") => fault(errors::NO_ORGANIZATION),
         404 if !from_chef => fault(errors::NOT_CHEF),
         406 => fault(errors::API_VERSION),
-        status @ (400 | 404 | 405 | 409 | 413 | 422) if from_chef => Ok(Said { status, json: json.unwrap_or_default() }),
-        405 => Ok(Said { status: 405, json: Value::Null }),
+        status @ (400 | 404 | 405 | 409 | 413 | 422) if from_chef => {
+            Ok(Said { status, json: json.unwrap_or_default(), _share: answer.share })
+        }
+        405 => Ok(Said { status: 405, json: Value::Null, _share: answer.share }),
         status => fault(match shared_class(status) {
             Some(Class::NotReady) => errors::UNAVAILABLE,
             Some(Class::Throttled) => errors::SLOW_DOWN,
@@ -155,7 +162,7 @@ mod tests {
     use super::*;
 
     fn answer(status: u16, media_type: &str, body: &str) -> Answer {
-        Answer { status, media_type: media_type.into(), body: Bytes::copy_from_slice(body.as_bytes()) }
+        Answer { status, media_type: media_type.into(), body: Bytes::copy_from_slice(body.as_bytes()), share: Share::default() }
     }
 
     #[test]
@@ -207,7 +214,7 @@ mod tests {
 
     #[test]
     fn an_object_is_known_by_the_name_in_its_body() {
-        let of = |json: Value| Said { status: 200, json };
+        let of = |json: Value| Said { status: 200, json, _share: Share::default() };
         assert!(of(serde_json::json!({ "name": "i-1" })).is_named("i-1"));
         assert!(of(serde_json::json!({ "clientname": "i-1" })).is_named("i-1"));
         assert!(!of(serde_json::json!({ "name": "i-2" })).is_named("i-1"));

@@ -25,7 +25,7 @@ meanings! {
     KEY_NOT_REPLACED: Transient, "key_not_replaced", "the server still shows the other key";
     OTHER_KEY: Final, Failure::OTHER_KEY, "the server has this client with another key, and `replace_existing` is off";
     GUARDED: Final, "guarded_client", "the client of this name is a validator, an administrator, or not ours to see";
-    FOREIGN_NODE: Final, Failure::FOREIGN_NODE, "somebody else made the node object or the client: it says other than the route, or a stranger may change it, or we may not read it, replace it, give rights on it, or delete it; at a launch a security event";
+    FOREIGN_NODE: Final, Failure::FOREIGN_NODE, "somebody else made the node object or the client: it says other than the route, or a stranger may change it, or it is too long to be read, or we may not read it, replace it, give rights on it, or delete it; at a launch a security event";
     OWN_NAME: Final, "own_name", "the node has the name of the client that enrols it";
     BAD_KEY: Final, "bad_key", "the key is no public key that Chef takes";
     REFUSED: Final, "refused", "400 or 422 to the creation of the client, of a server that knows us: name and key alone come from the node";

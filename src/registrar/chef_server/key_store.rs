@@ -190,19 +190,25 @@ pub(super) async fn may_read_keys(api: &Api, own: &Said) -> Result<(), Failure> 
 async fn without_default(api: &Api, name: &str) -> Result<Stored, Failure> {
     match keys(api, name).await? {
         None => Ok(Stored::Vanished),
-        Some(keys) if keys.iter().any(|key| key == "default") => Err(super::vanished("client")),
+        Some(keys) if names(&keys).any(|key| key == "default") => Err(super::vanished("client")),
         Some(_) => Ok(Stored::Key { key: None, usable: false, place: Place::Nowhere }),
     }
 }
 
-/// The names of a client's keys; none where there is no such client.
-async fn keys(api: &Api, name: &str) -> Result<Option<Vec<String>>, Failure> {
+/// The list of a client's keys; none where there is no such client.
+async fn keys(api: &Api, name: &str) -> Result<Option<Said>, Failure> {
     let said = ask_keys(api, &format!("/clients/{name}/keys")).await?;
-    match (said.status, said.json.as_array()) {
-        (200, Some(keys)) => Ok(Some(keys.iter().filter_map(|key| Some(key.get("name")?.as_str()?.to_owned())).collect())),
-        (404, _) => Ok(None),
+    match said.status {
+        200 if said.json.is_array() => Ok(Some(said)),
+        404 => Ok(None),
         _ => Err(said.failure(errors::NOT_CHEF, "listing the client's keys")),
     }
+}
+
+/// The names in a list of keys.
+fn names(keys: &Said) -> impl Iterator<Item = &str> {
+    let keys = keys.json.as_array().into_iter().flatten();
+    keys.filter_map(|key| key.get("name").and_then(Value::as_str))
 }
 
 /// Puts another key in the place of what was read, and reads it back: a server that took it in some other way has not replaced it. False
@@ -240,7 +246,7 @@ pub(super) async fn replace(api: &Api, name: &str, key: &PublicKey, stored: &Sto
 /// A client can have further keys, and whoever has one of the replaced node's can still speak in its name.
 async fn delete_others(api: &Api, name: &str) -> Result<(), Failure> {
     let keys = keys(api, name).await?.ok_or_else(|| super::vanished("client"))?;
-    for other in keys.iter().filter(|other| *other != "default") {
+    for other in names(&keys).filter(|other| *other != "default") {
         if !is_name(other) {
             return Err(errors::NOT_CHEF.failure("a key of the client has a name that no key has"));
         }

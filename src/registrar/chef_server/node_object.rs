@@ -42,12 +42,12 @@ impl ChefServer {
     }
 
     /// Takes a node object that was there before its client, unless it is another's, and says what rights are on it.
-    pub(super) async fn judge_node(&self, name: &str) -> Result<Option<Value>, Failure> {
+    pub(super) async fn judge_node(&self, name: &str) -> Result<Option<Said>, Failure> {
         let rights = self.rights(name).await;
         let rights = self.api.unless_anothers(rights, "somebody else made the node object, and we may give no rights on it").await?;
         if let Some(rights) = &rights {
             // Before the object is read: whoever may change it no more cannot do so after.
-            self.refuse_strangers(name, rights).await?;
+            self.refuse_strangers(name, &rights.json).await?;
         }
         let found = self.node(name).await;
         let found = self.api.unless_anothers(found, "somebody else made the node object, and we may not read it").await?;
@@ -68,7 +68,7 @@ impl ChefServer {
     }
 
     /// The rights on the node object, where the server has such a thing.
-    pub(super) async fn rights(&self, name: &str) -> Result<Option<Value>, Failure> {
+    pub(super) async fn rights(&self, name: &str) -> Result<Option<Said>, Failure> {
         let has_rights = !self.api.organization.is_empty();
         let path = format!("/nodes/{name}/_acl?detail=granular");
         let mut looked = false;
@@ -80,7 +80,7 @@ impl ChefServer {
                 said => said?,
             };
             match said.status {
-                200 if acl::is_acl(&said.json) => return Ok(Some(said.json)),
+                200 if acl::is_acl(&said.json) => return Ok(Some(said)),
                 // So a server with rights says that there is no such node object, also where the URL leaves the organization to it.
                 404 if !looked => {
                     self.node(name).await?;
@@ -93,8 +93,8 @@ impl ChefServer {
     }
 
     /// Gives the client those of its rights that it has not. A client that is new has none, whatever is listed: that was another of its name.
-    pub(super) async fn give_rights(&self, name: &str, rights: Option<&Value>, is_new: bool) -> Result<(), Failure> {
-        let Some(rights) = rights else { return Ok(()) };
+    pub(super) async fn give_rights(&self, name: &str, rights: Option<&Said>, is_new: bool) -> Result<(), Failure> {
+        let Some(Said { json: rights, .. }) = rights else { return Ok(()) };
         for right in acl::RIGHTS.into_iter().filter(|right| is_new || !acl::has(rights, right, name)) {
             let Some(body) = acl::granting(rights, right, name) else { continue };
             let said = self.api.ask(Method::PUT, &format!("/nodes/{name}/_acl/{right}"), Some(&body)).await?;
@@ -110,33 +110,36 @@ impl ChefServer {
     }
 
     /// The same on a node object that was there before.
-    pub(super) async fn give_rights_on_anothers(&self, name: &str, rights: Option<&Value>, is_new: bool) -> Result<(), Failure> {
+    pub(super) async fn give_rights_on_anothers(&self, name: &str, rights: Option<&Said>, is_new: bool) -> Result<(), Failure> {
         self.api.unless_anothers(self.give_rights(name, rights, is_new).await, super::CLIENT_STAYS).await
     }
 
     /// Fails where somebody may change this node object who may not change every other: whoever made it for a node that is not theirs.
     async fn refuse_strangers(&self, name: &str, rights: &Value) -> Result<(), Failure> {
-        let mut unknown = acl::changers(rights);
-        unknown.retain(|who| match who.list {
+        let trusted = |who: &Changer<'_>| match who.list {
             // `::NAME` is a group of the whole server, where there are users alone.
-            acl::GROUPS => !TRUSTED_GROUPS.contains(&who.name.as_str()) && !who.name.starts_with("::"),
-            _ => who.name != name && who.name != self.api.signer.name(),
-        });
-        if unknown.is_empty() {
+            acl::GROUPS => TRUSTED_GROUPS.contains(&who.name) || who.name.starts_with("::"),
+            _ => who.name == name || who.name == self.api.signer.name(),
+        };
+        if acl::changers(rights).all(|who| trusted(&who)) {
             return Ok(());
         }
         let of_all = match self.api.ask(Method::GET, "/containers/nodes/_acl?detail=granular", None).await {
             // Where it is not to be seen, or the server has none, nothing shows who may change every node.
-            Err(failure) if [errors::FORBIDDEN.code, errors::NOT_CHEF.code].contains(&failure.code.as_str()) => Value::Null,
-            said => said?.json,
+            Err(failure) if [errors::FORBIDDEN.code, errors::NOT_CHEF.code].contains(&failure.code.as_str()) => None,
+            said => Some(said?),
         };
-        let mut named = HashSet::new();
-        unknown.retain(|who| !acl::holds(&of_all, who.right, who.list, &who.name) && named.insert((who.list, who.name.clone())));
-        for (at, who) in unknown.iter().enumerate() {
+        let unknown: Vec<Changer<'_>> = {
+            let known: HashSet<Changer<'_>> = of_all.iter().flat_map(|said| acl::changers(&said.json)).collect();
+            let mut named = HashSet::new();
+            let unknown = acl::changers(rights).filter(|who| !trusted(who) && !known.contains(who) && named.insert((who.list, who.name)));
+            unknown.take(MOST_CHANGERS + 1).collect()
+        };
+        for (at, who) in unknown.into_iter().enumerate() {
             if at == MOST_CHANGERS || !self.may_change_all(who).await? {
                 let said = format!(
                     "a node object of this name was there before, and {} of its {} may {} it",
-                    shown(&who.name),
+                    shown(who.name),
                     who.list,
                     who.right
                 );
@@ -147,19 +150,19 @@ impl ChefServer {
     }
 
     /// Whether it is a user, or a client of the administrators.
-    async fn may_change_all(&self, who: &Changer) -> Result<bool, Failure> {
-        if who.list == acl::GROUPS || !key_store::is_name(&who.name) {
+    async fn may_change_all(&self, who: Changer<'_>) -> Result<bool, Failure> {
+        if who.list == acl::GROUPS || !key_store::is_name(who.name) {
             return Ok(false);
         }
         if who.list == acl::ACTORS {
             // An older server lists users and clients together.
-            match key_store::client(&self.api, &who.name).await {
+            match key_store::client(&self.api, who.name).await {
                 Ok(None) => return Ok(true),
                 Err(failure) if failure.code != errors::FORBIDDEN.code => return Err(failure),
                 Ok(Some(_)) | Err(_) => {}
             }
         }
-        Ok(key_store::in_admins(&self.api, &who.name).await? == Some(true))
+        Ok(key_store::in_admins(&self.api, who.name).await? == Some(true))
     }
 }
 

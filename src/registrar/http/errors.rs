@@ -9,5 +9,6 @@ meanings! {
     TLS: RouteFault, "tls", "a certificate that cannot be believed, ours refused, or no TLS where it is due";
     TLS_BROKEN: Transient, "tls", "TLS broke off";
     OVERSIZED: RouteFault, "oversized_answer", "an answer beyond the limit: something else answers there";
+    TOO_MUCH_AT_ONCE: Transient, "too_much_at_once", "long answers of this server together beyond the limit: asked for again once others are done with";
     INVALID_REQUEST: Final, "invalid_request", "a request that HTTP cannot carry";
 }

@@ -102,6 +102,28 @@ async fn json_that_would_take_many_times_its_length_is_refused_as_an_answer_that
     }
 }
 
+#[tokio::test]
+async fn what_answers_take_as_values_is_held_together_until_they_are_dropped() {
+    let list = format!("[{}0]", "0,".repeat(4_500));
+    let (address, _) = server(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n", list.len()), list.into_bytes(), 1).await;
+    let client = HttpClient::new(&settings(&format!("http://{address}"))).unwrap();
+    let ask = |client: HttpClient| async move { client.send(Method::GET, "/x", &[], Bytes::new()).await };
+    // Each takes 288,000 bytes, of which 64 KiB are free; there are 1,600,000.
+    let mut held = Vec::new();
+    let refused = loop {
+        match ask(client.clone()).await {
+            Ok(answer) => held.push(answer),
+            Err(failure) => break failure,
+        }
+    };
+    assert_eq!((refused.class, refused.code.as_str()), (Class::Transient, "too_much_at_once"), "{refused}");
+    assert_eq!(held.len(), 7);
+    assert!(ask(client.with_max_answer(100_000)).await.is_ok(), "lists have room of their own");
+    assert!(ask(client.clone().for_own_types()).await.is_ok(), "nothing is made of it");
+    held.pop();
+    assert!(ask(client).await.is_ok());
+}
+
 /// In a Chef server's group each stands twice.
 #[tokio::test]
 async fn a_list_of_fifty_thousand_names_of_usual_length_is_read() {
