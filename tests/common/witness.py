@@ -79,8 +79,12 @@ def between(worker_grants, url):
                 if name.lower() not in ("content-length", "transfer-encoding", "connection", "server", "date"):
                     self.send_header(name, value)
             self.send_header("content-length", str(len(text)))
-            self.end_headers()
-            self.wfile.write(text)
+            try:
+                self.end_headers()
+                self.wfile.write(text)
+            except OSError:
+                # Whoever asked was killed.
+                self.close_connection = True
 
         def log_message(self, *_):
             pass

@@ -8,10 +8,12 @@ from contextlib import contextmanager
 
 import pytest
 
+import confinement
 import image
 import processes
+import witness
 from conftest import ACCOUNT, CREDENTIALS, NODE_ROLE, REGION, SERVER, client
-from processes import eventually
+from processes import BINARY, eventually
 from templates import FOLDER, NETWORK, REGISTRARS, ROLE, ROOT, container, daemon_stack, environment, read
 
 WAYS = ["HookTarget", "SNS", "EventBridge"]
@@ -102,18 +104,21 @@ def daemon(folder, deployed, fleet):
     subprocess.run(written, env={"PATH": os.environ["PATH"], **environment(first)}, check=True)
 
     port = processes.free_port()
-    local = deployed.url.replace("127.0.0.1", "localhost")
-    surroundings = CREDENTIALS | {
-        "AWS_ENDPOINT_URL": fleet.url,
-        "AWS_ENDPOINT_URL_SQS": local,
-        "ENROLLD_LISTEN": f"127.0.0.1:{port}",
-    }
+    config = root / "etc/enrolld/enrolld.toml"
+    grants = confinement.all_grants(confinement.printed_for(BINARY, config, "enrolld-dead-letters"))
     command = image.command(root, *second["Command"])
-    with processes.confined(fleet.url, root / "etc/enrolld/enrolld.toml") as credentials:
+    with witness.between(grants, deployed.url) as (seen, way), processes.confined(fleet.url, config) as credentials:
+        surroundings = CREDENTIALS | {
+            "AWS_ENDPOINT_URL": fleet.url,
+            "AWS_ENDPOINT_URL_SQS": way.replace("127.0.0.1", "localhost"),
+            "ENROLLD_LISTEN": f"127.0.0.1:{port}",
+        }
         with processes.process("daemon", command, folder, surroundings | credentials, f"http://127.0.0.1:{port}/livez") as running:
             running.root, running.port, running.check = root, port, second["HealthCheck"]["Command"]
             yield running
     assert running.returncode == 0, (folder / "daemon.log").read_text()
+    assert seen.beyond == [], "beyond the policy that is printed for the configuration"
+    assert "sqs:ReceiveMessage" in seen.calls, "or nothing came by here"
 
 
 @pytest.fixture(scope="module")
