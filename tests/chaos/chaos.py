@@ -39,12 +39,14 @@ LAUNCHING, TERMINATING = "autoscaling:EC2_INSTANCE_LAUNCHING", "autoscaling:EC2_
 TRANSITIONS = {LAUNCHING: "launch", TERMINATING: "terminate"}
 WAITING = {"Pending:Wait", "Warmed:Pending:Wait"}
 
+# The queue goes on with the polls of those who were killed, as SQS may, and what they are given is hidden: with a kill every 200 ms and longer polls
+# most of them would be of the dead.
 CONFIG = """
 queue_url = "{queue_url}"
 listen = "off"
 log_format = "json"
 visibility_timeout = "{visibility}s"
-poll_wait = "5s"
+poll_wait = "1s"
 connect_timeout = "1s"
 attempt_timeout = "4s"
 call_timeout = "5s"
