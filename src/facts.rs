@@ -259,6 +259,17 @@ pub enum CommandOutput {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Certificate(pub Arc<str>);
 
+impl Certificate {
+    /// The longest value that Parameter Store takes, in bytes.
+    const LONGEST: usize = 8 * 1024;
+
+    /// Whether it can be written where a node waits for it.
+    #[must_use]
+    pub fn fits_a_parameter(&self) -> bool {
+        self.0.len() <= Self::LONGEST
+    }
+}
+
 /// What a registrar said to an association or a disassociation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Registration {

@@ -177,10 +177,13 @@ impl Core {
     /// Whether an action in hand came of the same claim. Who shares only its token, by a mistake or a forgery, must not share its end.
     fn claims_the_same(&self, first: ActionId, claim: &LifecycleAction) -> bool {
         let parts = |claim: &LifecycleAction| {
-            (claim.instance.clone(), claim.group.clone(), claim.hook.clone(), claim.transition, claim.account.clone())
+            let ways = (claim.transition, claim.origin, claim.destination);
+            (claim.instance.clone(), claim.group.clone(), claim.hook.clone(), claim.account.clone(), ways)
         };
+        // Of one event told on two ways only one may name the region.
+        let regions = |first: &LifecycleAction| first.region.as_ref().zip(claim.region.as_ref()).is_none_or(|(one, other)| one == other);
         let first = self.actions.get(&first).and_then(|action| action.claim.as_deref());
-        first.is_some_and(|first| parts(first) == parts(claim))
+        first.is_some_and(|first| parts(first) == parts(claim) && regions(first))
     }
 
     /// A message that repeats an action in hand waits for that one's result.

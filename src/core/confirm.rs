@@ -65,6 +65,7 @@ impl Core {
         match verdict {
             Verdict::Waits | Verdict::PerhapsEnters | Verdict::WaitsForPool => {
                 let delay = action.looking.next_delay(&COMPLETE_AGAIN, &mut self.rng);
+                action.doubted_since = None;
                 // It may have been out of sight for a while, and taken for completed.
                 if let Some(ending) = action.ending.as_mut().filter(|ending| ending.complete.is_none()) {
                     ending.complete = Some(result);
@@ -79,6 +80,8 @@ impl Core {
             // Past the hooks, and not yet to be seen which way.
             Verdict::Soon if launch && self.is_patient(id) => self.confirm_later(id, result),
             Verdict::Soon if launch && result == ActionResult::Abandon => self.end_unclear(id, takes_off),
+            // Closed by something else, perhaps with another result: while it is on its way it may yet turn out to be gone.
+            Verdict::Soon if launch && self.hook_limit(id).is_some_and(|limit| limit > self.now.mono_ms) => self.confirm_later(id, result),
             // It was enrolled, and its launch ended otherwise: its node must not stay behind.
             Verdict::Leaving if launch && result == ActionResult::Continue => {
                 self.stop_heartbeats(id);

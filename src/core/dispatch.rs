@@ -183,9 +183,12 @@ impl Core {
             return false;
         }
         let now = self.now.mono_ms;
+        let waiting = |core: &Self| core.lanes.get(&key).map_or(0, |lane| lane.ready.len());
+        let before = waiting(self);
         let tickets = self.take(key, self.batch_of(key));
         if tickets.is_empty() {
-            return false;
+            // Whoever left the line to be looked at again has filled another lane, which may have been passed already.
+            return matches!(key, LaneKey::Server(_)) && waiting(self) < before;
         }
         // Where one of several cannot be made a call of, each is tried alone.
         let built = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.build(key, &tickets)));

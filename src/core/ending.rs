@@ -221,11 +221,16 @@ impl Core {
         self.go_on_ending(id);
     }
 
-    /// Nowhere for dead letters to go. What was completed has its result in the log; what was not stays in the queue, hidden for
+    /// Nowhere for dead letters to go. What was completed has its result in the log; what was not, or owes a node, stays in the queue, hidden for
     /// as long as SQS allows, so that it neither is lost nor comes back all the time.
     fn without_dead_letter_queue(&mut self, id: ActionId) {
-        let Some(ending) = self.actions.get_mut(&id).and_then(|action| action.ending.as_mut()) else { return };
-        if ending.outcome == Outcome::DeadLettered {
+        let Some(action) = self.actions.get_mut(&id) else { return };
+        let to_complete = action.is_to_complete();
+        let Some(ending) = action.ending.as_mut() else { return };
+        if ending.owed && to_complete {
+            return self.dead_letter_is_late(id);
+        }
+        if ending.owed || ending.outcome == Outcome::DeadLettered {
             ending.outcome = Outcome::LeftInQueue;
             self.release(id, HIDE);
         } else {

@@ -263,7 +263,7 @@ impl Core {
                 if action.certificate_parameter.is_none() {
                     return self.end_enrolled(id);
                 }
-                action.certificate = certificate;
+                action.certificate = certificate.filter(Certificate::fits_a_parameter);
                 if action.certificate.is_some() { self.begin_deliver(id) } else { self.without_certificate(id) }
             }
             Order::Disassociate => {
@@ -306,9 +306,6 @@ impl Core {
 
     /// The node has its certificate.
     pub(super) fn delivered(&mut self, id: ActionId) {
-        if let Some(action) = self.actions.get_mut(&id) {
-            action.certificate = None;
-        }
         self.end_enrolled(id);
     }
 

@@ -326,6 +326,9 @@ impl Core {
         }
         action.epoch += 1;
         action.stage = stage;
+        if action.ending.is_some() {
+            action.certificate = None;
+        }
         let step = action.stage.step();
         let before = action.steps.last().map(|record| record.step);
         let began = action.enter_step(step, now).then(|| action.subject()).flatten();

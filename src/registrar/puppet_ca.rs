@@ -139,8 +139,8 @@ impl PuppetCa {
                 State::Absent => authority.submit(node, pem).await?,
                 State::Requested => {
                     // One that is gone again was signed or taken away by another worker, and there is nothing to be judged.
-                    let Some(pending) = authority.pending(node).await? else { continue };
-                    if pending.is(request) {
+                    let Some(is_ours) = authority.is_pending(node, request).await? else { continue };
+                    if is_ours {
                         // Before the order itself: whatever becomes of its answer, something may have been signed by us.
                         ordered = true;
                         self.will_order(node, request);

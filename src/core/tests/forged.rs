@@ -5,7 +5,9 @@ use std::time::Duration;
 use super::bench::{Bench, Repeated, settings};
 use crate::core::call::Call;
 use crate::core::observation::Outcome;
+use crate::core::samples;
 use crate::core::settings::{DeleteKey, Settings};
+use crate::event::Transition;
 use crate::facts::{ActionResult, LifecycleState, Whereabouts};
 use crate::names::{AccountId, Region};
 
@@ -343,4 +345,21 @@ fn a_forged_launch_with_anothers_token_ends_that_action_and_takes_off_no_node_th
     assert_eq!(bench.count("Disassociate"), 0);
     assert!(bench.deleted.is_empty(), "{:?}", bench.deleted);
     bench.assert_nothing_is_left();
+}
+
+/// Whoever reads a token, and is first with a body that says otherwise where the instance goes.
+#[test]
+fn a_copy_with_another_destination_or_origin_does_not_take_the_launch_with_it() {
+    for (field, value) in [("Destination", "WarmPool"), ("Origin", "WarmPool")] {
+        let mut bench = Bench::new(settings());
+        let token = samples::claim(Transition::Launching, 1).token;
+        bench.forge(1, 1, |body| {
+            body[field] = value.into();
+            body["LifecycleActionToken"] = token.as_str().into();
+        });
+        bench.launch(1);
+        bench.run_for(120_000);
+        assert_eq!(bench.completions, [(1, ActionResult::Continue)], "{field}");
+        assert!(bench.nodes.contains(&1) && bench.queue_is_empty(), "{field}");
+    }
 }

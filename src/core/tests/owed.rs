@@ -273,3 +273,41 @@ fn a_letter_that_cannot_be_written_does_not_hold_up_the_termination_of_its_insta
     assert_eq!(bench.letters.len(), 1);
     bench.assert_nothing_is_left();
 }
+
+#[test]
+fn without_a_dead_letter_queue_a_message_that_owes_a_node_stays_and_its_next_run_takes_the_node_off() {
+    let mut bench = Bench::new(settings());
+    bench.dead_letter_queue = false;
+    bench.in_progress = true;
+    bench.association_ms = 20_000;
+    bench.launch(1);
+    bench.run_for(10_000);
+    bench.server = Err(Failure::new(Class::NotReady, "InvalidStateException", "maintenance"));
+    bench.faults.insert("AssociationStatus", Failure::new(Class::Transient, "timeout", "no answer"));
+    bench.run_for(3 * 3_600_000);
+    assert_eq!(bench.completions, [(1, ActionResult::Abandon)]);
+    assert_eq!(bench.outcomes(), [Outcome::LeftInQueue]);
+    assert!(!bench.queue_is_empty(), "nothing else says that the node is there");
+    bench.server = Ok(());
+    bench.faults.clear();
+    bench.run_for(12 * 3_600_000);
+    assert!(bench.count("Disassociate") > 0 && bench.queue_is_empty());
+    bench.assert_nothing_is_left();
+}
+
+#[test]
+fn what_owes_a_node_is_kept_when_the_dead_letter_queue_is_taken_away() {
+    let mut bench = Bench::new(settings());
+    bench.launch(1);
+    bench.set_state(1, None);
+    bench.redeliveries = 1;
+    bench.slow.insert("SendMessage", 50);
+    bench.whereabouts = Whereabouts::Unproven;
+    bench.launch_received(2, 2);
+    bench.set_state(2, None);
+    bench.faults.insert("SendMessage", Failure::new(Class::Transient, "timeout", "no answer"));
+    bench.run_for(5 * 60_000);
+    bench.dead_letter_queue = false;
+    bench.run_for(20 * 60_000);
+    assert!(!bench.queue_is_empty(), "the second may be on its server");
+}

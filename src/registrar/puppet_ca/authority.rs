@@ -6,12 +6,12 @@ use bytes::Bytes;
 use hyper::Method;
 use serde::Deserialize;
 
-use super::documents::{Certificate, Pending};
+use super::documents::{Certificate, Pending, Request};
 use super::{PuppetCaSettings, errors};
 use crate::aws::detail;
 use crate::facts::{Health, NodeList};
 use crate::names::NodeName;
-use crate::registrar::http::{Answer, HttpClient, HttpError, shared_class, unexpected};
+use crate::registrar::http::{Answer, HttpClient, HttpError, OVERSIZED, shared_class, unexpected};
 use crate::retry::{Class, Failure};
 
 /// Where the authority's interface begins.
@@ -22,6 +22,9 @@ const NOBODY: &str = "enrolld-check";
 
 /// The longest list of names: 64 MiB. The server knows no pages, and tells some 850 bytes of each (7.9.5), so this is about 75,000 nodes.
 const LONGEST_LIST: usize = 64 * 1024 * 1024;
+
+/// The longest request or certificate, in bytes. A node's own has a few thousand.
+const LONGEST_DOCUMENT: usize = 64 * 1024;
 
 /// What stands under a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -51,13 +54,16 @@ struct Listed {
 #[derive(Debug, Clone)]
 pub(super) struct Authority {
     client: HttpClient,
+    /// For requests and certificates, which are kept while more is asked.
+    documents: HttpClient,
     /// A list may take as long as a whole order: its server reads every file for it.
     call_timeout: Duration,
 }
 
 impl Authority {
     pub(super) fn new(settings: &PuppetCaSettings) -> Result<Self, HttpError> {
-        Ok(Self { client: HttpClient::new(&settings.http)?.for_own_types(), call_timeout: settings.call_timeout })
+        let client = HttpClient::new(&settings.http)?.for_own_types();
+        Ok(Self { documents: client.with_max_answer(LONGEST_DOCUMENT), client, call_timeout: settings.call_timeout })
     }
 
     pub(super) async fn state(&self, name: &str) -> Result<State, Failure> {
@@ -82,13 +88,16 @@ impl Authority {
         }
     }
 
-    /// The request that is pending; none where nothing is any more. What is no request at all is the server's fault, and no stranger's deed;
-    /// what is one by its form alone is whatever somebody submitted.
-    pub(super) async fn pending(&self, node: &NodeName) -> Result<Option<Pending>, Failure> {
-        let answer = self.send(Method::GET, &format!("{CA}/certificate_request/{node}"), "text/plain", "").await?;
+    /// Whether this is the request that is pending; none where nothing is any more. What is no request at all is the server's fault, and no
+    /// stranger's deed; what is one by its form alone, or is longer than any of ours, is whatever somebody submitted.
+    pub(super) async fn is_pending(&self, node: &NodeName, request: &Request) -> Result<Option<bool>, Failure> {
+        let answer = match self.document(&format!("{CA}/certificate_request/{node}")).await {
+            Err(failure) if failure.code == OVERSIZED.code => return Ok(Some(false)),
+            answer => answer?,
+        };
         match answer.status {
             200 => match Pending::read(&answer.text()) {
-                Some(pending) => Ok(Some(pending)),
+                Some(pending) => Ok(Some(pending.is(request))),
                 None => Err(errors::NOT_A_CA.failure("what stands for the pending request is none")),
             },
             404 if !is_page(&answer) => Ok(None),
@@ -98,7 +107,11 @@ impl Authority {
 
     /// The certificate, also one that is revoked; none where there is none any more.
     pub(super) async fn certificate(&self, node: &NodeName) -> Result<Option<Certificate>, Failure> {
-        let answer = self.send(Method::GET, &format!("{CA}/certificate/{node}"), "text/plain", "").await?;
+        let answer = match self.document(&format!("{CA}/certificate/{node}")).await {
+            // So may one be that was made of a stranger's request.
+            Err(failure) if failure.code == OVERSIZED.code => return Ok(Some(Certificate::too_long())),
+            answer => answer?,
+        };
         match answer.status {
             200 => match Certificate::read(&answer.text()) {
                 Some(certificate) => Ok(Some(certificate)),
@@ -195,6 +208,10 @@ impl Authority {
 
     async fn send(&self, method: Method, path: &str, media_type: &str, body: &str) -> Result<Answer, Failure> {
         ask(&self.client, method, path, media_type, body).await
+    }
+
+    async fn document(&self, path: &str) -> Result<Answer, Failure> {
+        ask(&self.documents, Method::GET, path, "text/plain", "").await
     }
 
     /// The failure for an answer that was not expected. While the server starts, its parts appear one by one.

@@ -40,6 +40,8 @@ pub(super) enum Difference {
     Name,
     /// It has an extension that was not asked for, or has not one that was.
     Extension,
+    /// It is too long to be read.
+    Length,
 }
 
 impl fmt::Display for Difference {
@@ -48,6 +50,7 @@ impl fmt::Display for Difference {
             Self::Key => "another key than the node's request",
             Self::Name => "other names than the node's request",
             Self::Extension => "other extensions than the node's request",
+            Self::Length => "more in it than can be read",
         })
     }
 }
@@ -81,7 +84,7 @@ impl Pending {
     }
 }
 
-/// A certificate, in PEM and in DER.
+/// A certificate, in PEM and in DER; both are empty of one that is too long to be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Certificate {
     /// The one certificate, in PEM.
@@ -90,6 +93,11 @@ pub(super) struct Certificate {
 }
 
 impl Certificate {
+    /// One of which nothing is known, but that it is not what was made of a node's request.
+    pub(super) fn too_long() -> Self {
+        Self { pem: String::new(), der: Vec::new() }
+    }
+
     /// Reads the one certificate of a PEM text.
     pub(super) fn read(pem: &str) -> Option<Self> {
         let der = block(pem, &["CERTIFICATE", "X509 CERTIFICATE"])?;
@@ -108,11 +116,17 @@ impl Certificate {
 
     /// When it was signed, in Unix seconds: by its own word, which is the authority's.
     pub(super) fn signed_at(&self) -> i64 {
+        if self.der.is_empty() {
+            return i64::MIN;
+        }
         self.parsed().validity().not_before.timestamp().saturating_add(DATED_BACK)
     }
 
     /// In what it differs from a node's request, beside what every certificate of the authority's has; none where it is what was asked for.
     pub(super) fn differs(&self, request: &Request, node: &NodeName) -> Option<Difference> {
+        if self.der.is_empty() {
+            return Some(Difference::Length);
+        }
         let (_, request) = X509CertificationRequest::from_der(&request.0).expect("it was read so before");
         let certificate = self.parsed();
         if certificate.public_key().raw != request.certification_request_info.subject_pki.raw {

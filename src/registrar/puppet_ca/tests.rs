@@ -202,6 +202,26 @@ async fn a_pending_request_that_cannot_be_read_is_a_strangers_and_stops_nobody_e
     assert_eq!(stub.asked()[2], format!("DELETE certificate_request/{NODE}"));
 }
 
+/// Whatever is made of a request may be as long as that is.
+#[tokio::test]
+async fn a_request_or_a_certificate_that_is_too_long_to_be_kept_is_a_strangers_and_stops_nobody_else() {
+    let own = Node::new();
+    let long = |body: &str| text(200, &format!("{body}{}", "\n".repeat(100_000)));
+    let stub = Stub::serve(false, [state("requested"), long(&own.request), state("requested")]).await;
+    let failure = associate(&stub, &own).await.unwrap_err();
+    assert_eq!((failure.class, failure.code.as_str()), (Class::Final, Failure::FOREIGN_REQUEST));
+    for status in ["signed", "revoked"] {
+        let stub = Stub::serve(false, [state(status), long(&own.certificate)]).await;
+        let failure = associate(&stub, &own).await.unwrap_err();
+        assert_eq!(failure.class, Class::Final, "{failure}");
+        assert!(stub.asked().iter().all(|asked| asked.starts_with("GET")), "{:?}", stub.asked());
+    }
+    let after = [absent(), text(200, ""), state("signed"), text(200, &own.certificate)];
+    let before = [state("signed"), long(&own.certificate), text(204, ""), state("revoked"), text(204, "")];
+    let stub = Stub::serve(true, before.into_iter().chain(after)).await;
+    assert!(matches!(associate(&stub, &own).await, Ok(Registration::Signed(_))), "{:?}", stub.asked());
+}
+
 /// It is no stranger's doing.
 #[tokio::test]
 async fn what_stands_for_a_pending_request_and_is_none_is_the_servers_fault() {
