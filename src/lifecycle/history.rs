@@ -57,11 +57,13 @@ impl Read {
 /// One group's activities, as far as they were read.
 #[derive(Debug, Default)]
 pub(super) struct History {
-    /// When they were last read to their end.
+    /// When they were last read from their beginning, to their end or as far as that went.
     read_at: Option<Instant>,
     /// The newest of them.
     newest: Option<String>,
     of: HashMap<InstanceId, Found>,
+    /// Where older ones begin, if they were not read to their end.
+    rest: Option<String>,
 }
 
 impl History {
@@ -94,6 +96,39 @@ impl History {
             let older = self.of.get(&instance).copied().unwrap_or(Found::Nothing);
             self.of.insert(instance, found.then(older));
         }
+    }
+
+    /// Reading broke off before this page, if it came to any. Of activities that are newer than what is known there may be more before that, so
+    /// that they are read again.
+    pub(super) fn break_off(&mut self, read: Read, before: Option<String>, resumed: bool) {
+        if resumed && before.is_none() {
+            // It cannot be gone on with.
+            *self = Self::default();
+        } else if resumed {
+            self.end(read);
+            self.rest = before;
+        } else if self.newest.is_none() && before.is_some() {
+            self.begin(read);
+            self.rest = before;
+        }
+    }
+
+    /// Where to go on, if it was not read to its end.
+    pub(super) fn resume(&mut self) -> Option<String> {
+        self.rest.take()
+    }
+
+    /// Adds activities that are older than what is known, newest first.
+    pub(super) fn end(&mut self, read: Read) {
+        for (instance, older) in read.said {
+            let newer = self.of.get(&instance).copied().unwrap_or(Found::Nothing);
+            self.of.insert(instance, newer.then(older));
+        }
+    }
+
+    /// What is known so far of instances, in their order.
+    pub(super) fn known(&self, instances: &[InstanceId]) -> Vec<Found> {
+        instances.iter().map(|instance| self.of.get(instance).copied().unwrap_or(Found::Nothing)).collect()
     }
 
     /// What all of it says of instances, in their order.

@@ -11,7 +11,7 @@ use crate::aws::{from_sdk, further};
 use crate::event::Transition;
 use crate::facts::Whereabouts;
 use crate::names::{GroupName, InstanceId};
-use crate::retry::Failure;
+use crate::retry::{Class, Failure};
 
 /// How far back one call reads: a hundred pages of a hundred activities. What happened before that is left unproven.
 const MOST_PAGES: usize = 100;
@@ -20,7 +20,7 @@ const PAGE: i32 = 100;
 
 impl Lifecycle {
     /// What the group's activities prove of instances, in the order asked. Reads the newest first, and no more than it takes; what was read
-    /// to its end for others just before is not read again, so that nobody has all of it read for each name that is made up. Groups that
+    /// for others just before, or before a call failed, is not read again, so that nobody has all of it read for each name that is made up. Groups that
     /// were deleted since are read too.
     ///
     /// # Errors
@@ -32,17 +32,30 @@ impl Lifecycle {
         let mut search = Search::of(instances);
         let mut read = Read::default();
         let mut next_token = None;
-        for _ in 0..MOST_PAGES {
+        // Whether what is read is older than what is known, and not newer.
+        let mut resumed = false;
+        'pages: for _ in 0..MOST_PAGES {
             if search.is_over() {
+                history.break_off(read, next_token, resumed);
                 return Ok(search.found());
             }
-            let first = next_token.is_none();
-            let asked = self.activity_page(group, next_token);
-            let page = if first { asked.await? } else { further("DescribeScalingActivities", asked).await? };
+            let asked = self.activity_page(group, next_token.clone());
+            let page = if next_token.is_none() { asked.await } else { further("DescribeScalingActivities", asked).await };
+            let page = match page {
+                Ok(page) => page,
+                Err(failure) => {
+                    // A long history would else never be read to its end where one call in ten fails.
+                    history.break_off(read, next_token.filter(|_| failure.class != Class::Final), resumed);
+                    return Err(failure);
+                }
+            };
             for activity in page.items {
-                if history.begins_with(&activity) {
+                if !resumed && history.begins_with(&activity) {
                     history.add(read);
-                    return Ok(history.found(instances));
+                    let Some(rest) = history.resume() else { return Ok(history.found(instances)) };
+                    search = Search { instances, found: history.known(instances) };
+                    (read, next_token, resumed) = (Read::default(), Some(rest), true);
+                    continue 'pages;
                 }
                 search.note(&activity);
                 read.push(&activity);
@@ -52,7 +65,11 @@ impl Lifecycle {
                 break;
             }
         }
-        history.begin(read);
+        if resumed {
+            history.end(read)
+        } else {
+            history.begin(read)
+        }
         Ok(search.found())
     }
 }

@@ -169,3 +169,44 @@ async fn made_up_instances_have_a_long_history_read_once_and_a_new_activity_is_s
     assert_eq!(find("i-bad00003").await, (Whereabouts::Unproven, 103));
     assert_eq!(find("i-00000007").await, (Whereabouts::Terminated, 104));
 }
+
+/// Where one call in ten fails, a hundred pages in a row are never read.
+#[tokio::test]
+async fn a_history_is_read_on_where_a_call_failed_and_what_is_new_since_comes_first() {
+    let page = |id: &str, description: &str, more: &str| {
+        let member = format!(
+            "<member><ActivityId>{id}</ActivityId><AutoScalingGroupName>web</AutoScalingGroupName><Cause>c</Cause>\
+             <StartTime>2026-01-01T00:00:00Z</StartTime><StatusCode>Successful</StatusCode><Description>{description}</Description></member>"
+        );
+        let more = if more.is_empty() { String::new() } else { format!("<NextToken>{more}</NextToken>") };
+        result_of("DescribeScalingActivities", &format!("<Activities>{member}</Activities>{more}"))
+    };
+    let fails = || Reply::Http(500, String::new());
+    let newest = || page("a0", "Launching a new EC2 instance: i-00000000", "t1");
+    let server = Canned::serve([
+        newest(),
+        page("a1", "Terminating EC2 instance: i-00000001", "t2"),
+        fails(),
+        // What has happened since, and then the rest.
+        page("b0", "Detaching EC2 instance: i-00000003", "t0"),
+        newest(),
+        page("a2", "Terminating EC2 instance: i-00000002", "t3"),
+        fails(),
+        page("b0", "Detaching EC2 instance: i-00000003", "t0"),
+        page("a3", "Terminating EC2 instance: i-00000003", "t4"),
+        page("a4", "Terminating EC2 instance: i-00000004", ""),
+        page("b0", "Detaching EC2 instance: i-00000003", "t0"),
+    ])
+    .await;
+    let find = async |ids: &[&str]| {
+        let call = Call::FindWhereabouts { scope: SCOPE, group: group(), instances: ids.iter().map(|id| instance(id)).collect() };
+        let Answer::Whereabouts(found) = server.services.perform(call).await else { panic!() };
+        (found.ok(), server.asked().len())
+    };
+    assert_eq!(find(&["i-00000004"]).await, (None, 3));
+    assert_eq!(find(&["i-00000004"]).await, (None, 7));
+    let all = ["i-00000001", "i-00000002", "i-00000003", "i-00000004", "i-bad00001"];
+    use Whereabouts::{Detached, Terminated, Unproven};
+    assert_eq!(find(&all).await, (Some(vec![Terminated, Terminated, Detached, Terminated, Unproven]), 10));
+    assert_eq!(find(&all).await, (Some(vec![Terminated, Terminated, Detached, Terminated, Unproven]), 11), "all is known");
+}
