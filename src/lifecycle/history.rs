@@ -113,13 +113,14 @@ impl History {
         }
     }
 
-    /// Where to go on, if it was not read to its end.
-    pub(super) fn resume(&mut self) -> Option<String> {
-        self.rest.take()
+    /// Where to go on, if it was not read to its end. That stands until it was: whoever goes on may be dropped in between.
+    pub(super) fn rest(&self) -> Option<String> {
+        self.rest.clone()
     }
 
-    /// Adds activities that are older than what is known, newest first.
+    /// Adds the last activities, which are older than what is known, newest first.
     pub(super) fn end(&mut self, read: Read) {
+        self.rest = None;
         for (instance, older) in read.said {
             let newer = self.of.get(&instance).copied().unwrap_or(Found::Nothing);
             self.of.insert(instance, newer.then(older));

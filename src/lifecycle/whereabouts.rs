@@ -52,7 +52,7 @@ impl Lifecycle {
             for activity in page.items {
                 if !resumed && history.begins_with(&activity) {
                     history.add(read);
-                    let Some(rest) = history.resume() else { return Ok(history.found(instances)) };
+                    let Some(rest) = history.rest() else { return Ok(history.found(instances)) };
                     search = Search { instances, found: history.known(instances) };
                     (read, next_token, resumed) = (Read::default(), Some(rest), true);
                     continue 'pages;

@@ -192,6 +192,9 @@ async fn a_history_is_read_on_where_a_call_failed_and_what_is_new_since_comes_fi
         newest(),
         page("a2", "Terminating EC2 instance: i-00000002", "t3"),
         fails(),
+        // One who went on is dropped while it waits.
+        page("b0", "Detaching EC2 instance: i-00000003", "t0"),
+        Reply::Silence,
         page("b0", "Detaching EC2 instance: i-00000003", "t0"),
         page("a3", "Terminating EC2 instance: i-00000003", "t4"),
         page("a4", "Terminating EC2 instance: i-00000004", ""),
@@ -205,8 +208,10 @@ async fn a_history_is_read_on_where_a_call_failed_and_what_is_new_since_comes_fi
     };
     assert_eq!(find(&["i-00000004"]).await, (None, 3));
     assert_eq!(find(&["i-00000004"]).await, (None, 7));
+    let dropped = tokio::time::timeout(std::time::Duration::from_millis(200), find(&["i-00000004"])).await;
+    assert!(dropped.is_err(), "{dropped:?}");
     let all = ["i-00000001", "i-00000002", "i-00000003", "i-00000004", "i-bad00001"];
     use Whereabouts::{Detached, Terminated, Unproven};
-    assert_eq!(find(&all).await, (Some(vec![Terminated, Terminated, Detached, Terminated, Unproven]), 10));
-    assert_eq!(find(&all).await, (Some(vec![Terminated, Terminated, Detached, Terminated, Unproven]), 11), "all is known");
+    assert_eq!(find(&all).await, (Some(vec![Terminated, Terminated, Detached, Terminated, Unproven]), 12));
+    assert_eq!(find(&all).await, (Some(vec![Terminated, Terminated, Detached, Terminated, Unproven]), 13), "all is known");
 }
