@@ -223,3 +223,42 @@ fn the_page_of_each_registrar_says_what_its_failures_mean() {
         assert!(page.contains(&table), "docs/{} should hold this as it is:\n\n{table}", kind.page);
     }
 }
+
+/// The codes of a line of code that makes a reason.
+fn codes_in(line: &str) -> Vec<&str> {
+    const MAKES: [&str; 7] = [
+        "undeliverable(\"",
+        "Reason::new(\"",
+        "self.doubt(id, \"",
+        "self.end_gone(id, \"",
+        "Class::Final, \"",
+        "Refusal::new(\"",
+        "Refusal::alarm(\"",
+    ];
+    let begins = MAKES.iter().flat_map(|makes| line.match_indices(makes).map(|(at, found)| at + found.len()));
+    begins.filter_map(|at| line[at..].split('"').next()).collect()
+}
+
+#[test]
+fn every_reason_of_a_dead_letter_stands_in_its_page() {
+    /// Ends that write no letter, what is a log line alone, and what never leaves a tool of ours.
+    const NO_LETTER: [&str; 9] =
+        ["completed", "in_service", "in_pool", "detached", "closed", "terminated", "terminating", "disputed_token", "panic"];
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("docs/dead-letters.md")).unwrap();
+    let mut files = Vec::new();
+    for room in ["core", "key_material"] {
+        files_below(&root.join("src").join(room), &mut files);
+    }
+    let mut seen = 0;
+    let is_test = |file: &Path| file.strip_prefix(root).unwrap().to_string_lossy().contains("tests");
+    for file in files.iter().filter(|file| !is_test(file)) {
+        let text = fs::read_to_string(file).unwrap();
+        let code = text.split("#[cfg(test)]\nmod tests").next().unwrap();
+        for code in code.lines().flat_map(codes_in).filter(|code| !NO_LETTER.contains(code)) {
+            seen += 1;
+            assert!(page.contains(&format!("`{code}`")), "{}: docs/dead-letters.md does not say what {code} means", file.display());
+        }
+    }
+    assert!(seen > 30, "only {seen} reasons were found");
+}

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinSet, LocalSet};
 
-use super::letter::{Body, MOVED_BY_SQS, Owed};
+use super::letter::{Body, MOVED_BY_SQS, Owed, TAKEN_OFF};
 use super::look::{self, Held, Queues};
 use super::owed;
 use super::{Letter, Said};
@@ -160,6 +160,10 @@ impl Redrive {
         match &held.letter.owed {
             Some(Owed::Disassociate(node)) => self.pay(held, node).await,
             Some(Owed::Unknown(owed)) => Deed::left(format!("it owes \"{owed}\", which this version cannot do")),
+            // A worker would find the instance in service, and delete the only word of a node that may be missing.
+            None if held.letter.reason.as_str() == TAKEN_OFF => {
+                Deed::left("its instance serves, perhaps without its node: see whether that is on its server, and delete the letter then")
+            }
             None if self.dry_run => Deed::WouldSendBack,
             // What SQS moved by itself had as many runs as the queue allows, and none that could say what may be left of it.
             None => self.send_back(held, held.letter.reason.as_str() == MOVED_BY_SQS).await,

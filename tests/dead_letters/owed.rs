@@ -123,6 +123,21 @@ async fn without_proof_the_node_and_its_letter_stay() {
 }
 
 #[tokio::test]
+async fn the_only_word_of_an_instance_that_serves_without_its_node_is_not_sent_back_to_be_lost() {
+    let bench = Bench::start("taken-off", |_| {}).await;
+    let id = associated(&bench, Way::Serves);
+    let launch = bench.bodies(MAIN).into_iter().find(|body| body.contains(&id)).expect("its hook said so");
+    bench.letter(&[("EnrolldReason", "taken_off"), ("EnrolldOutcome", "stale")], &launch);
+    let sent = bench.queue(MAIN).counts.sent;
+    for more in [&["--all", "--dry-run"][..], &["--all"], &["--reason", "taken_off"]] {
+        let ran = bench.redrive(more).await;
+        assert!(ran.must_exit(1).stdout.contains("see whether that is on its server"), "{}", ran.stdout);
+        bench.letters_must_be(1);
+    }
+    assert_eq!(bench.queue(MAIN).counts.sent, sent);
+}
+
+#[tokio::test]
 async fn a_launch_that_owes_its_node_and_still_waits_goes_back_with_word_of_its_earlier_run() {
     let bench = Bench::start("waits", |_| {}).await;
     let id = associated(&bench, Way::Serves);
