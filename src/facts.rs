@@ -66,6 +66,8 @@ pub struct QueueFacts {
     pub region: Region,
     /// Where messages go that nobody can handle; none where the queue has no redrive policy and none is configured.
     pub dead_letter_url: Option<String>,
+    /// Why that is not known though the redrive policy names a queue: it is gone, or may not be asked for.
+    pub dead_letters_unknown: Option<Failure>,
     /// After this many receives SQS itself moves a message to the dead-letter queue.
     pub max_receive_count: Option<u32>,
 }
@@ -94,8 +96,10 @@ pub enum LifecycleState {
     WarmedPendingWait,
     /// `Pending:Proceed`, `Warmed:Pending:Proceed`: a launch's hooks are done; look again shortly.
     PendingProceed,
-    /// `InService`, `Standby` and on the way into or out of it: it lives, and nothing waits for us.
+    /// `InService`, `EnteringStandby`: it lives, and nothing waits for us.
     Living,
+    /// `Standby`: the same, and on its way back into service it launches once more.
+    Standby,
     /// `Warmed:Stopped`, `Warmed:Running`, `Warmed:Hibernated`: the same in the warm pool, from where it will launch once more.
     Pooled,
     /// `Terminating`, `Warmed:Terminating`: on the way to the hook; look again shortly.
@@ -119,7 +123,8 @@ impl LifecycleState {
             "Pending:Wait" => Self::PendingWait,
             "Warmed:Pending:Wait" => Self::WarmedPendingWait,
             "Pending:Proceed" | "Warmed:Pending:Proceed" => Self::PendingProceed,
-            "InService" | "Standby" | "EnteringStandby" => Self::Living,
+            "InService" | "EnteringStandby" => Self::Living,
+            "Standby" => Self::Standby,
             "Warmed:Stopped" | "Warmed:Running" | "Warmed:Hibernated" => Self::Pooled,
             "Terminating" | "Warmed:Terminating" => Self::Terminating,
             "Terminating:Wait" | "Warmed:Terminating:Wait" => Self::TerminatingWait,
@@ -154,8 +159,10 @@ pub struct HookFacts {
 /// What the group's scaling activities prove about an instance that is not listed any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Whereabouts {
-    /// An activity shows that it was terminated (or is being).
+    /// An activity shows that it was terminated.
     Terminated,
+    /// An activity shows that it is being terminated: it may wait for the hook, and not be listed yet.
+    Terminating,
     /// An activity shows that it was detached: it lives on.
     Detached,
     /// It lives as far as the activities tell, and the newest that names it launches it into the warm pool.

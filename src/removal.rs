@@ -88,7 +88,9 @@ pub async fn prove(services: &Services, route: &Route, action: &LifecycleAction)
     }
     let proven = retried(async || lifecycle.whereabouts(&action.group, instance).await).await?;
     Ok(match proven.first() {
-        Some(Whereabouts::Terminated) => Proof::Gone("the group's scaling activities show that the instance was terminated"),
+        Some(Whereabouts::Terminated | Whereabouts::Terminating) => {
+            Proof::Gone("the group's scaling activities show that the instance was terminated")
+        }
         Some(Whereabouts::Detached) => Proof::Missing("the instance was detached from its group, and may live"),
         Some(Whereabouts::EntersPool | Whereabouts::Elsewhere | Whereabouts::Returned | Whereabouts::Unproven) | None => {
             Proof::Missing("no scaling activity of the group shows that the instance was terminated")

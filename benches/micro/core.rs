@@ -75,6 +75,7 @@ fn answer(call: Call, bodies: &[MessageBody], sent: &mut usize) -> Option<Answer
             account: AccountId::new("123456789012").expect("it has twelve digits"),
             region: Region::new("eu-central-1").expect("it is one"),
             dead_letter_url: None,
+            dead_letters_unknown: None,
             max_receive_count: None,
         })),
         Call::Receive { max, .. } => {

@@ -25,6 +25,8 @@ pub(super) enum Stage {
     Whereabouts,
     /// Verified, and behind an earlier action of the same instance.
     Turn,
+    /// Asking whether its action is still open, since the instance may wait for another hook.
+    Token,
     /// Asking, or waiting to ask, for the key material.
     Key,
     /// A command was sent; its output is waited for.
@@ -55,7 +57,7 @@ impl Stage {
     /// The step that logs and metrics know.
     pub fn step(&self) -> Step {
         match self {
-            Self::Verify | Self::Hooks | Self::LookAgain | Self::Whereabouts => Step::Verify,
+            Self::Verify | Self::Hooks | Self::LookAgain | Self::Whereabouts | Self::Token => Step::Verify,
             Self::Turn => Step::Queue,
             Self::Parked(step) => *step,
             Self::Key | Self::Output(_) => Step::Key,
@@ -98,6 +100,14 @@ pub(super) enum SecondChance {
     Taken,
     /// It failed again, with this, and the launch is given up, once it is seen to wait still.
     GiveUp(Box<Failure>),
+}
+
+/// Whether an action is open, as far as a heartbeat has told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Token {
+    Unknown,
+    Open,
+    Closed,
 }
 
 /// What is still to be done once it is decided how an action ends.
@@ -187,11 +197,21 @@ pub(super) struct Action {
     pub verified_at: Option<u64>,
     /// Whether it came back from verification only to have its sighting renewed for a place at a server's gate.
     pub renewing: bool,
+    /// When Auto Scaling was last asked where the instance stands, and answered, or could not.
+    pub looked_at: u64,
     /// Since when what Auto Scaling shows has not fitted the claim.
     pub doubted_since: Option<u64>,
     /// Where looking again stands on its schedule.
     pub looking: Progress,
     pub hook: Option<HookTimes>,
+    /// Whether its group has other hooks for the same transition: then its instance may wait for those.
+    pub other_hooks: bool,
+    /// Whether the action is open, where that it waits does not tell.
+    pub token: Token,
+    /// Since when Auto Scaling has called it closed while its instance waits.
+    pub closed_since: Option<u64>,
+    /// It is completed, and its instance waits for another hook.
+    pub followed: bool,
     /// The hook's own metadata, as Auto Scaling showed it.
     pub metadata: Option<Arc<str>>,
     /// The next heartbeat; the timer's slot.
@@ -267,9 +287,14 @@ impl Action {
             deadline_at: None,
             verified_at: None,
             renewing: false,
+            looked_at: now.mono_ms,
             doubted_since: None,
             looking: Progress::default(),
             hook: None,
+            other_hooks: false,
+            token: Token::Unknown,
+            closed_since: None,
+            followed: false,
             metadata: None,
             beat_at: None,
             beating: false,

@@ -27,11 +27,14 @@ impl Core {
                 if result == ActionResult::Abandon {
                     return self.look_before_taking_off(id, result);
                 }
-                self.completed(id);
+                if self.is_to_follow(id, result) { self.follow(id) } else { self.completed(id) }
             }
             // Closed by a time-out, by a lost answer of our own, or by somebody else; or refused for a reason that only the
             // instance's state can confirm. It counts as completed once the instance is out of its waiting state.
-            Ok(ActionReply::Closed) => self.begin_confirm(id, result),
+            Ok(ActionReply::Closed) => {
+                action.closed_since.get_or_insert(self.now.mono_ms);
+                self.begin_confirm(id, result);
+            }
             Err(failure) => {
                 action.cause = Some(Box::new(failure));
                 self.begin_confirm(id, result);
@@ -59,6 +62,12 @@ impl Core {
 
     /// Where the instance of an action stands that Auto Scaling calls closed.
     pub(super) fn confirm(&mut self, id: ActionId, result: ActionResult, verdict: Verdict) {
+        if self.follow_on(id, verdict) {
+            return;
+        }
+        if verdict == Verdict::Waits && self.waits_for_another(id, result) {
+            return self.follow(id);
+        }
         let Some(action) = self.actions.get_mut(&id) else { return };
         let launch = action.is_launch();
         let takes_off = action.ending.as_ref().is_some_and(|ending| ending.disassociate);
@@ -77,8 +86,8 @@ impl Core {
                 // What it waits for may be a later action of ours, which waits for its turn.
                 self.pass_turn(id);
             }
-            // Past the hooks, and not yet to be seen which way.
-            Verdict::Soon if launch && self.is_patient(id) => self.confirm_later(id, result),
+            // Past the hooks, and not yet to be seen which way; or shown as it was before.
+            Verdict::Soon | Verdict::Before if launch && self.is_patient(id) => self.confirm_later(id, result),
             Verdict::Soon if launch && result == ActionResult::Abandon => self.end_unclear(id, takes_off),
             // Closed by something else, perhaps with another result: while it is on its way it may yet turn out to be gone.
             Verdict::Soon if launch && self.hook_limit(id).is_some_and(|limit| limit > self.now.mono_ms) => self.confirm_later(id, result),
@@ -87,7 +96,7 @@ impl Core {
                 self.stop_heartbeats(id);
                 self.end_gone(id, "closed", "the launch was ended by something else after the node had been enrolled");
             }
-            Verdict::Alive | Verdict::OtherGroup if launch && result == ActionResult::Abandon => self.end_kept_alive(id),
+            Verdict::Before | Verdict::Alive | Verdict::OtherGroup if launch && result == ActionResult::Abandon => self.end_kept_alive(id),
             Verdict::Absent if launch && (result == ActionResult::Continue || takes_off) => {
                 if let Some(ending) = self.actions.get_mut(&id).and_then(|action| action.ending.as_mut()) {
                     ending.complete = None;
@@ -104,7 +113,11 @@ impl Core {
     /// Auto Scaling cannot say where the instance stands. The completion is given again for as long as the hook may last: only then
     /// does it end with a letter, which says what may be left.
     pub(super) fn confirm_failed(&mut self, id: ActionId, result: ActionResult, reason: Reason) {
-        let lasts = self.hook_limit(id).is_some_and(|limit| limit > self.now.mono_ms) || self.is_patient(id);
+        let now = self.now.mono_ms;
+        if let Some(action) = self.actions.get_mut(&id) {
+            action.looked_at = now;
+        }
+        let lasts = self.hook_limit(id).is_some_and(|limit| limit > now) || self.is_patient(id);
         let Some(action) = self.actions.get_mut(&id) else { return };
         let left = action.may_be_left();
         let delay = action.looking.next_delay(&COMPLETE_AGAIN, &mut self.rng);
@@ -157,7 +170,7 @@ impl Core {
     /// Where the instance of an abandoned launch went that is not listed any more: its node is removed on proof only.
     pub(super) fn abandoned_whereabouts(&mut self, id: ActionId, whereabouts: Whereabouts) {
         match whereabouts {
-            Whereabouts::Terminated => self.go_on_ending(id),
+            Whereabouts::Terminated | Whereabouts::Terminating => self.go_on_ending(id),
             Whereabouts::Detached => self.end_kept_alive(id),
             _ if self.is_patient(id) => self.confirm_later(id, ActionResult::Abandon),
             Whereabouts::EntersPool | Whereabouts::Elsewhere | Whereabouts::Returned | Whereabouts::Unproven => {

@@ -161,7 +161,9 @@ impl Core {
         if key.batches() && lane.ready.len() < self.batch_of(key) {
             let scarce = self.calls_in_flight() as usize * 2 >= self.settings.max_calls;
             let window = if scarce { 1 } else { PARTIAL_BATCHES };
-            let lingers = self.shutdown.is_none() && key.linger_ms() > 0 && lane.linger_until(key) > now;
+            // Whoever has just begun may not live long, and what it has done should go first.
+            let gathers = self.queue.settled && self.shutdown.is_none() && key.linger_ms() > 0;
+            let lingers = gathers && lane.linger_until(key) > now;
             if lingers || lane.in_flight >= window {
                 return false;
             }

@@ -395,7 +395,7 @@ impl Core {
     }
 
     /// Says how an action ended, once: a result that stands must be on record before the message that could repeat it is gone.
-    fn record(&mut self, id: ActionId) {
+    pub(super) fn record(&mut self, id: ActionId) {
         if let Some(mut action) = self.actions.remove(&id) {
             self.record_of(&mut action);
             self.actions.insert(id, action);

@@ -1,6 +1,6 @@
 //! A launch's way from being verified to being associated: the key material, the server's gate, the status.
 
-use super::action::{Association, Order, SecondChance, Stage};
+use super::action::{Association, Order, SecondChance, Stage, Token};
 use super::call::{Call, ServerId};
 use super::gate::State;
 use super::lane::{LaneKey, Ticket, Who};
@@ -329,6 +329,11 @@ impl Core {
             self.observe(Observation::Security { subject, reason: Reason::new(failure.code.clone(), failure.detail.clone()) });
         }
         let Some(action) = self.actions.get_mut(&id) else { return };
+        // Its instance goes on whatever we do: a refusal may mean that the node is there, and by a second chance it would only be missing.
+        if order == Order::Associate && action.token == Token::Closed {
+            action.cause = Some(Box::new(failure));
+            return self.end_completed_before(id);
+        }
         match order {
             Order::Associate if anothers || contested => {
                 if anothers {
@@ -356,7 +361,9 @@ impl Core {
     /// nothing is left to do here. Waiting for a whole visibility time-out would be surer, since what another worker holds has then
     /// come to an end or come back, but a node that is merely bad would keep its group waiting for minutes.
     fn look_before_second_chance(&mut self, id: ActionId) {
-        let Some(action) = self.actions.get(&id) else { return };
+        let Some(action) = self.actions.get_mut(&id) else { return };
+        // Another worker may have completed it meanwhile.
+        action.token = Token::Unknown;
         let Some(route_id) = action.route else { return };
         // What comes out of the warm pool was associated when it went in: no other worker need have had a hand in it.
         // That is the sender's word, and nothing at all for one that was seen entering the pool.

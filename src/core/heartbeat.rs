@@ -4,6 +4,7 @@
 //! A heartbeat names the action by its token and changes nothing but its time, so it needs no proof; one for an action that is none is
 //! refused.
 
+use super::action::Token;
 use super::lane::{LaneKey, Ticket, Who};
 use super::verify::jittered;
 use super::{ActionId, Core, Stage, Timer};
@@ -57,10 +58,8 @@ impl Core {
         if action.beating || !action.beats() {
             return;
         }
-        // Auto Scaling was asked, and shows something else than the claim: that is for another look, not for a heartbeat. One that was seen
-        // waiting in the warm pool's state waits, whether it enters the pool or comes back.
-        let waits_in_pool = action.stage == Stage::Whereabouts && action.pool_seen_at.is_some();
-        if action.hook.is_none() && !waits_in_pool && !matches!(action.stage, Stage::Verify | Stage::Hooks) {
+        // What shows something else than the claim may be older than it, and the next look may be long in coming.
+        if action.hook.is_none() && !matches!(action.stage, Stage::Verify | Stage::Hooks | Stage::Whereabouts | Stage::LookAgain) {
             return self.timers.set(Timer::Heartbeat(id), &mut action.beat_at, Some(now + UNSEEN_GRACE_MS));
         }
         action.beating = true;
@@ -80,11 +79,17 @@ impl Core {
         // only the instance's state says whether it is over.
         let next = sent_at + jittered(timeout / 2, &mut self.rng);
         self.timers.set(Timer::Heartbeat(id), &mut action.beat_at, Some(next.max(self.now.mono_ms)));
+        if action.stage == Stage::Token {
+            return self.take_token(id, Some(&answer));
+        }
         if matches!(answer, Ok(ActionReply::Accepted)) {
             return;
         }
         if matches!(answer, Ok(ActionReply::Closed)) {
             self.doubt_hooks(id);
+            if let Some(action) = self.actions.get_mut(&id) {
+                action.token = Token::Unknown;
+            }
             // A completion that is denied to all would wait for hours to be told the same.
             let completing = match self.actions.get(&id).map(|action| &action.stage) {
                 Some(Stage::Complete(result)) => Some(*result),

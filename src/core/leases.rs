@@ -124,11 +124,14 @@ impl Core {
     pub(super) fn release(&mut self, id: ActionId, delay: Duration) {
         let Some(action) = self.actions.get(&id) else { return };
         let left = action.ending.as_ref().is_some_and(|ending| ending.outcome == Outcome::LeftInQueue);
-        // Before the completion the next run can still find out all that there is to write.
-        if (action.stage == Stage::Delete || (action.stage == Stage::DeadLetter && !action.is_to_complete())) && !left {
+        // Before the completion the next run can still find out all that there is to write; and what nobody can handle, it cannot handle either.
+        let undeliverable = action.ending.as_ref().is_some_and(|ending| ending.outcome == Outcome::DeadLettered);
+        let last = self.is_last_receive(id);
+        let found_again = action.is_to_complete() || (undeliverable && !last);
+        if (action.stage == Stage::Delete || (action.stage == Stage::DeadLetter && !found_again)) && !left {
             return;
         }
-        if !left && self.is_last_receive(id) && self.dead_letter_url().is_some() {
+        if !left && last && self.dead_letter_url().is_some() {
             let detail = "the queue's maxReceiveCount allows no further receive, and this run could not end the action".to_owned();
             // Whoever sends the letter back must know what may be left to take off.
             let owed = action.may_be_left();

@@ -24,6 +24,7 @@ mod held;
 mod lane;
 mod leases;
 pub mod observation;
+mod other_hooks;
 mod pace;
 mod quota;
 mod receiving;
@@ -121,6 +122,8 @@ struct Queue {
     receive_at: Option<u64>,
     /// When messages were last received.
     received_at: u64,
+    /// Since when it cannot be learned where dead letters go.
+    doubted_since: Option<u64>,
     /// Whether this worker has received for long enough to take as much as it can; and when it will have.
     settled: bool,
     settles_at: Option<u64>,

@@ -53,15 +53,39 @@ impl Core {
     pub(super) fn take_queue(&mut self, answer: Result<QueueFacts, Failure>) {
         self.queue.asked = false;
         match answer {
-            Ok(facts) => {
+            Ok(mut facts) => {
+                let now = self.now.mono_ms;
+                let refresh = match facts.dead_letters_unknown.take() {
+                    None => {
+                        self.queue.asking.reset();
+                        self.queue.doubted_since = None;
+                        QUEUE_REFRESH_MS
+                    }
+                    Some(failure) => {
+                        let delay = self.queue.asking.next_delay(&self.settings.route_fault, &mut self.rng);
+                        self.observe(Observation::ServiceTrouble { operation: "GetQueueUrl", failure, delay });
+                        let since = *self.queue.doubted_since.get_or_insert(now);
+                        match &self.queue.facts {
+                            // The one that was known may be there still; if not, its letters find out.
+                            Some(known) => facts.dead_letter_url.clone_from(&known.dead_letter_url),
+                            // What comes with nowhere for its letters to go stays in the queue: better to begin a little later.
+                            None if now.saturating_sub(since) < ms(self.settings.patience) => {
+                                let soon = ms(self.settings.transient.initial);
+                                return self.arm_queue(Some(now + soon.min(ms(delay))));
+                            }
+                            // But instances wait, and need no letters.
+                            None => {}
+                        }
+                        ms(delay)
+                    }
+                };
                 if self.queue.facts.as_ref() != Some(&facts) {
                     self.observe(Observation::QueueKnown { has_dead_letter_queue: facts.dead_letter_url.is_some() });
                 }
                 let nowhere = facts.dead_letter_url.is_none();
                 self.queue.facts = Some(facts);
                 self.queue.answers = true;
-                self.queue.asking.reset();
-                self.arm_queue(Some(self.now.mono_ms + QUEUE_REFRESH_MS));
+                self.arm_queue(Some(now + refresh));
                 if nowhere {
                     self.give_up_dead_letters();
                 }

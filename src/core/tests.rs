@@ -7,7 +7,9 @@ mod chaos;
 mod duplicates;
 mod forged;
 mod key_reads;
+mod lagging;
 mod leases;
+mod other_hooks;
 mod outages;
 mod owed;
 mod panics;
@@ -24,6 +26,7 @@ use std::time::Duration;
 
 use super::observation::Outcome;
 use super::settings::{KeySource, OnFailure};
+use crate::event::Place;
 use crate::event::Transition::{Launching, Terminating};
 use crate::facts::{ActionResult, KeyAnswer, LifecycleState, RegistrationStatus, Whereabouts};
 use crate::retry::{Class, Failure};
@@ -198,7 +201,7 @@ fn a_forged_termination_removes_nothing_and_is_dead_lettered_as_unproven() {
     }
     // That it says to lead into the warm pool proves nothing.
     for (n, state) in [(4, LifecycleState::Living), (5, LifecycleState::Detached), (6, LifecycleState::PendingWait)] {
-        bench.terminate_into_pool(n);
+        bench.terminate_to(n, Place::WarmPool);
         bench.set_state(n, Some(state));
     }
     bench.run_for(120_000);
@@ -218,14 +221,14 @@ fn an_instance_that_returns_to_the_warm_pool_keeps_its_association() {
     assert_eq!(bench.completions, [(1, ActionResult::Continue)]);
     // Its notification comes once more when it is in the pool.
     let mut bench = Bench::new(settings());
-    bench.terminate_into_pool(1);
+    bench.terminate_to(1, Place::WarmPool);
     bench.set_state(1, Some(LifecycleState::Pooled));
     bench.run_for(120_000);
     assert_eq!(bench.reasons(), [(Outcome::Stale, "in_pool".to_owned())]);
     // And once more when it is out of it again.
     let mut bench = Bench::new(settings());
     bench.whereabouts = Whereabouts::Returned;
-    bench.terminate_into_pool(1);
+    bench.terminate_to(1, Place::WarmPool);
     bench.set_state(1, Some(LifecycleState::Living));
     bench.run_for(120_000);
     assert_eq!(bench.reasons(), [(Outcome::Stale, "in_pool".to_owned())]);

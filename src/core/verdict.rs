@@ -14,6 +14,9 @@ pub(super) enum Verdict {
     WaitsForPool,
     /// It is about to wait, or has just stopped waiting: look again shortly.
     Soon,
+    /// It stands where it may have stood before it began to wait, and what Auto Scaling shows may be older than its event: look again for a
+    /// while before it is taken for one that lives.
+    Before,
     /// It lives, and nothing waits for us. For a launch that is the end; for a termination the claim is without proof.
     Alive,
     /// It is being terminated, and not (any more) waiting as claimed.
@@ -34,22 +37,25 @@ pub(super) fn judge(claim: &LifecycleAction, seen: Option<&InstanceSeen>) -> Ver
     match claim.transition {
         // A launch into the group never waits in the warm pool's state: that instance is on its way back into the pool. Nor does one
         // into the pool wait in the group's: it is on its way out of it. A duplicate that comes late must not be taken for either.
+        Transition::Launching if comes_from(claim, seen.state) => Verdict::Before,
         Transition::Launching if goes_elsewhere(claim, seen.state) => Verdict::Alive,
         Transition::Launching => match seen.state {
             S::PendingWait => Verdict::Waits,
             S::WarmedPendingWait => Verdict::PerhapsEnters,
             S::Pending | S::PendingProceed | S::Unknown => Verdict::Soon,
-            S::Living | S::Pooled | S::Detached => Verdict::Alive,
+            S::Living | S::Standby | S::Pooled | S::Detached => Verdict::Alive,
             S::Terminating | S::TerminatingWait | S::TerminatingProceed => Verdict::Leaving,
         },
         // The destination is a claim too, so the state decides: what really terminates is disassociated, whatever the message
         // says; and what waits in the warm pool's own state lives on.
         Transition::Terminating => match seen.state {
             S::TerminatingWait => Verdict::Waits,
+            // One that terminates never comes back: what is shown is from before, or the claim is not true.
+            S::WarmedPendingWait if claim.destination == Some(Place::Ec2) => Verdict::Before,
             S::WarmedPendingWait => Verdict::WaitsForPool,
             S::Terminating | S::Pending | S::PendingProceed | S::Unknown => Verdict::Soon,
             S::TerminatingProceed => Verdict::Leaving,
-            S::Living | S::Pooled | S::PendingWait | S::Detached => Verdict::Alive,
+            S::Living | S::Standby | S::Pooled | S::PendingWait | S::Detached => Verdict::Alive,
         },
     }
 }
@@ -59,6 +65,17 @@ fn goes_elsewhere(claim: &LifecycleAction, state: LifecycleState) -> bool {
     match claim.destination {
         Some(Place::AutoScalingGroup) => state == LifecycleState::WarmedPendingWait,
         Some(Place::WarmPool) => state == LifecycleState::PendingWait,
+        _ => false,
+    }
+}
+
+/// Whether a launch stands where it says that it comes from: in the warm pool; or in Standby, of which no event tells.
+fn comes_from(claim: &LifecycleAction, state: LifecycleState) -> bool {
+    match state {
+        _ if claim.destination == Some(Place::WarmPool) => false,
+        LifecycleState::Pooled => claim.origin == Some(Place::WarmPool),
+        LifecycleState::WarmedPendingWait => claim.origin == Some(Place::WarmPool) && claim.destination == Some(Place::AutoScalingGroup),
+        LifecycleState::Standby => true,
         _ => false,
     }
 }
@@ -78,6 +95,7 @@ mod tests {
             (S::WarmedPendingWait, V::PerhapsEnters, V::WaitsForPool),
             (S::PendingProceed, V::Soon, V::Soon),
             (S::Living, V::Alive, V::Alive),
+            (S::Standby, V::Before, V::Alive),
             (S::Pooled, V::Alive, V::Alive),
             (S::Detached, V::Alive, V::Alive),
             (S::Terminating, V::Leaving, V::Soon),
@@ -94,17 +112,25 @@ mod tests {
     }
 
     #[test]
-    fn a_launch_that_leads_elsewhere_than_the_instance_waits_is_over() {
+    fn a_launch_that_leads_elsewhere_than_the_instance_stands_is_over_or_has_yet_to_begin() {
         use LifecycleState as S;
-        for (destination, state, expected) in [
-            (Place::AutoScalingGroup, S::PendingWait, Verdict::Waits),
-            (Place::AutoScalingGroup, S::WarmedPendingWait, Verdict::Alive),
-            (Place::WarmPool, S::PendingWait, Verdict::Alive),
-            (Place::WarmPool, S::WarmedPendingWait, Verdict::PerhapsEnters),
+        use Place as P;
+        for (origin, destination, state, expected) in [
+            (P::Ec2, P::AutoScalingGroup, S::PendingWait, Verdict::Waits),
+            (P::Ec2, P::AutoScalingGroup, S::WarmedPendingWait, Verdict::Alive),
+            (P::Ec2, P::AutoScalingGroup, S::Pooled, Verdict::Alive),
+            (P::Ec2, P::AutoScalingGroup, S::Standby, Verdict::Before),
+            (P::Ec2, P::WarmPool, S::PendingWait, Verdict::Alive),
+            (P::Ec2, P::WarmPool, S::WarmedPendingWait, Verdict::PerhapsEnters),
+            (P::Ec2, P::WarmPool, S::Pooled, Verdict::Alive),
+            (P::Ec2, P::WarmPool, S::Standby, Verdict::Alive),
+            (P::WarmPool, P::AutoScalingGroup, S::PendingWait, Verdict::Waits),
+            (P::WarmPool, P::AutoScalingGroup, S::WarmedPendingWait, Verdict::Before),
+            (P::WarmPool, P::AutoScalingGroup, S::Pooled, Verdict::Before),
         ] {
-            let claim = LifecycleAction { destination: Some(destination), ..samples::claim(Transition::Launching, 1) };
-            let seen = InstanceSeen { instance: claim.instance.clone(), group: claim.group.clone(), state };
-            assert_eq!(judge(&claim, Some(&seen)), expected, "{destination:?} {state:?}");
+            let ways = LifecycleAction { origin: Some(origin), destination: Some(destination), ..samples::claim(Transition::Launching, 1) };
+            let seen = InstanceSeen { instance: ways.instance.clone(), group: ways.group.clone(), state };
+            assert_eq!(judge(&ways, Some(&seen)), expected, "{origin:?} to {destination:?}: {state:?}");
         }
     }
 

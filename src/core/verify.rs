@@ -47,7 +47,7 @@ impl Core {
         }
         action.verified_at = None;
         // What it is shown without having asked anew is from before: held by that, it would keep the other waiting.
-        let asked_before = action.stage == Stage::Hooks || (action.stage == Stage::Verify && self.is_sent(id));
+        let asked_before = matches!(action.stage, Stage::Hooks | Stage::Whereabouts) || (action.stage == Stage::Verify && self.is_sent(id));
         let Some(action) = self.actions.get(&id) else { return };
         if asked_before
             || matches!(action.stage, Stage::Key | Stage::Output(_) | Stage::Parked(_))
@@ -69,6 +69,7 @@ impl Core {
     pub(super) fn take_sighting(&mut self, id: ActionId, asked_at: u64, seen: Option<&InstanceSeen>) {
         let Some(action) = self.actions.get_mut(&id) else { return };
         let Some(claim) = action.claim.clone() else { return };
+        action.looked_at = asked_at;
         let verdict = judge(&claim, seen);
         if let Stage::Confirm(result) = action.stage {
             return self.confirm(id, result, verdict);
@@ -82,7 +83,8 @@ impl Core {
                 self.check_hook(id);
             }
             Verdict::Soon => self.look_again(id),
-            Verdict::Alive if claim.transition == Transition::Launching => {
+            Verdict::Before if self.is_patient(id) => self.look_again(id),
+            Verdict::Before | Verdict::Alive if claim.transition == Transition::Launching => {
                 // A claim alone must not take the key of an instance that waits in the warm pool, or has yet to launch from it.
                 let clean = seen.is_some_and(|seen| seen.state == LifecycleState::Living) && self.cleans_after_success(id);
                 self.end_in_service(id, clean);
@@ -100,7 +102,9 @@ impl Core {
                 let scope = self.scope_of(id);
                 self.ask(id, LaneKey::Whereabouts(scope));
             }
-            Verdict::Alive => self.doubt(id, "unproven", "Auto Scaling shows the instance alive, not terminating; its node stays"),
+            Verdict::Before | Verdict::Alive => {
+                self.doubt(id, "unproven", "Auto Scaling shows the instance alive, not terminating; its node stays")
+            }
             Verdict::Leaving => {
                 self.doubt_hooks(id);
                 self.end_gone(id, "terminating", "the instance is being terminated, and waits no longer as the event says");
@@ -129,7 +133,7 @@ impl Core {
             }
             Whereabouts::Elsewhere | Whereabouts::Returned => self.end_in_service(id, false),
             // What ends is no longer what was shown.
-            Whereabouts::Terminated | Whereabouts::Detached | Whereabouts::Unproven => {
+            Whereabouts::Terminated | Whereabouts::Terminating | Whereabouts::Detached | Whereabouts::Unproven => {
                 self.doubt(id, "unproven", "no activity of the group shows that the instance enters the warm pool");
             }
         }
@@ -155,7 +159,7 @@ impl Core {
     /// What the group's activities prove about an instance that is not listed.
     pub(super) fn take_whereabouts(&mut self, id: ActionId, whereabouts: Whereabouts) {
         let Some(action) = self.actions.get(&id) else { return };
-        let launch = action.is_launch();
+        let (launch, is_ending) = (action.is_launch(), action.ending.is_some());
         if action.ending.as_ref().is_some_and(|ending| ending.outcome == Outcome::Abandoned) {
             return self.abandoned_whereabouts(id, whereabouts);
         }
@@ -168,7 +172,11 @@ impl Core {
             return;
         }
         match whereabouts {
-            Whereabouts::Terminated => self.end_gone(id, "terminated", "the group's activities show that the instance was terminated"),
+            // What is shown of the instances may be older than the activity: it has yet to wait, and be completed.
+            Whereabouts::Terminating if !launch && self.is_patient(id) => self.look_again(id),
+            Whereabouts::Terminated | Whereabouts::Terminating => {
+                self.end_gone(id, "terminated", "the group's activities show that the instance was terminated");
+            }
             Whereabouts::Detached if launch => {
                 self.end(
                     id,
@@ -179,7 +187,7 @@ impl Core {
                 self.end(id, undeliverable("unproven", "the instance was detached from its group, and lives; its node stays".to_owned()));
             }
             // It was completed already, and has nothing left to begin anew.
-            _ if action.ending.is_some() && self.is_patient(id) => self.confirm_later(id, ActionResult::Continue),
+            _ if is_ending && self.is_patient(id) => self.confirm_later(id, ActionResult::Continue),
             Whereabouts::EntersPool | Whereabouts::Elsewhere | Whereabouts::Returned | Whereabouts::Unproven => {
                 self.doubt(id, "unproven", "Auto Scaling does not list the instance, and no activity of the group shows where it went");
             }
@@ -199,11 +207,12 @@ impl Core {
         self.end(id, Ending { owed, ..undeliverable(code, detail.to_owned()) });
     }
 
-    /// Whether what is doubted now has not been doubted for the time of patience.
+    /// Whether what is doubted now has not been doubted for the time of patience, by the looks themselves: what is asked for besides may take
+    /// longer, and then the last look is as old as that.
     pub(super) fn is_patient(&mut self, id: ActionId) -> bool {
-        let now = self.now.mono_ms;
         let Some(action) = self.actions.get_mut(&id) else { return false };
-        now.saturating_sub(*action.doubted_since.get_or_insert(now)) < ms(self.settings.patience)
+        let looked_at = action.looked_at;
+        looked_at.saturating_sub(*action.doubted_since.get_or_insert(looked_at)) < ms(self.settings.patience)
     }
 
     fn look_again(&mut self, id: ActionId) {
@@ -251,8 +260,10 @@ impl Core {
                     global_ms: u64::from(hook.global_timeout_s) * 1000,
                 };
                 let metadata = hook.metadata.clone();
+                let other_hooks = cache.hooks.iter().any(|other| other.launching == launching && other.name != claim.hook);
                 if let Some(action) = self.actions.get_mut(&id) {
                     action.metadata = metadata;
+                    action.other_hooks = other_hooks;
                 }
                 return self.hook_is_known(id, times);
             }
@@ -331,8 +342,9 @@ impl Core {
         let times = action.hook?;
         let began_wall = action.began_wall()?;
         let margin = (2 * self.call_ms()).min(times.global_ms / 4);
-        let limit_wall = began_wall.saturating_add(times.global_ms - margin);
-        (limit_wall > action.taken_up.wall_ms).then(|| self.now.mono_of_wall(limit_wall))
+        // Reckoned from when it was taken up: the wall clock may be set meanwhile.
+        let lasts = began_wall.saturating_add(times.global_ms - margin).saturating_sub(action.taken_up.wall_ms);
+        (lasts > 0).then(|| action.taken_up.mono_ms.saturating_add(lasts))
     }
 
     /// Goes on with an action that was just seen waiting.
@@ -340,8 +352,17 @@ impl Core {
         let Some(action) = self.actions.get(&id) else { return };
         let Some(claim) = action.claim.clone() else { return };
         let place = (action.scope, claim.instance.clone());
-        if self.turns.get(&place).and_then(|turn| turn.front()) != Some(&id) {
-            return self.set_stage(id, Stage::Turn);
+        let ahead = self.turns.get(&place).and_then(|turn| turn.front()).copied();
+        if ahead != Some(id) {
+            self.set_stage(id, Stage::Turn);
+            // What the one ahead was shown is older than that this one waits.
+            if let Some(ahead) = ahead {
+                self.guard(ahead, |core| core.nudge(ahead));
+            }
+            return;
+        }
+        if self.is_perhaps_closed(id) {
+            return self.begin_token(id);
         }
         if let SecondChance::GiveUp(failure) = &action.second_chance {
             let reason = Reason::new(failure.code.clone(), failure.detail.clone());
@@ -375,6 +396,7 @@ impl Core {
         match action.stage {
             Stage::LookAgain => self.begin_verify(id),
             Stage::Status(..) => self.ask_status(id),
+            Stage::Token => self.take_token(id, None),
             _ => {}
         }
     }

@@ -187,7 +187,11 @@ impl Queues {
     /// # Errors
     /// There is none, or it is the queue itself; or the queue does not answer.
     pub async fn find(aws: &crate::aws::Aws, main: Queue, main_url: &str) -> Result<Self, LettersError> {
-        let facts = retried(async || main.describe().await);
+        let facts = retried(async || {
+            let facts = main.describe().await?;
+            // Nothing can be done here without it.
+            facts.dead_letters_unknown.clone().map_or(Ok(facts), Err)
+        });
         let facts = facts.await.map_err(|failure| LettersError::Failed { operation: "GetQueueAttributes", failure })?;
         let letters_url = facts.dead_letter_url.clone().ok_or(LettersError::NoQueue)?;
         if letters_url == main_url {

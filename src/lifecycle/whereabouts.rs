@@ -227,7 +227,10 @@ fn proof(activity: &Activity) -> Option<(&str, Whereabouts)> {
     }
     let (what, id) = activity.description()?.split_once(": ")?;
     match what {
-        "Terminating EC2 instance" | "Terminating EC2 instance from warm pool" => Some((id, Whereabouts::Terminated)),
+        "Terminating EC2 instance" | "Terminating EC2 instance from warm pool" => {
+            let done = activity.status_code() == Some(&ScalingActivityStatusCode::Successful);
+            Some((id, if done { Whereabouts::Terminated } else { Whereabouts::Terminating }))
+        }
         "Detaching EC2 instance" => Some((id, Whereabouts::Detached)),
         _ => None,
     }
@@ -250,9 +253,11 @@ mod tests {
 
     #[test]
     fn a_termination_that_happens_or_happened_is_a_proof() {
-        for status in ["Successful", "InProgress", "MidLifecycleAction"] {
+        let terminating = Whereabouts::Terminating;
+        for (status, proves) in [("Successful", Whereabouts::Terminated), ("InProgress", terminating), ("MidLifecycleAction", terminating)]
+        {
             let activities = [activity("Terminating EC2 instance: i-0a1b2c3d", status)];
-            assert_eq!(of(&activities, "i-0a1b2c3d"), Some(Whereabouts::Terminated), "{status}");
+            assert_eq!(of(&activities, "i-0a1b2c3d"), Some(proves), "{status}");
         }
         let pool = [activity("Terminating EC2 instance from warm pool: i-0a1b2c3d", "Successful")];
         assert_eq!(of(&pool, "i-0a1b2c3d"), Some(Whereabouts::Terminated));

@@ -13,7 +13,8 @@ use crate::names::{AccountId, Region};
 use crate::retry::{Class, Failure};
 
 impl Queue {
-    /// Asks what the queue is; and, unless a dead-letter queue is configured, for the URL of the one its redrive policy names.
+    /// Asks what the queue is; and, unless a dead-letter queue is configured, for the URL of the one its redrive policy names. Where that
+    /// cannot be had, the answer says why.
     ///
     /// # Errors
     /// By this room's table; and a fault of the route for a FIFO queue, which cannot be a lifecycle hook's target.
@@ -29,15 +30,20 @@ impl Queue {
         let attributes = output.attributes.unwrap_or_default();
         let arn = QueueArn::of(&attributes)?;
         let redrive = Redrive::of(&attributes)?;
-        let dead_letter_url = match (&self.dead_letter_url, &redrive) {
-            (Some(configured), _) => Some(configured.clone()),
-            (None, Some(redrive)) => Some(further("GetQueueUrl", self.url_of(&redrive.target)).await?),
-            (None, None) => None,
+        // What the queue is must not depend on another that may be gone.
+        let (dead_letter_url, dead_letters_unknown) = match (&self.dead_letter_url, &redrive) {
+            (Some(configured), _) => (Some(configured.clone()), None),
+            (None, Some(redrive)) => match further("GetQueueUrl", self.url_of(&redrive.target)).await {
+                Ok(url) => (Some(url), None),
+                Err(failure) => (None, Some(failure)),
+            },
+            (None, None) => (None, None),
         };
         Ok(QueueFacts {
             account: arn.account,
             region: arn.region,
             dead_letter_url,
+            dead_letters_unknown,
             max_receive_count: redrive.and_then(|redrive| redrive.max_receive_count),
         })
     }

@@ -113,7 +113,7 @@ async fn prove(
         }
         for (id, proves) in newest {
             match proves {
-                Whereabouts::Terminated => {
+                Whereabouts::Terminated | Whereabouts::Terminating => {
                     open.remove(&id);
                     verdicts.insert(id, Verdict::Gone(group.clone()));
                 }

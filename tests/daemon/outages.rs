@@ -46,6 +46,26 @@ async fn the_queue_is_deleted_and_made_again_and_the_daemon_says_so_and_goes_on(
 }
 
 #[tokio::test]
+async fn a_worker_that_starts_after_its_dead_letter_queue_was_deleted_enrols_and_deletes_nothing_that_it_cannot_read() {
+    let bench = Bench::start(|_| {}).await;
+    bench.simulator.with(|world, now| {
+        let root = world.root();
+        let request = DeleteQueue { queue_url: format!("http://x/{ACCOUNT}/{LETTERS}") };
+        world.delete_queue(now, &root, &request).expect("the queue is there");
+    });
+    bench.send("{\"half\": ");
+    let launched = bench.launch(2);
+    let text = configuration(&bench.simulator.endpoint(), "");
+    let mut process = Process::start(&bench, "letters-deleted", &text, &[]);
+    bench.until_in_service(&launched).await;
+    process.until_logged("GetQueueUrl").await;
+    process.signal("TERM");
+    assert_eq!(process.ended().await, Some(0), "{}", process.log());
+    let queue = bench.simulator.state(true).queues.remove(QUEUE).expect("it is there");
+    assert_eq!(queue.messages.iter().map(|message| message.body.as_str()).collect::<Vec<_>>(), ["{\"half\": "]);
+}
+
+#[tokio::test]
 async fn credentials_that_are_not_there_at_the_start_are_waited_for() {
     let bench = Bench::start(|_| {}).await;
     let launched = bench.launch(2);

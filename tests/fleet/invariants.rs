@@ -15,7 +15,7 @@ use enrolld::simulator::model::sqs::MessageState;
 use enrolld::simulator::model::state::Details;
 use md5::{Digest as _, Md5};
 
-use crate::plan::{GROUPS, SERVERS};
+use crate::plan::{GROUPS, OTHER_HOOK, SERVERS};
 use crate::run::Fleet;
 use crate::services::{DEAD_LETTERS, QUEUE};
 use abandoned::Cause;
@@ -89,8 +89,8 @@ pub fn judge(fleet: &Fleet) -> Verdict {
     judge.storms();
     let timed_out = |action: &&ActionState| matches!(action.closed_by, Some(Closing::HeartbeatTimeout | Closing::GlobalTimeout));
     Verdict {
-        actions: judge.details.actions.len() as u64,
-        timed_out: judge.details.actions.iter().filter(timed_out).count() as u64,
+        actions: judge.own_actions().count() as u64,
+        timed_out: judge.own_actions().filter(timed_out).count() as u64,
         letters: judge.letters.len() as u64,
         excused: judge.excused,
         told: judge.told,
@@ -102,6 +102,11 @@ pub fn judge(fleet: &Fleet) -> Verdict {
 }
 
 impl Judge<'_> {
+    /// The actions of our hooks.
+    fn own_actions(&self) -> impl Iterator<Item = &ActionState> {
+        self.details.actions.iter().filter(|action| action.hook != OTHER_HOOK)
+    }
+
     fn complain(&mut self, what: String) {
         self.broken.push(what);
     }
@@ -111,7 +116,7 @@ impl Judge<'_> {
         let on_failure = |action: &ActionState| self.fleet.plan.settings.routes[route_of(&action.group)].on_failure;
         let log = by_node(&self.details.associations);
         let (mut broken, mut contended, mut timed_out) = (Vec::new(), 0, BTreeMap::new());
-        for action in &self.details.actions {
+        for action in self.own_actions() {
             let what = if action.transition == Kind::Launching { "launch" } else { "termination" };
             let named = format!("the {what} of {} ({})", action.instance, action.token);
             let (Some(closed), Some(by)) = (action.closed_ms, action.closed_by) else {
@@ -205,7 +210,7 @@ impl Judge<'_> {
     /// gave it up later, and cannot know whether the action was closed by its own completion, whose answer it lost.)
     fn records(&mut self) {
         let mut broken = Vec::new();
-        for action in self.details.actions.iter().filter(|action| action.transition == Kind::Launching) {
+        for action in self.own_actions().filter(|action| action.transition == Kind::Launching) {
             let recorded = self.fleet.records.get(&action.token).map_or(&[][..], Vec::as_slice);
             let says = |outcome: Outcome| recorded.iter().any(|(_, what)| *what == outcome);
             let result = action.result.as_deref();
@@ -302,7 +307,7 @@ impl Judge<'_> {
                 broken.push(format!("{name} was written, and not with what was signed for {node}"));
             }
         }
-        for action in &self.details.actions {
+        for action in self.own_actions() {
             let continued = action.transition == Kind::Launching
                 && action.closed_by == Some(Closing::Completed)
                 && action.result.as_deref() == Some("CONTINUE");
@@ -392,7 +397,7 @@ impl Judge<'_> {
             action.instance == instance
                 && action.transition == Kind::Launching
                 && action.began_ms <= at
-                && action.closed_ms.is_none_or(|closed| closed + SEEN_MS >= at)
+                && action.closed_ms.is_none_or(|closed| closed + SEEN_MS + self.fleet.plan.lag_ms() >= at)
         })
     }
 

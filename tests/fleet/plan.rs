@@ -18,7 +18,7 @@ use fastrand::Rng;
 use crate::services::{DEAD_LETTERS, Outages};
 pub use script::documented;
 pub use world::agent;
-use world::{fixture, odds, settings};
+use world::{fixture, odds, other_hook, settings};
 
 /// When every fleet begins, in Unix milliseconds.
 pub const BEGIN: u64 = 1_772_439_300_000;
@@ -26,6 +26,8 @@ pub const GROUPS: [&str; 2] = ["web-blue", "db-blue"];
 pub const SERVERS: [&str; 2] = ["prod-chef", "other-chef"];
 pub const LAUNCH_HOOK: &str = "enrol-on-launch";
 pub const TERMINATE_HOOK: &str = "leave-on-terminate";
+/// A launch hook that some groups have beside ours. Nobody completes its actions: they run out.
+pub const OTHER_HOOK: &str = "converge";
 /// Lifecycle actions that each plan orders; replacements of abandoned launches come on top.
 pub const ACTIONS: usize = 20;
 
@@ -150,6 +152,11 @@ impl Plan {
         self.script.last().map_or(BEGIN, |(at, _)| *at) + longest
     }
 
+    /// How much older than it is asked for what Auto Scaling shows of an instance may be, in milliseconds.
+    pub fn lag_ms(&self) -> u64 {
+        self.fixture.groups.iter().map(|group| group.options.described_after_ms).max().unwrap_or(0)
+    }
+
     /// A plan in which nothing goes wrong: one worker, one launch and, a minute later, its termination.
     pub fn plain(seed: u64, repeated: Repeated) -> Self {
         let mut plan = Self::of(seed);
@@ -215,6 +222,18 @@ impl Plan {
         let mut removals = Dice(Rng::with_seed(seed ^ 0x57a9_57a9));
         for server in &mut plan.fixture.servers {
             server.options.removal_failures = if removals.chance(0.1) { removals.pick(&[0.3, 1.0]) } else { 0.0 };
+        }
+        let mut groups = Dice(Rng::with_seed(seed ^ 0x7ab1_e077));
+        for group in &mut plan.fixture.groups {
+            if groups.chance(0.3) {
+                group.options.described_after_ms = groups.pick(&[300, 2_000, 5_000]);
+            }
+            if groups.chance(0.2) {
+                let default_result = groups.pick(&["CONTINUE", "ABANDON"]);
+                // All of its launches end so, and their replacements would too.
+                group.options.replace_abandoned &= default_result == "CONTINUE";
+                group.hooks.push(other_hook(groups.pick(&[30, 60, 300]), default_result));
+            }
         }
         let off = dice.pick(&[0, 0, 2_000, 600_000]);
         plan.skew_ms = (0..plan.workers).map(|_| dice.0.i64(-off..=off)).collect();

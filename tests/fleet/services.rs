@@ -295,6 +295,7 @@ impl Services {
             account: AccountId::new(ACCOUNT).unwrap(),
             region: Region::new(REGION).unwrap(),
             dead_letter_url: self.dead_letter_queue.then(|| self.dead_letter_url.clone()),
+            dead_letters_unknown: None,
             max_receive_count: self.max_receive_count,
         })
     }

@@ -11,7 +11,7 @@ use enrolld::simulator::model::sqs::MessageState;
 use enrolld::simulator::model::state::{Details, State};
 use md5::{Digest as _, Md5};
 
-use crate::plan::{DEAD_LETTERS, GROUPS, Plan, QUEUE};
+use crate::plan::{DEAD_LETTERS, GROUPS, OTHER_HOOK, Plan, QUEUE};
 use crate::run::Outcome;
 
 /// A sighting of an instance counts for so long, and the call that it allows takes up to its time-out.
@@ -29,7 +29,7 @@ pub fn broken(plan: &Plan, outcome: &Outcome) -> (Vec<String>, usize) {
     let letters = &outcome.state.queues[DEAD_LETTERS].messages;
     let mut judge = Judge { plan, outcome, details, nodes, letters, broken: outcome.wrong.clone(), excused: BTreeSet::new() };
     judge.queue(&outcome.state);
-    details.actions.iter().for_each(|action| judge.action(action));
+    details.actions.iter().filter(|action| action.hook != OTHER_HOOK).for_each(|action| judge.action(action));
     details.associations.iter().for_each(|entry| judge.order(entry));
     details.instances.iter().for_each(|(id, instance)| judge.instance(id, instance));
     judge.servers(&outcome.state);
@@ -248,7 +248,7 @@ impl Judge<'_> {
             action.instance == instance
                 && action.transition == Kind::Launching
                 && action.began_ms <= at
-                && action.closed_ms.is_none_or(|closed| at <= closed + seen_ms)
+                && action.closed_ms.is_none_or(|closed| at <= closed + seen_ms + self.plan.lag_ms())
         })
     }
 

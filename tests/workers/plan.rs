@@ -20,6 +20,8 @@ pub const GROUPS: [&str; 2] = ["web-blue", "db-blue"];
 pub const SERVERS: [&str; 2] = ["prod-chef", "other-chef"];
 pub const QUEUE: &str = "enrolld-lifecycle";
 pub const DEAD_LETTERS: &str = "enrolld-dead-letters";
+/// A launch hook that some groups have beside ours.
+pub const OTHER_HOOK: &str = "converge";
 /// What every service says to credentials that expired.
 pub const EXPIRED: &str = "ExpiredTokenException";
 pub const ACCOUNT: &str = "123456789012";
@@ -118,6 +120,11 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// How much older than it is asked for what Auto Scaling shows of an instance may be, in milliseconds.
+    pub fn lag_ms(&self) -> u64 {
+        self.fixture.groups.iter().map(|group| group.options.described_after_ms).max().unwrap_or(0)
+    }
+
     /// The plan of a seed.
     pub fn of(seed: u64) -> Self {
         let dice = &mut Dice(Rng::with_seed(seed ^ 0x0071_e200_77ee_7200));
@@ -145,6 +152,8 @@ impl Plan {
             fixture.servers[0].engine = Engine::Puppet;
             fixture.groups[0].options.agent.publish = Publish::Never;
         }
+        let groups = &mut Dice(Rng::with_seed(seed ^ 0x7ab1_e077));
+        fixture.groups.iter_mut().for_each(|group| lag_and_other_hook(groups, group));
         fixture.faults.extend(rows.iter().flat_map(|row| errors::faults(*row, span)));
         Self {
             seed,
@@ -310,6 +319,27 @@ fn fixture(dice: &mut Dice, failures: f64, refuses: bool) -> Fixture {
         ],
         servers,
         ..Fixture::default()
+    }
+}
+
+/// What Auto Scaling shows of some groups is older than it is asked for; and some have a launch hook of somebody else's beside ours, of which
+/// no queue hears: its actions run out.
+fn lag_and_other_hook(dice: &mut Dice, group: &mut NewGroup) {
+    if dice.chance(0.3) {
+        group.options.described_after_ms = dice.pick(&[300, 2_000, 5_000]);
+    }
+    if dice.chance(0.2) {
+        let default_result = dice.pick(&["CONTINUE", "ABANDON"]);
+        // All of its launches end so, and their replacements would too.
+        group.options.replace_abandoned &= default_result == "CONTINUE";
+        group.hooks.push(NewHook {
+            name: OTHER_HOOK.into(),
+            transition: Kind::Launching,
+            heartbeat_timeout: dice.pick(&[30, 60, 300]),
+            default_result: default_result.into(),
+            metadata: None,
+            delivery: None,
+        });
     }
 }
 

@@ -116,6 +116,10 @@ fn redrive(config: &Config, attributes: &Attributes, report: &mut Report) {
 async fn dead_letters(config: &Config, queue: &Queue, report: &mut Report) {
     match queue.describe().await {
         Ok(facts) => match facts.dead_letter_url {
+            None if facts.dead_letters_unknown.is_some() => {
+                let failure = facts.dead_letters_unknown.as_ref();
+                failure.into_iter().for_each(|failure| report.failed_call("dead letters", "sqs:GetQueueUrl", failure));
+            }
             Some(url) => {
                 let whence = if config.dead_letter_queue_url.is_some() { "as configured" } else { "by the redrive policy" };
                 report.ok("dead letters", format!("they go to {url}, {whence}"));

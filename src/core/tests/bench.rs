@@ -146,6 +146,12 @@ pub(super) struct Bench {
     /// The groups have no hooks any more.
     pub no_hooks: bool,
     pub dead_letter_queue: bool,
+    /// Why it is not known where dead letters go.
+    pub dead_letters_unknown: Option<Failure>,
+    /// The groups have a launch hook of somebody else's, for which instances wait on.
+    pub other_hook: bool,
+    /// By how much the wall clock was set forward.
+    pub wall_ahead_ms: u64,
     /// So many attributes of a letter are taken at most.
     pub most_attributes: Option<usize>,
     pub lose_completions: u32,
@@ -244,6 +250,9 @@ impl Bench {
             ordered: HashMap::new(),
             no_hooks: false,
             dead_letter_queue: true,
+            dead_letters_unknown: None,
+            other_hook: false,
+            wall_ahead_ms: 0,
             most_attributes: None,
             lose_completions: 0,
             redeliveries: 0,
@@ -275,7 +284,7 @@ impl Bench {
     }
 
     fn moment(&self) -> Moment {
-        Moment { mono_ms: 1_000_000_000 + self.now, wall_ms: WALL_MS + self.now }
+        Moment { mono_ms: 1_000_000_000 + self.now, wall_ms: WALL_MS + self.now + self.wall_ahead_ms }
     }
 
     pub fn send(&mut self, body: &str) -> u64 {
@@ -435,10 +444,14 @@ impl Bench {
         self.send_claim(&claim, 0);
     }
 
-    /// A termination that says to lead into the warm pool.
-    pub fn terminate_into_pool(&mut self, n: u32) {
-        let claim = LifecycleAction { destination: Some(Place::WarmPool), ..samples::claim(Transition::Terminating, n) };
+    /// A termination that says where it leads.
+    pub fn terminate_to(&mut self, n: u32, destination: Place) {
+        let claim = LifecycleAction { destination: Some(destination), ..samples::claim(Transition::Terminating, n) };
         self.send_claim(&claim, 0);
+        if destination == Place::Ec2 {
+            let stored = self.messages.last_entry().unwrap().into_mut();
+            stored.body = MessageBody::new(stored.body.as_str().replacen('{', "{\"Destination\": \"EC2\", ", 1));
+        }
     }
 
     pub fn set_state(&mut self, n: u32, state: Option<LifecycleState>) {
@@ -652,6 +665,7 @@ impl Bench {
                 account: AccountId::new("123456789012").unwrap(),
                 region: Region::new("eu-central-1").unwrap(),
                 dead_letter_url: self.dead_letter_queue.then(|| "https://dead".into()),
+                dead_letters_unknown: self.dead_letters_unknown.clone(),
                 max_receive_count: self.max_receive_count,
             })),
             Call::Receive { .. } => unreachable!("polls are served apart"),
@@ -703,7 +717,9 @@ impl Bench {
                     global_timeout_s: (self.heartbeat_timeout_s * 100).min(48 * 3600),
                     metadata: Some("the hook's own".into()),
                 };
-                Answer::Hooks(Ok(vec![hook("enrol-on-launch", true), hook("leave-on-terminate", false)]))
+                let mut hooks = vec![hook("enrol-on-launch", true), hook("leave-on-terminate", false)];
+                hooks.extend(self.other_hook.then(|| hook("converge", true)));
+                Answer::Hooks(Ok(hooks))
             }
             Call::FindWhereabouts { instances, .. } => Answer::Whereabouts(Ok(instances.iter().map(|_| self.whereabouts).collect())),
             Call::Heartbeat { order, .. } => {
@@ -799,6 +815,7 @@ impl Bench {
         }
         let waits = self.states.get(instance).copied();
         let next = match (waits, result) {
+            (Some(LifecycleState::PendingWait), ActionResult::Continue) if self.other_hook => LifecycleState::PendingWait,
             (Some(LifecycleState::PendingWait | LifecycleState::WarmedPendingWait), ActionResult::Continue) => LifecycleState::Living,
             (Some(LifecycleState::PendingWait | LifecycleState::TerminatingWait), _) => LifecycleState::TerminatingProceed,
             _ => return Answer::Action(Ok(ActionReply::Closed)),
@@ -815,6 +832,13 @@ impl Bench {
     pub fn count(&self, operation: &str) -> usize {
         let operation = known(operation);
         self.calls.iter().filter(|call| **call == operation).count()
+    }
+
+    /// How often it was said that an operation is in trouble.
+    pub fn trouble_with(&self, operation: &str) -> usize {
+        let said =
+            |observation: &&Observation| matches!(observation, Observation::ServiceTrouble { operation: of, .. } if *of == operation);
+        self.observations.iter().filter(said).count()
     }
 
     /// The calls of some operations, in their order.

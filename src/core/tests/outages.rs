@@ -14,7 +14,7 @@ fn a_letter_that_cannot_be_written_for_twelve_hours_lets_its_message_go_and_is_w
     bench.faults.insert("SendMessage", denied());
     bench.send("garbage");
     bench.run_for(25 * 3_600_000);
-    assert_eq!(bench.outcomes(), [Outcome::LeaseLost; 2], "once in each twelve hours");
+    assert_eq!(bench.outcomes(), [Outcome::Released; 2], "once in each twelve hours");
     bench.faults.clear();
     bench.run_for(120_000);
     assert_eq!(bench.letters.len(), 1);
@@ -286,4 +286,77 @@ fn looks_that_hang_leave_those_behind_them_their_calls() {
     (301..=320).for_each(|n| bench.launch(n));
     bench.run_for(15_000);
     assert!(bench.nodes.contains(&320) && bench.nodes.len() == 320, "{} are associated", bench.nodes.len());
+}
+
+#[test]
+fn a_dead_letter_queue_that_is_gone_holds_up_no_launch_and_nothing_is_deleted_for_it() {
+    let mut bench = Bench::new(settings());
+    bench.dead_letter_queue = false;
+    bench.dead_letters_unknown = Some(Failure::new(Class::RouteFault, "AWS.SimpleQueueService.NonExistentQueue", "no such queue"));
+    bench.launch(1);
+    bench.send("{\"half\": ");
+    bench.run_for(50_000);
+    assert!(bench.completions.is_empty(), "what is undeliverable waits a little for its queue");
+    bench.run_for(40_000);
+    assert_eq!(bench.completions, [(1, ActionResult::Continue)]);
+    assert_eq!((bench.count("DeleteMessageBatch"), bench.count("SendMessage")), (1, 0));
+    assert_eq!(bench.outcomes(), [Outcome::LeftInQueue, Outcome::Enrolled]);
+    assert!(bench.trouble_with("GetQueueUrl") > 0);
+    // It is made again: whatever comes now has where to go.
+    bench.dead_letters_unknown = None;
+    bench.dead_letter_queue = true;
+    bench.run_for(120_000);
+    bench.send("{\"half\": ");
+    bench.run_for(30_000);
+    assert_eq!(bench.letters.len(), 1);
+}
+
+#[test]
+fn a_dead_letter_queue_that_was_known_is_written_to_though_it_cannot_be_asked_for_any_more() {
+    let mut bench = Bench::settled(settings());
+    bench.dead_letters_unknown = Some(Failure::new(Class::RouteFault, "AccessDenied", "not you"));
+    bench.dead_letter_queue = false;
+    bench.run_for(1_200_000);
+    bench.send("{\"half\": ");
+    bench.run_for(30_000);
+    assert_eq!(bench.letters.len(), 1);
+}
+
+#[test]
+fn a_clock_that_is_set_forward_abandons_none_of_those_who_are_held() {
+    let mut settings = settings();
+    settings.routes[0].timeout = Duration::from_secs(60);
+    let mut bench = Bench::settled(settings);
+    bench.heartbeat_timeout_s = 60;
+    bench.server = Err(Failure::new(Class::RouteFault, "ResourceNotFoundException", "no such server"));
+    (1..=12).for_each(|n| bench.launch(n));
+    bench.run_for(30_000);
+    bench.wall_ahead_ms = 3 * 3600 * 1000;
+    bench.run_for(600_000);
+    assert_eq!(bench.completions.len(), 5, "as many as a route may abandon: {:?}", bench.completions);
+    bench.server = Ok(());
+    bench.run_for(300_000);
+    assert_eq!(bench.completions.iter().filter(|(_, result)| *result == ActionResult::Continue).count(), 7);
+}
+
+#[test]
+fn at_a_shutdown_what_nobody_can_handle_is_given_back_where_its_letter_cannot_be_written() {
+    let mut bench = Bench::settled(settings());
+    bench.faults.insert("SendMessage", Failure::new(Class::Transient, "timeout", "no answer"));
+    bench.send("{\"half\": ");
+    bench.run_for(5_000);
+    bench.shut_down();
+    bench.run_for(23_000);
+    assert!(bench.is_done());
+    assert_eq!(bench.count("ChangeMessageVisibilityBatch"), 1);
+    // On its last receive SQS would move it without a word: then it is tried to the end.
+    let mut bench = Bench::settled(settings());
+    bench.faults.insert("SendMessage", Failure::new(Class::Transient, "timeout", "no answer"));
+    bench.max_receive_count = Some(1);
+    bench.run_for(700_000);
+    bench.send("{\"half\": ");
+    bench.run_for(5_000);
+    bench.shut_down();
+    bench.run_for(30_000);
+    assert_eq!(bench.count("ChangeMessageVisibilityBatch"), 0);
 }

@@ -11,7 +11,7 @@ use crate::facts::{ActionResult, KeyAnswer, LifecycleState, Whereabouts};
 use crate::names::Template;
 
 /// So many worlds there are.
-const WORLDS: usize = 4;
+const WORLDS: usize = 5;
 /// Points that are no stages.
 const POINTS: [&str; 5] = ["place", "join", "lease", "deleted", "internal_error"];
 
@@ -59,6 +59,12 @@ fn world(number: usize) -> Bench {
                 bench.launch(n);
             }
         }
+        // The group has another launch hook.
+        3 => {
+            bench.other_hook = true;
+            bench.launch(1);
+            bench.launch(2);
+        }
         // What is completed is not answered, and what is to leave has left.
         _ => {
             bench.lose_completions = 2;
@@ -84,6 +90,10 @@ fn run(number: usize, point: &'static str, skip: u32, times: u32) -> u32 {
     bench.run_for(60_000);
     if number == 1 {
         bench.set_state(1, Some(LifecycleState::PendingWait));
+    }
+    if std::mem::take(&mut bench.other_hook) {
+        let completed: Vec<u32> = bench.completions.iter().map(|(n, _)| *n).collect();
+        completed.into_iter().for_each(|n| bench.set_state(n, Some(LifecycleState::Living)));
     }
     bench.keys.clear();
     bench.run_for(4 * 3_600_000);

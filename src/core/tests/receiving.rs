@@ -124,3 +124,15 @@ fn slow_key_reads_leave_a_slot_to_heartbeats() {
     let beats = bench.count("RecordLifecycleActionHeartbeat");
     assert!(beats >= 200, "{beats} heartbeats");
 }
+
+#[test]
+fn whoever_has_just_begun_deletes_what_is_done_at_once() {
+    let mut bench = Bench::new(settings());
+    bench.launch(1);
+    bench.run_for(100);
+    assert_eq!((bench.completions.len(), bench.count("DeleteMessageBatch")), (1, 1));
+    let mut bench = Bench::settled(settings());
+    bench.launch(1);
+    bench.run_for(100);
+    assert_eq!((bench.completions.len(), bench.count("DeleteMessageBatch")), (1, 0), "later it gathers a batch");
+}

@@ -7,12 +7,13 @@ use crate::event::LifecycleAction;
 use crate::names::InstanceId;
 
 /// Every stage, by the name that [`name`] gives it.
-pub(super) const STAGES: [&str; 17] = [
+pub(super) const STAGES: [&str; 18] = [
     "Verify",
     "Hooks",
     "LookAgain",
     "Whereabouts",
     "Turn",
+    "Token",
     "Key",
     "Output",
     "Associate",
@@ -35,6 +36,7 @@ fn name(stage: &Stage) -> &'static str {
         Stage::LookAgain => "LookAgain",
         Stage::Whereabouts => "Whereabouts",
         Stage::Turn => "Turn",
+        Stage::Token => "Token",
         Stage::Key => "Key",
         Stage::Output(_) => "Output",
         Stage::Associate => "Associate",

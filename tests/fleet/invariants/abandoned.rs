@@ -176,12 +176,14 @@ impl Judge<'_> {
         let mut broken = Vec::new();
         // Long before a launch is seen to be completed, where calls must wait, its run knows that the route enrols.
         let mut successes = self.fleet.witness.succeeded.iter().peekable();
+        let mut enrolled_at: BTreeMap<(Run, usize), u64> = BTreeMap::new();
         let associates: HashSet<&str> =
             self.details.associations.iter().filter(|entry| entry.what == Happened::AssociateAccepted).map(|entry| &*entry.token).collect();
         for one in &self.fleet.witness.decisions {
-            while let Some((_, run, route, token)) = successes.next_if(|(at, ..)| *at <= one.at) {
+            while let Some((at, run, route, token)) = successes.next_if(|(at, ..)| *at <= one.at) {
                 if associates.contains(token.as_str()) {
                     streaks.entry((*run, *route)).or_default().clear();
+                    enrolled_at.insert((*run, *route), *at);
                 }
             }
             let route = &settings.routes[one.route];
@@ -194,6 +196,10 @@ impl Judge<'_> {
                 continue;
             }
             if self.is_nodes_own(one) {
+                continue;
+            }
+            // It may have been decided before, and its letter have waited for its call.
+            if enrolled_at.get(&(one.run, one.route)).is_some_and(|at| one.at < at + call_ms + BEGINS_MS) {
                 continue;
             }
             let window = u64::try_from(route.abandon_window.as_millis()).unwrap();

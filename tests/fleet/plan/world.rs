@@ -16,7 +16,7 @@ use enrolld::simulator::model::sqs::{ExpiredHandles, QueueOptions};
 use enrolld::simulator::model::ssm::SsmOptions;
 use wildmatch::WildMatch;
 
-use super::{Dice, GROUPS, LAUNCH_HOOK, Odds, SECOND, SERVERS, TERMINATE_HOOK};
+use super::{Dice, GROUPS, LAUNCH_HOOK, OTHER_HOOK, Odds, SECOND, SERVERS, TERMINATE_HOOK};
 use crate::services::{DEAD_LETTERS, QUEUE};
 
 pub fn odds(dice: &mut Dice) -> Odds {
@@ -161,6 +161,18 @@ pub fn fixture(dice: &mut Dice, short_hooks: bool) -> Fixture {
         servers,
         ssm: SsmOptions::default(),
         ..Fixture::default()
+    }
+}
+
+/// A launch hook of somebody else's, of which no queue hears.
+pub fn other_hook(heartbeat_timeout: u64, default_result: &str) -> NewHook {
+    NewHook {
+        name: OTHER_HOOK.into(),
+        transition: Kind::Launching,
+        heartbeat_timeout,
+        default_result: default_result.into(),
+        metadata: None,
+        delivery: None,
     }
 }
 

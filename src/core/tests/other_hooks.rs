@@ -1,0 +1,155 @@
+//! Groups with a launch hook of somebody else's beside ours: there the instance waits on when our action is over.
+
+use super::bench::{Bench, Repeated, settings};
+use crate::core::call::Call;
+use crate::core::observation::Outcome;
+use crate::core::samples;
+use crate::event::Transition;
+use crate::facts::{ActionResult, LifecycleState, Whereabouts};
+use crate::retry::{Class, Failure};
+
+fn bench(repeated: Repeated) -> Bench {
+    let mut bench = Bench::settled(settings());
+    bench.other_hook = true;
+    bench.repeated = repeated;
+    bench
+}
+
+/// A launch that an earlier run completed, before it could delete its message.
+fn completed_before(bench: &mut Bench, ago_ms: u64) {
+    bench.launch_at(1, ago_ms);
+    bench.closed_tokens.insert(samples::claim(Transition::Launching, 1).token);
+    bench.nodes.insert(1);
+}
+
+#[test]
+fn a_launch_that_is_completed_is_followed_until_its_instance_goes_into_service() {
+    let mut bench = bench(Repeated::Success);
+    bench.launch(1);
+    bench.run_for(600_000);
+    assert_eq!(bench.completions, [(1, ActionResult::Continue)]);
+    assert_eq!(bench.outcomes(), [Outcome::Enrolled], "its result stands, and is on record");
+    assert_eq!(bench.in_hand(), 1);
+    let looks = bench.count("DescribeAutoScalingInstances");
+    assert!(looks < 40, "{looks} looks in ten minutes");
+    bench.set_state(1, Some(LifecycleState::Living));
+    bench.run_for(60_000);
+    assert_eq!((bench.open(), bench.outcomes().len(), bench.count("Disassociate")), (0, 1, 0));
+    bench.assert_nothing_is_left();
+}
+
+#[test]
+fn a_launch_that_is_abandoned_for_another_hooks_sake_after_its_node_was_associated_has_it_taken_off() {
+    for gone in [Some(LifecycleState::TerminatingProceed), None] {
+        let mut bench = bench(Repeated::Success);
+        bench.launch(1);
+        bench.run_for(60_000);
+        assert!(bench.nodes.contains(&1));
+        bench.set_state(1, gone);
+        bench.whereabouts = Whereabouts::Terminated;
+        bench.run_for(120_000);
+        assert!(bench.nodes.is_empty(), "{gone:?}");
+        assert_eq!(bench.outcomes(), [Outcome::Enrolled, Outcome::Stale], "{gone:?}");
+        bench.assert_nothing_is_left();
+    }
+}
+
+#[test]
+fn its_termination_takes_the_node_off_once_and_waits_for_nobody() {
+    let mut bench = bench(Repeated::Success);
+    bench.launch(1);
+    bench.run_for(60_000);
+    bench.terminate(1);
+    bench.run_for(60_000);
+    assert_eq!(bench.completions, [(1, ActionResult::Continue), (1, ActionResult::Continue)]);
+    assert_eq!((bench.open(), bench.nodes.len(), bench.letters.len()), (0, 0, 0));
+    bench.assert_nothing_is_left();
+}
+
+#[test]
+fn a_message_that_comes_again_while_the_instance_waits_for_another_hook_touches_its_node_no_more() {
+    for repeated in [Repeated::Success, Repeated::Failed, Repeated::Validation] {
+        let mut bench = bench(repeated);
+        completed_before(&mut bench, 60_000);
+        bench.run_for(600_000);
+        for operation in ["Associate", "Disassociate", "CompleteLifecycleAction", "GetParameters"] {
+            assert_eq!(bench.count(operation), 0, "{operation}, {repeated:?}");
+        }
+        assert!(bench.beats.len() < 20, "{} heartbeats", bench.beats.len());
+        bench.set_state(1, Some(LifecycleState::Living));
+        bench.run_for(60_000);
+        assert_eq!(bench.reasons(), [(Outcome::Stale, "completed".to_owned())]);
+        bench.assert_nothing_is_left();
+    }
+}
+
+#[test]
+fn an_action_that_may_have_run_out_is_associated_all_the_same_and_a_refusal_takes_nothing_off() {
+    for (repeated, there) in [(Repeated::Success, false), (Repeated::Failed, true), (Repeated::Validation, true)] {
+        let mut bench = bench(repeated);
+        completed_before(&mut bench, 2 * 3600 * 1000);
+        if !there {
+            bench.nodes.clear();
+        }
+        bench.run_for(600_000);
+        assert!(bench.nodes.contains(&1), "{repeated:?}");
+        assert_eq!((bench.count("Associate"), bench.count("Disassociate")), (1, 0), "{repeated:?}");
+        assert!(bench.count("CompleteLifecycleAction") <= 1, "{repeated:?}");
+        bench.set_state(1, Some(LifecycleState::Living));
+        bench.run_for(60_000);
+        assert_eq!((bench.open(), bench.letters.len()), (0, 0), "{repeated:?}");
+    }
+}
+
+#[test]
+fn another_worker_that_completes_it_meanwhile_does_not_lose_the_node_to_a_second_chance() {
+    for repeated in [Repeated::Failed, Repeated::Validation] {
+        let mut bench = bench(repeated);
+        bench.nodes.insert(1);
+        bench.launch(1);
+        bench.run_for(2_000);
+        assert_eq!(bench.count("Associate"), 1);
+        bench.closed_tokens.insert(samples::claim(Transition::Launching, 1).token);
+        bench.run_for(600_000);
+        assert_eq!((bench.count("Associate"), bench.count("Disassociate")), (1, 0), "{repeated:?}");
+        assert!(bench.nodes.contains(&1) && bench.letters.is_empty());
+    }
+}
+
+#[test]
+fn a_completion_whose_answer_was_lost_is_tried_for_a_while_and_then_believed() {
+    let mut bench = bench(Repeated::Success);
+    bench.lost_answers.insert("CompleteLifecycleAction", 1);
+    bench.launch(1);
+    bench.run_for(600_000);
+    let tries = bench.count("CompleteLifecycleAction");
+    assert!((2..10).contains(&tries), "{tries} completions");
+    assert_eq!(bench.outcomes(), [Outcome::Enrolled]);
+    bench.set_state(1, Some(LifecycleState::Living));
+    bench.run_for(60_000);
+    bench.assert_nothing_is_left();
+}
+
+#[test]
+fn where_heartbeats_are_denied_or_hang_a_launch_goes_on_without_them() {
+    for failure in [Failure::new(Class::RouteFault, "AccessDenied", "not you"), Failure::new(Class::Transient, "timeout", "no answer")] {
+        let mut bench = bench(Repeated::Success);
+        bench.faults.insert("RecordLifecycleActionHeartbeat", failure.clone());
+        bench.launch(1);
+        bench.run_for(60_000);
+        assert_eq!(bench.completions, [(1, ActionResult::Continue)], "{failure}");
+    }
+}
+
+#[test]
+fn a_launch_that_is_followed_is_given_back_at_once_at_a_shutdown() {
+    let mut bench = bench(Repeated::Success);
+    bench.launch(1);
+    bench.run_for(60_000);
+    bench.shut_down();
+    bench.run_for(2_000);
+    assert!(bench.is_done());
+    assert_eq!(bench.outcomes(), [Outcome::Enrolled], "its result is on record already");
+    let given_back = |(_, call): &(u64, Call)| matches!(call, Call::Release { messages } if messages[0].1.is_zero());
+    assert_eq!(bench.made.iter().filter(|made| given_back(made)).count(), 1);
+}
