@@ -241,9 +241,20 @@ fn codes_in(line: &str) -> Vec<&str> {
 
 #[test]
 fn every_reason_of_a_dead_letter_stands_in_its_page() {
-    /// Ends that write no letter, what is a log line alone, and what never leaves a tool of ours.
-    const NO_LETTER: [&str; 9] =
-        ["completed", "in_service", "in_pool", "detached", "closed", "terminated", "terminating", "disputed_token", "panic"];
+    /// Ends that write no letter, what is a log line alone, and what cannot happen unless the core is wrong.
+    const NO_LETTER: [&str; 11] = [
+        "completed",
+        "in_service",
+        "in_pool",
+        "detached",
+        "closed",
+        "terminated",
+        "terminating",
+        "disputed_token",
+        "panic",
+        "no_parameter",
+        "wrong_key_source",
+    ];
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let page = fs::read_to_string(root.join("docs/dead-letters.md")).unwrap();
     let mut files = Vec::new();

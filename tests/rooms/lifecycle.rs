@@ -129,7 +129,7 @@ async fn activities_are_read_back_until_all_instances_are_proven() {
     let instances = ["i-00000002", "i-00000001"].map(instance).to_vec();
     let call = Call::FindWhereabouts { scope: SCOPE, group: group(), instances };
     let Answer::Whereabouts(Ok(found)) = server.services.perform(call).await else { panic!() };
-    assert_eq!(found, [Whereabouts::Detached, Whereabouts::Terminated]);
+    assert_eq!(found, [Whereabouts::Detached, Whereabouts::Terminating]);
     assert_eq!(server.asked().len(), 2, "the third page is not needed");
     assert!(server.asked()[0].body.contains("IncludeDeletedGroups=true"));
 }

@@ -52,9 +52,9 @@ async fn an_answer_of_gigabytes_is_cut_off_after_a_few_megabytes() {
         let Answer::Health(Err(failure)) = server.services.perform(Call::CheckHealth { route: RouteId(0) }).await else { panic!() };
         assert_eq!(failure.class, Class::Transient, "{failure}");
         assert_ne!(failure.code, "timeout", "it is cut off for its length, not for its time: {failure}");
-        // Beside what is read there is what buffers hold.
+        // Beside what is read there is what buffers hold on both sides, and that grows as the kernel likes.
         let read = server.read.load(Ordering::Relaxed);
-        assert!(read < 16 << 20, "{read} bytes");
+        assert!(read < 64 << 20, "{read} bytes");
     }
 }
 
