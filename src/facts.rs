@@ -152,6 +152,8 @@ pub struct HookFacts {
     pub heartbeat_timeout_s: u32,
     /// Seconds the action can be kept open at all.
     pub global_timeout_s: u32,
+    /// Whether an action that runs out goes on (`DefaultResult` is `CONTINUE`).
+    pub default_continue: bool,
     /// What the hook's author wrote as its `NotificationMetadata`.
     pub metadata: Option<Arc<str>>,
 }

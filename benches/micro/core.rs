@@ -97,6 +97,7 @@ fn answer(call: Call, bodies: &[MessageBody], sent: &mut usize) -> Option<Answer
             launching: true,
             heartbeat_timeout_s: 3600,
             global_timeout_s: 172_800,
+            default_continue: false,
             metadata: None,
         }])),
         Call::FetchKeys { wanted, .. } => {

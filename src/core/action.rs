@@ -106,7 +106,10 @@ pub(super) enum SecondChance {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Token {
     Unknown,
-    Open,
+    /// As it was then, in milliseconds.
+    Open {
+        since: u64,
+    },
     Closed,
 }
 
@@ -130,6 +133,8 @@ pub(super) struct Ending {
     pub letter_is_bare: bool,
     /// The node should be taken off and could not be: the dead letter says so.
     pub owed: bool,
+    /// The instance waits for another hook, and is followed until it does no more.
+    pub follow: bool,
 }
 
 impl Ending {
@@ -146,6 +151,7 @@ impl Ending {
             letter_is_late: false,
             letter_is_bare: false,
             owed: false,
+            follow: false,
         }
     }
 
@@ -165,6 +171,8 @@ impl Ending {
 pub(super) struct HookTimes {
     pub heartbeat_ms: u64,
     pub global_ms: u64,
+    /// Whether what runs out goes on by the hook's default result.
+    pub continues: bool,
 }
 
 /// One open action; also a message that turned out to be none, on its way to the dead-letter queue.
@@ -208,10 +216,10 @@ pub(super) struct Action {
     pub other_hooks: bool,
     /// Whether the action is open, where that it waits does not tell.
     pub token: Token,
+    /// When it was last asked whether it is open.
+    pub token_asked_at: u64,
     /// Since when Auto Scaling has called it closed while its instance waits.
     pub closed_since: Option<u64>,
-    /// It is completed, and its instance waits for another hook.
-    pub followed: bool,
     /// The hook's own metadata, as Auto Scaling showed it.
     pub metadata: Option<Arc<str>>,
     /// The next heartbeat; the timer's slot.
@@ -293,8 +301,8 @@ impl Action {
             hook: None,
             other_hooks: false,
             token: Token::Unknown,
+            token_asked_at: 0,
             closed_since: None,
-            followed: false,
             metadata: None,
             beat_at: None,
             beating: false,

@@ -27,7 +27,10 @@ impl Core {
                 if result == ActionResult::Abandon {
                     return self.look_before_taking_off(id, result);
                 }
-                if self.is_to_follow(id, result) { self.follow(id) } else { self.completed(id) }
+                if self.is_to_follow(id, result) {
+                    return self.completed_and_followed(id);
+                }
+                self.completed(id);
             }
             // Closed by a time-out, by a lost answer of our own, or by somebody else; or refused for a reason that only the
             // instance's state can confirm. It counts as completed once the instance is out of its waiting state.
@@ -65,8 +68,8 @@ impl Core {
         if self.follow_on(id, verdict) {
             return;
         }
-        if verdict == Verdict::Waits && self.waits_for_another(id, result) {
-            return self.follow(id);
+        if matches!(verdict, Verdict::Waits | Verdict::PerhapsEnters) && self.waits_for_another(id, result) {
+            return self.completed_and_followed(id);
         }
         let Some(action) = self.actions.get_mut(&id) else { return };
         let launch = action.is_launch();

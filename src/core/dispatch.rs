@@ -30,6 +30,8 @@ const UNBUILT_WAIT_MS: u64 = 5_000;
 const ORDER_WAIT_MS: u64 = 100;
 /// How many entries that cannot join a batch are passed over in search of those that can.
 const PASSED_OVER: usize = 64;
+/// What must wait for a search of its group's activities that is under way is looked at again after this time, in milliseconds.
+const SEARCHED_MS: u64 = 200;
 
 /// Whether a ticket can be sent.
 enum Fit {
@@ -285,6 +287,11 @@ impl Core {
                 }
                 Fit::Yes => {
                     let with_it = limit.min(usize::from(ticket.limit));
+                    if taken.is_empty() && self.is_being_searched(key, &ticket) {
+                        let at = self.now.mono_ms + SEARCHED_MS;
+                        self.lane_mut(key).push_at(at, ticket);
+                        continue;
+                    }
                     let joins = taken.first().is_none_or(|first| taken.len() < with_it && self.travel_together(key, first, &ticket));
                     if joins {
                         limit = with_it;
@@ -309,6 +316,17 @@ impl Core {
     /// Whether two entries can stand in one call: the activities that are searched are one group's.
     fn travel_together(&self, key: LaneKey, one: &Ticket, other: &Ticket) -> bool {
         !matches!(key, LaneKey::Whereabouts(_)) || self.group_of(one) == self.group_of(other)
+    }
+
+    /// Whether the activities of an entry's group are being searched: the next search would wait for that one, and keep those of other groups from
+    /// being begun.
+    fn is_being_searched(&self, key: LaneKey, ticket: &Ticket) -> bool {
+        let LaneKey::Whereabouts(_) = key else { return false };
+        let Some(group) = self.group_of(ticket) else { return false };
+        self.flights.values().any(|flight| {
+            let Flight::Lane { key: of, tickets, .. } = flight else { return false };
+            *of == key && tickets.first().and_then(|first| self.group_of(first)) == Some(group)
+        })
     }
 
     fn group_of(&self, ticket: &Ticket) -> Option<&GroupName> {
@@ -381,6 +399,7 @@ impl Core {
         if let Some(action) = self.actions.get_mut(&id) {
             action.renewing = true;
         }
+        self.forget_old_token(id);
         self.begin_verify(id);
         true
     }

@@ -42,6 +42,7 @@ impl Core {
     pub(super) fn end(&mut self, id: ActionId, ending: Ending) {
         let now = self.now.mono_ms;
         self.unhold(id);
+        self.unfollow(id);
         let Some(action) = self.actions.get_mut(&id) else { return };
         let timeout = action.route.map(|route| ms(self.settings.route(route).timeout));
         // A failed launch has its own time for being taken off again; a termination's is its budget.
@@ -50,6 +51,8 @@ impl Core {
             _ => action.deadline_at,
         };
         action.ending = Some(Box::new(ending));
+        // One that was followed has its first result on record, and this is another.
+        action.recorded = false;
         self.set_deadline(id, deadline);
         self.go_on_ending(id);
     }
@@ -117,6 +120,8 @@ impl Core {
             Some(_) if ending.letter && !ending.letter_is_late => self.begin_dead_letter(id),
             Some(result) if action.is_launch() || !take_off => self.begin_complete(id, result),
             _ if take_off => self.begin_disassociate(id),
+            _ if ending.letter && ending.follow => self.begin_dead_letter(id),
+            _ if ending.follow => self.follow(id),
             _ if self.to_clean(id).is_some() => self.begin_clean_up(id),
             _ if ending.letter => self.begin_dead_letter(id),
             _ => self.begin_delete(id),
@@ -355,6 +360,7 @@ impl Core {
         self.set_deadline(id, None);
         self.unhold(id);
         self.drop_order(id);
+        self.unfollow(id);
         let Some(mut action) = self.actions.remove(&id) else { return };
         self.queue.ended += 1;
         self.queue.ended_in_all += 1;

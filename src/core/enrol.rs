@@ -331,8 +331,7 @@ impl Core {
         let Some(action) = self.actions.get_mut(&id) else { return };
         // Its instance goes on whatever we do: a refusal may mean that the node is there, and by a second chance it would only be missing.
         if order == Order::Associate && action.token == Token::Closed {
-            action.cause = Some(Box::new(failure));
-            return self.end_completed_before(id);
+            return self.end_completed_before(id, Some(failure));
         }
         match order {
             Order::Associate if anothers || contested => {

@@ -80,14 +80,14 @@ impl Core {
         let next = sent_at + jittered(timeout / 2, &mut self.rng);
         self.timers.set(Timer::Heartbeat(id), &mut action.beat_at, Some(next.max(self.now.mono_ms)));
         if action.stage == Stage::Token {
-            return self.take_token(id, Some(&answer));
+            return self.token_is_answered(id, sent_at, &answer);
         }
         if matches!(answer, Ok(ActionReply::Accepted)) {
             return;
         }
         if matches!(answer, Ok(ActionReply::Closed)) {
             self.doubt_hooks(id);
-            if let Some(action) = self.actions.get_mut(&id) {
+            if let Some(action) = self.actions.get_mut(&id).filter(|action| action.token != Token::Closed) {
                 action.token = Token::Unknown;
             }
             // A completion that is denied to all would wait for hours to be told the same.

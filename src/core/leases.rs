@@ -127,7 +127,7 @@ impl Core {
         // Before the completion the next run can still find out all that there is to write; and what nobody can handle, it cannot handle either.
         let undeliverable = action.ending.as_ref().is_some_and(|ending| ending.outcome == Outcome::DeadLettered);
         let last = self.is_last_receive(id);
-        let found_again = action.is_to_complete() || (undeliverable && !last);
+        let found_again = action.is_to_complete() || (undeliverable && !last && !self.is_sent(id));
         if (action.stage == Stage::Delete || (action.stage == Stage::DeadLetter && !found_again)) && !left {
             return;
         }

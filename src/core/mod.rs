@@ -159,6 +159,8 @@ pub struct Core {
     spent: disputes::Spent,
     /// The open actions of each instance, in the order they came: the first may act, the others wait.
     turns: HashMap<(ScopeId, InstanceId), VecDeque<ActionId>>,
+    /// Launches that are completed, and whose instances wait for another hook.
+    followed: HashMap<(ScopeId, InstanceId), ActionId>,
     messages: HashMap<MessageKey, Message>,
     message_ids: HashMap<MessageId, MessageKey>,
     /// The bodies of all messages in hand, in bytes.
@@ -206,6 +208,7 @@ impl Core {
             tokens: HashMap::new(),
             spent: disputes::Spent::default(),
             turns: HashMap::new(),
+            followed: HashMap::new(),
             messages: HashMap::new(),
             message_ids: HashMap::new(),
             body_bytes: 0,
@@ -323,7 +326,7 @@ impl Core {
     fn set_stage(&mut self, id: ActionId, stage: Stage) {
         let now = self.now;
         let Some(action) = self.actions.get_mut(&id) else { return };
-        let renewed = action.renewing && !matches!(stage, Stage::Verify | Stage::Whereabouts | Stage::Hooks);
+        let renewed = action.renewing && !matches!(stage, Stage::Verify | Stage::Whereabouts | Stage::Hooks | Stage::Token);
         if renewed && !matches!(stage, Stage::Associate) {
             action.renewing = false;
         }

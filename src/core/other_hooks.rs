@@ -5,23 +5,37 @@
 //! while its agent runs, where the registrar does not say what became of a repetition. And a launch that was enrolled may still be
 //! abandoned for another hook's sake, so it is followed until its instance goes into service or ends.
 
-use super::action::{Association, Ending, Stage, Token};
+use super::action::{Association, Ending, SecondChance, Stage, Token};
+use super::call::ScopeId;
 use super::lane::LaneKey;
 use super::observation::{Outcome, Reason};
 use super::time::ms;
 use super::verdict::Verdict;
-use super::verify::LOOK_AGAIN;
+use super::verify::{LOOK_AGAIN, taken_off_reason};
 use super::{ActionId, Core, Timer};
 use crate::facts::{ActionReply, ActionResult};
+use crate::names::InstanceId;
 use crate::retry::{Failure, Schedule};
 
 /// How often it is looked where an instance stands that waits for another hook: one that converges takes minutes.
 const FOLLOW: Schedule = Schedule::doubling(std::time::Duration::from_secs(2), std::time::Duration::from_secs(30));
+/// For so long it is believed that an action is open, in milliseconds: as long as a sighting.
+const TOKEN_MS: u64 = 60_000;
 
 impl Core {
     /// Whether it is to be asked if the action is still open, before anything is done for it.
     pub(super) fn is_perhaps_closed(&self, id: ActionId) -> bool {
         self.actions.get(&id).is_some_and(|action| action.other_hooks && action.is_launch() && action.token == Token::Unknown)
+    }
+
+    /// What was known long ago of an action is asked for again.
+    pub(super) fn forget_old_token(&mut self, id: ActionId) {
+        let now = self.now.mono_ms;
+        if let Some(action) = self.actions.get_mut(&id)
+            && matches!(action.token, Token::Open { since } if now.saturating_sub(since) > TOKEN_MS)
+        {
+            action.token = Token::Unknown;
+        }
     }
 
     /// Asks by a heartbeat whether the action is open. It goes on without an answer after a while: heartbeats may be denied, and launches
@@ -31,44 +45,73 @@ impl Core {
         let now = self.now.mono_ms;
         self.wake_stage_at(id, now + 2 * self.call_ms());
         let Some(action) = self.actions.get_mut(&id) else { return };
+        action.token_asked_at = now;
         if !action.beating {
             self.timers.set(Timer::Heartbeat(id), &mut action.beat_at, Some(now));
         }
     }
 
-    /// What Auto Scaling said to the heartbeat, or that it said nothing in time.
-    pub(super) fn take_token(&mut self, id: ActionId, answer: Option<&Result<ActionReply, Failure>>) {
-        let now = self.now;
+    /// What Auto Scaling said to a heartbeat that was sent at `sent_at`.
+    pub(super) fn token_is_answered(&mut self, id: ActionId, sent_at: u64, answer: &Result<ActionReply, Failure>) {
+        let now = self.now.mono_ms;
         let Some(action) = self.actions.get_mut(&id) else { return };
-        if !matches!(answer, Some(Ok(ActionReply::Closed))) {
-            action.token = Token::Open;
+        // One that was under way already says what was before.
+        if sent_at < action.token_asked_at {
+            return self.timers.set(Timer::Heartbeat(id), &mut action.beat_at, Some(now));
+        }
+        self.take_token(id, matches!(answer, Ok(ActionReply::Closed)));
+    }
+
+    /// Whether the action is closed, as Auto Scaling said; that it is open, or nothing was heard in time.
+    pub(super) fn take_token(&mut self, id: ActionId, closed: bool) {
+        let now = self.now.mono_ms;
+        let Some(action) = self.actions.get_mut(&id) else { return };
+        if !closed {
+            action.token = Token::Open { since: now };
             action.closed_since = None;
-            return self.proceed(id);
+            // Another action of its instance has come meanwhile.
+            return if action.verified_at.is_none() { self.begin_verify(id) } else { self.proceed(id) };
         }
         // What is consistent in the end only may say so too early: it is asked again, each time after as long as that has been so.
-        let lasted = now.mono_ms.saturating_sub(*action.closed_since.get_or_insert(now.mono_ms));
+        let lasted = now.saturating_sub(*action.closed_since.get_or_insert(now));
         if lasted < ms(self.settings.patience) {
             self.set_stage(id, Stage::LookAgain);
-            return self.wake_stage_at(id, now.mono_ms + lasted.clamp(ms(LOOK_AGAIN.initial), ms(LOOK_AGAIN.max)));
+            return self.wake_stage_at(id, now + lasted.clamp(ms(LOOK_AGAIN.initial), ms(LOOK_AGAIN.max)));
         }
         action.token = Token::Closed;
-        let began = action.began_wall().unwrap_or(action.taken_up.wall_ms);
-        let age = action.taken_up.wall_ms.saturating_sub(began) + now.mono_ms.saturating_sub(action.taken_up.mono_ms);
-        // Only a completion closes an action before its time-out; later it may have run out with nothing done.
-        if action.hook.is_some_and(|times| age < times.heartbeat_ms) {
-            return self.end_completed_before(id);
+        // What a second chance was to mend is over; and only where it may have run out, with the launch going on all the same, may nothing have
+        // been done yet.
+        let chances = matches!(action.second_chance, SecondChance::TakeOff | SecondChance::GiveUp(_)) || action.taken_off;
+        if chances || !self.may_have_run_out(id) {
+            return self.end_completed_before(id, None);
         }
         self.proceed(id);
     }
 
-    /// The action was completed by an earlier run, or by another worker, and its instance waits for another hook.
-    pub(super) fn end_completed_before(&mut self, id: ActionId) {
-        self.unhold(id);
-        self.set_deadline(id, None);
-        let Some(action) = self.actions.get_mut(&id) else { return };
-        let reason = Reason::new("completed", "the action is closed, and the instance waits for another hook of its group");
-        action.ending = Some(Box::new(Ending::because(Outcome::Stale, reason)));
-        self.follow(id);
+    /// Whether an action that is closed while its instance waits may have run into its time-out: by the hook's default result the launch goes
+    /// on then. Else somebody has completed it.
+    fn may_have_run_out(&self, id: ActionId) -> bool {
+        let now = self.now.mono_ms;
+        let Some(action) = self.actions.get(&id) else { return false };
+        let began = action.began_wall().unwrap_or(action.taken_up.wall_ms);
+        let age = action.taken_up.wall_ms.saturating_sub(began) + now.saturating_sub(action.taken_up.mono_ms);
+        action.hook.is_some_and(|times| times.continues && age >= times.heartbeat_ms)
+    }
+
+    /// The action is closed, and its instance waits for another hook: it was completed by an earlier run or by another worker, as far as anybody
+    /// can tell. What its node may be missing by our own doing, or since it was refused, a letter says.
+    pub(super) fn end_completed_before(&mut self, id: ActionId, refused: Option<Failure>) {
+        let Some(action) = self.actions.get(&id) else { return };
+        let (reason, letter) = match refused {
+            _ if action.taken_off => (taken_off_reason(), true),
+            Some(failure) => {
+                let detail = format!("{}; the action is closed, and the instance waits for another hook of its group", failure.detail);
+                (Reason::new(failure.code, detail), true)
+            }
+            None => (Reason::new("completed", "the action is closed, and the instance waits for another hook of its group"), false),
+        };
+        let clean = !letter && self.cleans_after_success(id);
+        self.end(id, Ending { follow: true, clean, letter, ..Ending::because(Outcome::Stale, reason) });
     }
 
     /// Whether a launch that was completed is to be followed: its instance may yet be let go for another hook's sake.
@@ -84,24 +127,35 @@ impl Core {
             && self.is_to_follow(id, result)
     }
 
+    /// A launch is completed, or was before.
+    pub(super) fn completed_and_followed(&mut self, id: ActionId) {
+        if let Some(ending) = self.actions.get_mut(&id).and_then(|action| action.ending.as_mut()) {
+            ending.follow = true;
+        }
+        self.completed(id);
+    }
+
     /// Follows a launch that is completed until its instance waits no more. Its result stands, and is recorded now.
     pub(super) fn follow(&mut self, id: ActionId) {
         self.stop_heartbeats(id);
-        let Some(action) = self.actions.get_mut(&id) else { return };
-        action.followed = true;
-        action.looking.reset();
-        if let Some(ending) = action.ending.as_mut() {
-            ending.complete = None;
-        }
+        self.set_deadline(id, None);
         self.record(id);
         self.pass_turn(id);
+        let Some(place) = self.place_of(id) else { return };
+        if let Some(action) = self.actions.get_mut(&id) {
+            action.looking.reset();
+        }
+        self.followed.insert(place, id);
         self.begin_confirm(id, ActionResult::Continue);
     }
 
     /// Where the instance of a launch stands that is followed. Says whether that is all there is to do about it for now.
     pub(super) fn follow_on(&mut self, id: ActionId, verdict: Verdict) -> bool {
-        let Some(action) = self.actions.get_mut(&id).filter(|action| action.followed) else { return false };
-        let has_another = action.claim.as_ref().is_some_and(|claim| self.turns.contains_key(&(action.scope, claim.instance.clone())));
+        if !self.is_followed(id) {
+            return false;
+        }
+        let has_another = self.place_of(id).is_some_and(|place| self.turns.contains_key(&place));
+        let Some(action) = self.actions.get_mut(&id) else { return false };
         match verdict {
             Verdict::Waits | Verdict::PerhapsEnters | Verdict::WaitsForPool | Verdict::Soon => {
                 action.doubted_since = None;
@@ -113,15 +167,49 @@ impl Core {
             }
             // Its termination, or whatever else has come of it meanwhile, finds the same and takes the node off.
             Verdict::Leaving if has_another => {
-                self.completed(id);
+                self.followed_enough(id);
                 true
             }
-            // It ended all the same, and its node is taken off: that is another result than the one on record.
-            Verdict::Leaving | Verdict::Absent => {
-                action.recorded = false;
-                false
+            Verdict::Leaving | Verdict::Absent => false,
+            Verdict::Before | Verdict::Alive | Verdict::OtherGroup => {
+                self.followed_enough(id);
+                true
             }
-            Verdict::Before | Verdict::Alive | Verdict::OtherGroup => false,
         }
+    }
+
+    /// The instance of a launch that is followed waits no more, or its termination has come, whose node it is to take off.
+    pub(super) fn followed_enough(&mut self, id: ActionId) {
+        self.unfollow(id);
+        self.completed(id);
+    }
+
+    /// A termination is sure of its instance: whoever follows that one's launch has nothing left to do.
+    pub(super) fn overtake_followed(&mut self, place: &(ScopeId, InstanceId)) {
+        if let Some(id) = self.followed.get(place).copied() {
+            self.guard(id, |core| core.followed_enough(id));
+        }
+    }
+
+    /// Whether a launch is followed just now.
+    pub(super) fn is_followed(&self, id: ActionId) -> bool {
+        self.place_of(id).is_some_and(|place| self.followed.get(&place) == Some(&id))
+    }
+
+    /// A launch is followed no more: its instance waits no longer, or it is let go of.
+    pub(super) fn unfollow(&mut self, id: ActionId) {
+        if let Some(place) = self.place_of(id)
+            && self.followed.get(&place) == Some(&id)
+        {
+            self.followed.remove(&place);
+        }
+        if let Some(ending) = self.actions.get_mut(&id).and_then(|action| action.ending.as_mut()) {
+            ending.follow = false;
+        }
+    }
+
+    fn place_of(&self, id: ActionId) -> Option<(ScopeId, InstanceId)> {
+        let action = self.actions.get(&id)?;
+        Some((action.scope, action.claim.as_ref()?.instance.clone()))
     }
 }

@@ -140,7 +140,8 @@ impl Core {
     /// How many messages may be in hand. Where workers die soon after they began, again and again, one must not take the queue with it: what it
     /// had in hand is hidden for the rest of the visibility timeout, and one receive nearer to maxReceiveCount.
     fn most_in_hand(&mut self) -> usize {
-        let most = self.settings.max_open;
+        // What is followed waits for somebody else, for as long as that takes, and must not take the place of others.
+        let most = self.settings.max_open + self.followed.len().min(self.settings.max_open);
         if self.queue.settled || self.launches_come_late() {
             return most;
         }

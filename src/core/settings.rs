@@ -26,7 +26,7 @@ pub struct Settings {
     pub visibility: Duration,
     /// After SIGTERM, how long work in flight may take to end.
     pub grace: Duration,
-    /// The longest a call can take, all its parts included; after that it has failed.
+    /// The longest a call can take, all its parts included; after that it has failed. A search of a group's activities may take as long for each page.
     pub call_timeout: Duration,
     /// How many runs of one message may end in an internal error of this worker before it is ended with a recorded result.
     pub max_deliveries: u32,

@@ -85,7 +85,7 @@ impl Core {
         };
         match action.stage {
             Stage::LookAgain | Stage::Turn | Stage::Output(_) | Stage::Parked(_) => true,
-            Stage::Confirm(_) if action.followed => !self.is_sent(id),
+            Stage::Confirm(_) if self.is_followed(id) => !self.is_sent(id),
             // What is denied to all is tried by one for all, ever more rarely: nobody need wait for that here.
             Stage::Verify | Stage::Hooks | Stage::Whereabouts | Stage::Key if self.is_denied(id) => !self.is_sent(id),
             Stage::Key => !self.is_sent(id) && action.steps.last().is_some_and(|step| step.attempts > 0),

@@ -47,7 +47,8 @@ impl Core {
         }
         action.verified_at = None;
         // What it is shown without having asked anew is from before: held by that, it would keep the other waiting.
-        let asked_before = matches!(action.stage, Stage::Hooks | Stage::Whereabouts) || (action.stage == Stage::Verify && self.is_sent(id));
+        let asked_before =
+            matches!(action.stage, Stage::Hooks | Stage::Whereabouts | Stage::Token) || (action.stage == Stage::Verify && self.is_sent(id));
         let Some(action) = self.actions.get(&id) else { return };
         if asked_before
             || matches!(action.stage, Stage::Key | Stage::Output(_) | Stage::Parked(_))
@@ -148,9 +149,7 @@ impl Core {
     /// A launch whose instance lives, and waits for it no longer.
     fn end_in_service(&mut self, id: ActionId, clean: bool) {
         if self.actions.get(&id).is_some_and(|action| action.taken_off) {
-            let detail = "the instance went into service while its node was taken off to be associated anew; see whether it is there";
-            let reason = Reason::new("taken_off", detail);
-            return self.end(id, Ending { letter: true, ..Ending::because(Outcome::Stale, reason) });
+            return self.end(id, Ending { letter: true, ..Ending::because(Outcome::Stale, taken_off_reason()) });
         }
         let reason = Reason::new("in_service", "the instance waits no longer, and lives");
         self.end(id, Ending { clean, ..Ending::because(Outcome::Stale, reason) });
@@ -162,6 +161,9 @@ impl Core {
         let (launch, is_ending) = (action.is_launch(), action.ending.is_some());
         if action.ending.as_ref().is_some_and(|ending| ending.outcome == Outcome::Abandoned) {
             return self.abandoned_whereabouts(id, whereabouts);
+        }
+        if whereabouts == Whereabouts::Detached && self.is_followed(id) {
+            return self.followed_enough(id);
         }
         if let Some(seen_at) = action.pool_seen_at.filter(|_| action.ending.is_none()) {
             match whereabouts {
@@ -258,6 +260,7 @@ impl Core {
                 let times = HookTimes {
                     heartbeat_ms: u64::from(hook.heartbeat_timeout_s) * 1000,
                     global_ms: u64::from(hook.global_timeout_s) * 1000,
+                    continues: hook.default_continue,
                 };
                 let metadata = hook.metadata.clone();
                 let other_hooks = cache.hooks.iter().any(|other| other.launching == launching && other.name != claim.hook);
@@ -384,6 +387,7 @@ impl Core {
                     clean_certificate: true,
                     ..Ending::new(Outcome::Left)
                 };
+                self.overtake_followed(&place);
                 self.end(id, ending);
             }
         }
@@ -396,10 +400,16 @@ impl Core {
         match action.stage {
             Stage::LookAgain => self.begin_verify(id),
             Stage::Status(..) => self.ask_status(id),
-            Stage::Token => self.take_token(id, None),
+            Stage::Token => self.take_token(id, false),
             _ => {}
         }
     }
+}
+
+/// Why somebody must see whether a node is there.
+pub(super) fn taken_off_reason() -> Reason {
+    let detail = "the instance went into service while its node was taken off to be associated anew; see whether it is there";
+    Reason::new("taken_off", detail)
 }
 
 /// Up to a tenth less than `interval`, so that what began together does not stay together.

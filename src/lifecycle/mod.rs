@@ -146,6 +146,8 @@ fn hook_facts(hook: &LifecycleHook) -> Option<HookFacts> {
         launching: hook.lifecycle_transition()? == "autoscaling:EC2_INSTANCE_LAUNCHING",
         heartbeat_timeout_s,
         global_timeout_s: positive(hook.global_timeout()).unwrap_or(LONGEST_ACTION_S.min(heartbeat_timeout_s.saturating_mul(100))),
+        // What the API does when it is not said.
+        default_continue: hook.default_result() == Some("CONTINUE"),
         metadata: hook.notification_metadata().filter(|text| !text.is_empty()).map(Into::into),
     })
 }
@@ -159,7 +161,8 @@ mod tests {
         let hook = LifecycleHook::builder().lifecycle_hook_name("h").lifecycle_transition("autoscaling:EC2_INSTANCE_LAUNCHING");
         let facts = hook_facts(&hook.clone().build()).unwrap();
         assert_eq!((facts.launching, facts.heartbeat_timeout_s, facts.global_timeout_s), (true, 3600, 172_800));
-        assert_eq!(facts.metadata, None);
+        assert_eq!((facts.metadata.as_deref(), facts.default_continue), (None, false));
+        assert!(hook_facts(&hook.clone().default_result("CONTINUE").build()).unwrap().default_continue);
         let facts = hook_facts(&hook.heartbeat_timeout(60).notification_metadata("web").build()).unwrap();
         assert_eq!((facts.heartbeat_timeout_s, facts.global_timeout_s, facts.metadata.as_deref()), (60, 6000, Some("web")));
     }

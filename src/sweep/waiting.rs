@@ -256,8 +256,14 @@ mod tests {
     use crate::facts::HookFacts;
 
     fn hook(launching: bool, target: Option<&str>) -> HookTarget {
-        let hook =
-            HookFacts { name: HookName::new("h").unwrap(), launching, heartbeat_timeout_s: 60, global_timeout_s: 600, metadata: None };
+        let hook = HookFacts {
+            name: HookName::new("h").unwrap(),
+            launching,
+            heartbeat_timeout_s: 60,
+            global_timeout_s: 600,
+            default_continue: false,
+            metadata: None,
+        };
         HookTarget { hook, target: target.map(str::to_owned) }
     }
 

@@ -12,6 +12,7 @@ mod flood;
 mod held;
 mod keys;
 mod odd;
+mod other_hooks;
 mod outages;
 mod panics;
 mod peers;

@@ -40,6 +40,29 @@ async fn told_to_stop_under_load_it_ends_what_it_can_and_gives_back_the_rest_at_
 }
 
 #[tokio::test]
+async fn its_audit_trail_on_standard_output_has_a_line_for_each_action_and_nothing_else() {
+    let bench = Bench::start(|_| {}).await;
+    let text = configuration(&bench.simulator.endpoint(), "").replacen("worker =", "audit = \"stdout\"\nworker =", 1);
+    let mut process = Process::start(&bench, "audit-stdout", &text, &[]);
+    let launched = bench.launch(3);
+    bench.until_in_service(&launched).await;
+    bench.until_empty().await;
+    process.signal("TERM");
+    assert_eq!(process.ended().await, Some(0), "{}", process.log());
+    let (_, written) = process.written().into_iter().find(|(name, _)| name.ends_with("stdout")).expect("it was opened");
+    let lines: Vec<serde_json::Value> = written.lines().map(|line| serde_json::from_str(line).expect("it is JSON")).collect();
+    let mut told: Vec<_> = lines.iter().map(|line| line["instance"].as_str().expect("it names its instance").to_owned()).collect();
+    told.sort();
+    let mut expected = launched;
+    expected.sort();
+    assert_eq!(told, expected);
+    for line in &lines {
+        assert_eq!((line["result"].as_str(), line["completed_with"].as_str()), (Some("enrolled"), Some("CONTINUE")), "{line}");
+        assert!(line["steps"].as_array().is_some_and(|steps| steps.len() >= 4) && line["message_id"].is_string(), "{line}");
+    }
+}
+
+#[tokio::test]
 async fn told_twice_it_stops_at_once_with_a_failure() {
     let bench = Bench::start(|_| {}).await;
     let mut process = Process::start(&bench, "twice", &configuration(&bench.simulator.endpoint(), ""), &[("RUST_LOG", "enrolld=debug")]);

@@ -13,7 +13,7 @@ use enrolld::simulator::model::opsworks_cm::Engine;
 use enrolld::simulator::model::state::State;
 use fastrand::Rng;
 
-use crate::plan::{BEGIN, Dice, Plan, SERVERS};
+use crate::plan::{BEGIN, Dice, OTHER_HOOK, Plan, SERVERS};
 use crate::services::{QUEUE, Services};
 
 /// A fleet that has not come to rest so long after it began, and after any of its launches was held, never will.
@@ -436,7 +436,9 @@ impl Fleet {
         if gauges.held.iter().any(|held| *held > 0) {
             self.held_at = self.now;
         }
-        let most_open = self.plan.settings.max_open;
+        // Those who are followed for another hook's sake come on top, as many again at most.
+        let follows = self.plan.fixture.groups.iter().any(|group| group.hooks.iter().any(|hook| hook.name == OTHER_HOOK));
+        let most_open = self.plan.settings.max_open * if follows { 2 } else { 1 };
         // What the queue is and how a server does are asked beside the calls that are counted.
         let most_calls = self.plan.settings.max_calls + 1 + SERVERS.len();
         self.most_messages = self.most_messages.max(gauges.messages);

@@ -407,6 +407,7 @@ impl Services {
             launching: hook.lifecycle_transition == "autoscaling:EC2_INSTANCE_LAUNCHING",
             heartbeat_timeout_s: u32::try_from(hook.heartbeat_timeout).unwrap(),
             global_timeout_s: u32::try_from(hook.global_timeout).unwrap(),
+            default_continue: hook.default_result == "CONTINUE",
             metadata: hook.notification_metadata.as_deref().map(Into::into),
         };
         Ok(hooks.iter().map(facts).collect())

@@ -150,6 +150,8 @@ pub(super) struct Bench {
     pub dead_letters_unknown: Option<Failure>,
     /// The groups have a launch hook of somebody else's, for which instances wait on.
     pub other_hook: bool,
+    /// Whether an action that runs out goes on.
+    pub default_continue: bool,
     /// By how much the wall clock was set forward.
     pub wall_ahead_ms: u64,
     /// So many attributes of a letter are taken at most.
@@ -158,6 +160,8 @@ pub(super) struct Bench {
     pub redeliveries: u32,
     pub panics: u32,
     pub no_credentials: bool,
+    /// A group whose activities cannot be had: each call for them hangs.
+    pub hanging_group: Option<&'static str>,
     /// A scope in which no instance can be looked at, and what that fails with.
     pub blind: Option<(ScopeId, Failure)>,
     /// What an operation fails with, before it does anything.
@@ -252,6 +256,7 @@ impl Bench {
             dead_letter_queue: true,
             dead_letters_unknown: None,
             other_hook: false,
+            default_continue: false,
             wall_ahead_ms: 0,
             most_attributes: None,
             lose_completions: 0,
@@ -259,6 +264,7 @@ impl Bench {
             panics: 0,
             no_credentials: false,
             blind: None,
+            hanging_group: None,
             faults: HashMap::new(),
             slow: HashMap::new(),
             panicking: HashMap::new(),
@@ -510,7 +516,13 @@ impl Bench {
                     self.polls.push((id, earliest, latest, visibility.as_millis() as u64));
                 } else {
                     let away = matches!(call, Call::Associate { route, .. } if self.away == Some(route));
-                    let takes = if away { 10_000 } else { self.slow.get(call.operation()).copied().unwrap_or(self.latency_ms) };
+                    let takes = if self.hangs(&call) {
+                        15_000
+                    } else if away {
+                        10_000
+                    } else {
+                        self.slow.get(call.operation()).copied().unwrap_or(self.latency_ms)
+                    };
                     self.made.push((self.now, call.clone()));
                     self.in_flight.insert((self.now + takes, id.0), (id, call));
                 }
@@ -542,6 +554,10 @@ impl Bench {
                 self.core.answer(now, id, answer);
             }
         }
+    }
+
+    fn hangs(&self, call: &Call) -> bool {
+        matches!(call, Call::FindWhereabouts { group, .. } if Some(group.as_str()) == self.hanging_group)
     }
 
     fn serve_polls(&mut self) -> bool {
@@ -622,6 +638,9 @@ impl Bench {
             && scope == blind
         {
             return refuse(&call, failure.clone());
+        }
+        if self.hangs(&call) {
+            return refuse(&call, Failure::new(Class::Transient, "timeout", "no answer"));
         }
         if let Some(failure) = self.faults.get(operation) {
             return refuse(&call, failure.clone());
@@ -715,6 +734,7 @@ impl Bench {
                     launching,
                     heartbeat_timeout_s: self.heartbeat_timeout_s,
                     global_timeout_s: (self.heartbeat_timeout_s * 100).min(48 * 3600),
+                    default_continue: self.default_continue,
                     metadata: Some("the hook's own".into()),
                 };
                 let mut hooks = vec![hook("enrol-on-launch", true), hook("leave-on-terminate", false)];
@@ -815,7 +835,11 @@ impl Bench {
         }
         let waits = self.states.get(instance).copied();
         let next = match (waits, result) {
-            (Some(LifecycleState::PendingWait), ActionResult::Continue) if self.other_hook => LifecycleState::PendingWait,
+            (Some(waits @ (LifecycleState::PendingWait | LifecycleState::WarmedPendingWait)), ActionResult::Continue)
+                if self.other_hook =>
+            {
+                waits
+            }
             (Some(LifecycleState::PendingWait | LifecycleState::WarmedPendingWait), ActionResult::Continue) => LifecycleState::Living,
             (Some(LifecycleState::PendingWait | LifecycleState::TerminatingWait), _) => LifecycleState::TerminatingProceed,
             _ => return Answer::Action(Ok(ActionReply::Closed)),
@@ -877,7 +901,7 @@ impl Bench {
         let core = &self.core;
         assert!(core.actions.is_empty(), "actions: {:?}", core.actions.values().map(|a| (&a.stage, &a.ending)).collect::<Vec<_>>());
         assert!(core.messages.is_empty(), "messages: {:?}", core.messages);
-        assert!(core.message_ids.is_empty() && core.tokens.is_empty() && core.turns.is_empty());
+        assert!(core.message_ids.is_empty() && core.tokens.is_empty() && core.turns.is_empty() && core.followed.is_empty());
         assert_eq!(core.by_step.iter().sum::<u32>(), 0, "{:?}", core.by_step);
         assert!(core.held.values().all(|held| *held == 0), "{:?}", core.held);
         assert!(core.gates.values().all(|gate| gate.renewing.is_empty()));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::bench::{Bench, settings};
 use super::{denied, expired, not_ready, timeout};
 use crate::core::observation::Outcome;
-use crate::facts::{ActionResult, RegistrationStatus};
+use crate::facts::{ActionResult, RegistrationStatus, Whereabouts};
 use crate::retry::{Class, Failure, Schedule};
 
 #[test]
@@ -359,4 +359,20 @@ fn at_a_shutdown_what_nobody_can_handle_is_given_back_where_its_letter_cannot_be
     bench.shut_down();
     bench.run_for(30_000);
     assert_eq!(bench.count("ChangeMessageVisibilityBatch"), 0);
+}
+
+#[test]
+fn activities_of_one_group_that_hang_hold_up_nobody_of_another() {
+    let mut bench = Bench::settled(settings());
+    bench.hanging_group = Some("web-hangs");
+    bench.whereabouts = Whereabouts::Terminated;
+    for n in 1..=400 {
+        bench.launch_in(n, "web-hangs");
+        bench.set_state(n, None);
+        bench.run_for(10);
+    }
+    bench.launch_in(999, "web-answers");
+    bench.set_state(999, None);
+    bench.run_for(1_000);
+    assert_eq!(bench.count("Disassociate"), 1, "{} searches", bench.count("DescribeScalingActivities"));
 }

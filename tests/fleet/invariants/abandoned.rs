@@ -164,7 +164,9 @@ impl Judge<'_> {
         let taken_off = log.iter().filter(|entry| entry.what == Happened::DisassociateAccepted && entry.caller == of_run);
         let not_there = self.fleet.witness.not_there.iter().filter(|one| one.run == run && one.instance.as_deref() == Some(node));
         let mut off = taken_off.map(|entry| entry.at_ms).chain(not_there.map(|one| one.at));
-        refuses && off.any(|off| self.waits_for_launch(node, off) && log.iter().any(|entry| entry.at_ms >= off && got_in(entry)))
+        // It may have been accepted just before, and been carried out after.
+        let ends = |entry: &LogEntry| log.iter().filter(|end| end.token == entry.token).map(|end| end.at_ms).max().unwrap_or(0);
+        refuses && off.any(|off| self.waits_for_launch(node, off) && log.iter().any(|entry| ends(entry) >= off && got_in(entry)))
     }
 
     /// No run abandons more launches of a route within its window, and none enrolled between them, than the route allows; those apart that
@@ -204,7 +206,8 @@ impl Judge<'_> {
             }
             let window = u64::try_from(route.abandon_window.as_millis()).unwrap();
             streak.push(one);
-            let since = one.at.saturating_sub(window.saturating_sub(call_ms + BEGINS_MS));
+            // The letter has the time of one call, and the completion after it waits for its own.
+            let since = one.at.saturating_sub(window.saturating_sub(2 * call_ms + BEGINS_MS));
             let lately = streak.iter().filter(|one| one.at >= since).count();
             self.most_abandoned = self.most_abandoned.max(lately as u64);
             if lately > route.max_abandons as usize {
