@@ -143,6 +143,7 @@ impl Judge<'_> {
     fn was_contended(&self, run: Run, node: &str, closed: u64) -> bool {
         let refuses = self.details.instances.get(node).is_some_and(|one| self.may_deny_success(SERVERS[route_of(&one.group)]));
         let of_run = caller(run);
+        let call_ms = u64::try_from(self.fleet.plan.settings.call_timeout.as_millis()).unwrap();
         let log: Vec<&LogEntry> = self.details.associations.iter().filter(|entry| entry.node == node && entry.at_ms <= closed).collect();
         let hindered = |by: &str, from: u64| {
             let of_node = |one: &&crate::run::witness::Befell| one.instance.as_deref() == Some(node) && (from..=closed).contains(&one.at);
@@ -157,7 +158,8 @@ impl Judge<'_> {
         };
         let got_in = |entry: &LogEntry| {
             let anothers = entry.what == Happened::AssociateAccepted && entry.caller != of_run;
-            let (by, from) = (entry.caller.as_str(), entry.at_ms);
+            // Its order may have been on the way when it came to its end.
+            let (by, from) = (entry.caller.as_str(), entry.at_ms.saturating_sub(call_ms));
             anothers && (slow(entry) || hindered(by, from) || refused(by, from) || self.let_go(by, node, from, closed))
         };
         // It was taken off, or the server said that there was nothing to take off: another run had done so just before.
