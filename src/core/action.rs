@@ -216,6 +216,8 @@ pub(super) struct Action {
     pub other_hooks: bool,
     /// Whether the action is open, where that it waits does not tell.
     pub token: Token,
+    /// It is counted among those that have ended.
+    pub counted: bool,
     /// When it was last asked whether it is open.
     pub token_asked_at: u64,
     /// Since when Auto Scaling has called it closed while its instance waits.
@@ -301,6 +303,7 @@ impl Action {
             hook: None,
             other_hooks: false,
             token: Token::Unknown,
+            counted: false,
             token_asked_at: 0,
             closed_since: None,
             metadata: None,

@@ -27,10 +27,7 @@ impl Core {
                 if result == ActionResult::Abandon {
                     return self.look_before_taking_off(id, result);
                 }
-                if self.is_to_follow(id, result) {
-                    return self.completed_and_followed(id);
-                }
-                self.completed(id);
+                self.completed_and_followed(id, result);
             }
             // Closed by a time-out, by a lost answer of our own, or by somebody else; or refused for a reason that only the
             // instance's state can confirm. It counts as completed once the instance is out of its waiting state.
@@ -69,7 +66,7 @@ impl Core {
             return;
         }
         if matches!(verdict, Verdict::Waits | Verdict::PerhapsEnters) && self.waits_for_another(id, result) {
-            return self.completed_and_followed(id);
+            return self.completed_and_followed(id, result);
         }
         let Some(action) = self.actions.get_mut(&id) else { return };
         let launch = action.is_launch();
@@ -133,6 +130,10 @@ impl Core {
             return self.confirm_later(id, result);
         }
         self.stop_heartbeats(id);
+        self.unfollow(id);
+        if let Some(action) = self.actions.get_mut(&id) {
+            action.recorded = false;
+        }
         if let Some(ending) = self.actions.get_mut(&id).and_then(|action| action.ending.as_mut()) {
             ending.outcome = Outcome::DeadLettered;
             ending.reason = Some(reason);

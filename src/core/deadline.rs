@@ -24,6 +24,10 @@ impl Core {
             };
         }
         let owed = action.may_be_left();
+        if self.was_completed_before(id) {
+            return self.end_completed_before(id, None);
+        }
+        let Some(action) = self.actions.get(&id) else { return };
         if action.verified_at.is_none() && action.hook.is_none() && self.trouble_of(id).is_none() {
             let detail = "Auto Scaling never showed the instance waiting for the hook".to_owned();
             // An earlier run may have seen it waiting, and have associated it.

@@ -361,9 +361,8 @@ impl Core {
         self.unhold(id);
         self.drop_order(id);
         self.unfollow(id);
+        self.count_ended(id);
         let Some(mut action) = self.actions.remove(&id) else { return };
-        self.queue.ended += 1;
-        self.queue.ended_in_all += 1;
         self.timers.set(Timer::Stage(id), &mut action.wake_at, None);
         if action.renewing
             && let Some(gate) = action.route.and_then(|route| self.gates.get_mut(&self.settings.route(route).server))
@@ -377,6 +376,16 @@ impl Core {
             self.leave_token(id, &claim.token, action.disputed);
         }
         self.record_of(&mut action);
+    }
+
+    /// Counts an action that has ended, or has its result and waits for somebody else alone.
+    pub(super) fn count_ended(&mut self, id: ActionId) {
+        if let Some(action) = self.actions.get_mut(&id)
+            && !std::mem::replace(&mut action.counted, true)
+        {
+            self.queue.ended += 1;
+            self.queue.ended_in_all += 1;
+        }
     }
 
     /// Drops the order of an action that is let go of while it is on its way: who has the message next gives its own, and must not have this

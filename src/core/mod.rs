@@ -39,7 +39,7 @@ mod time;
 mod verdict;
 mod verify;
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use action::{Action, Message, Stage};
 use call::{Answer, Call, CallId, RouteId, ScopeId, ServerId};
@@ -160,7 +160,7 @@ pub struct Core {
     /// The open actions of each instance, in the order they came: the first may act, the others wait.
     turns: HashMap<(ScopeId, InstanceId), VecDeque<ActionId>>,
     /// Launches that are completed, and whose instances wait for another hook.
-    followed: HashMap<(ScopeId, InstanceId), ActionId>,
+    followed: BTreeSet<(ScopeId, InstanceId, ActionId)>,
     messages: HashMap<MessageKey, Message>,
     message_ids: HashMap<MessageId, MessageKey>,
     /// The bodies of all messages in hand, in bytes.
@@ -208,7 +208,7 @@ impl Core {
             tokens: HashMap::new(),
             spent: disputes::Spent::default(),
             turns: HashMap::new(),
-            followed: HashMap::new(),
+            followed: BTreeSet::new(),
             messages: HashMap::new(),
             message_ids: HashMap::new(),
             body_bytes: 0,
@@ -326,8 +326,8 @@ impl Core {
     fn set_stage(&mut self, id: ActionId, stage: Stage) {
         let now = self.now;
         let Some(action) = self.actions.get_mut(&id) else { return };
-        let renewed = action.renewing && !matches!(stage, Stage::Verify | Stage::Whereabouts | Stage::Hooks | Stage::Token);
-        if renewed && !matches!(stage, Stage::Associate) {
+        let renewed = action.renewing && !matches!(stage, Stage::Verify | Stage::Whereabouts | Stage::Hooks);
+        if renewed && !matches!(stage, Stage::Associate | Stage::Token) {
             action.renewing = false;
         }
         action.epoch += 1;

@@ -13,9 +13,9 @@ use super::time::ms;
 use super::verdict::Verdict;
 use super::verify::{LOOK_AGAIN, taken_off_reason};
 use super::{ActionId, Core, Timer};
-use crate::facts::{ActionReply, ActionResult};
+use crate::facts::{ActionReply, ActionResult, Whereabouts};
 use crate::names::InstanceId;
-use crate::retry::{Failure, Schedule};
+use crate::retry::{Class, Failure, Schedule};
 
 /// How often it is looked where an instance stands that waits for another hook: one that converges takes minutes.
 const FOLLOW: Schedule = Schedule::doubling(std::time::Duration::from_secs(2), std::time::Duration::from_secs(30));
@@ -28,18 +28,17 @@ impl Core {
         self.actions.get(&id).is_some_and(|action| action.other_hooks && action.is_launch() && action.token == Token::Unknown)
     }
 
-    /// What was known long ago of an action is asked for again.
+    /// What was known long ago of an action is asked for again; before its node is taken off, whatever was known.
     pub(super) fn forget_old_token(&mut self, id: ActionId) {
         let now = self.now.mono_ms;
-        if let Some(action) = self.actions.get_mut(&id)
-            && matches!(action.token, Token::Open { since } if now.saturating_sub(since) > TOKEN_MS)
-        {
+        let Some(action) = self.actions.get_mut(&id) else { return };
+        let takes_off = action.stage == Stage::Disassociate;
+        if matches!(action.token, Token::Open { since } if takes_off || now.saturating_sub(since) > TOKEN_MS) {
             action.token = Token::Unknown;
         }
     }
 
-    /// Asks by a heartbeat whether the action is open. It goes on without an answer after a while: heartbeats may be denied, and launches
-    /// must not wait for that.
+    /// Asks by a heartbeat whether the action is open.
     pub(super) fn begin_token(&mut self, id: ActionId) {
         self.set_stage(id, Stage::Token);
         let now = self.now.mono_ms;
@@ -62,8 +61,21 @@ impl Core {
         self.take_token(id, matches!(answer, Ok(ActionReply::Closed)));
     }
 
-    /// Whether the action is closed, as Auto Scaling said; that it is open, or nothing was heard in time.
-    pub(super) fn take_token(&mut self, id: ActionId, closed: bool) {
+    /// Nothing was heard in time. Heartbeats may be denied or fail, and launches must not wait for that; but nothing is taken off on no answer,
+    /// and what was called closed is not open for that.
+    pub(super) fn token_is_not_answered(&mut self, id: ActionId) {
+        let Some(action) = self.actions.get(&id) else { return };
+        let lane = self.lanes.get(&LaneKey::Heartbeat(action.scope));
+        let fails = lane.and_then(|lane| lane.trouble.as_ref()).is_some_and(|failure| failure.class != Class::Throttled);
+        let chance = matches!(action.second_chance, SecondChance::TakeOff | SecondChance::GiveUp(_));
+        if fails && !chance && action.closed_since.is_none() {
+            return self.take_token(id, false);
+        }
+        self.wake_stage_at(id, self.now.mono_ms + 2 * self.call_ms());
+    }
+
+    /// Whether the action is closed, as Auto Scaling said.
+    fn take_token(&mut self, id: ActionId, closed: bool) {
         let now = self.now.mono_ms;
         let Some(action) = self.actions.get_mut(&id) else { return };
         if !closed {
@@ -86,6 +98,17 @@ impl Core {
             return self.end_completed_before(id, None);
         }
         self.proceed(id);
+    }
+
+    /// Whether an action has been called closed, for however short a time, and cannot have run out.
+    pub(super) fn was_completed_before(&self, id: ActionId) -> bool {
+        let closed = self.actions.get(&id).is_some_and(|action| {
+            action.is_launch()
+                && action.other_hooks
+                && action.closed_since.is_some()
+                && matches!(action.stage, Stage::Token | Stage::LookAgain)
+        });
+        closed && !self.may_have_run_out(id)
     }
 
     /// Whether an action that is closed while its instance waits may have run into its time-out: by the hook's default result the launch goes
@@ -114,23 +137,23 @@ impl Core {
         self.end(id, Ending { follow: true, clean, letter, ..Ending::because(Outcome::Stale, reason) });
     }
 
-    /// Whether a launch that was completed is to be followed: its instance may yet be let go for another hook's sake.
-    pub(super) fn is_to_follow(&self, id: ActionId, result: ActionResult) -> bool {
-        let Some(action) = self.actions.get(&id) else { return false };
-        action.other_hooks && action.is_launch() && result == ActionResult::Continue && action.association > Association::None
-    }
-
     /// Whether an instance that waits does so for another hook: its action has been called closed for long enough to be believed.
     pub(super) fn waits_for_another(&self, id: ActionId, result: ActionResult) -> bool {
-        let closed_since = self.actions.get(&id).and_then(|action| action.closed_since);
-        closed_since.is_some_and(|since| self.now.mono_ms.saturating_sub(since) >= ms(self.settings.patience))
-            && self.is_to_follow(id, result)
+        let Some(action) = self.actions.get(&id) else { return false };
+        let lasted = action.closed_since.map(|since| self.now.mono_ms.saturating_sub(since));
+        action.other_hooks
+            && action.is_launch()
+            && result == ActionResult::Continue
+            && lasted.is_some_and(|lasted| lasted >= ms(self.settings.patience))
     }
 
-    /// A launch is completed, or was before.
-    pub(super) fn completed_and_followed(&mut self, id: ActionId) {
-        if let Some(ending) = self.actions.get_mut(&id).and_then(|action| action.ending.as_mut()) {
-            ending.follow = true;
+    /// An action is completed. A launch whose node is associated is followed from here on, where it may yet be let go for another hook's sake.
+    pub(super) fn completed_and_followed(&mut self, id: ActionId, result: ActionResult) {
+        if let Some(action) = self.actions.get_mut(&id) {
+            let follows = action.other_hooks && action.is_launch() && action.association > Association::None;
+            if let Some(ending) = action.ending.as_mut().filter(|_| follows && result == ActionResult::Continue) {
+                ending.follow = true;
+            }
         }
         self.completed(id);
     }
@@ -140,12 +163,13 @@ impl Core {
         self.stop_heartbeats(id);
         self.set_deadline(id, None);
         self.record(id);
+        self.count_ended(id);
         self.pass_turn(id);
-        let Some(place) = self.place_of(id) else { return };
+        let Some((scope, instance)) = self.place_of(id) else { return };
         if let Some(action) = self.actions.get_mut(&id) {
             action.looking.reset();
         }
-        self.followed.insert(place, id);
+        self.followed.insert((scope, instance, id));
         self.begin_confirm(id, ActionResult::Continue);
     }
 
@@ -154,11 +178,16 @@ impl Core {
         if !self.is_followed(id) {
             return false;
         }
-        let has_another = self.place_of(id).is_some_and(|place| self.turns.contains_key(&place));
+        let has_another = self.has_another(id);
+        let goes_on = verdict == Verdict::Before && self.is_patient(id);
         let Some(action) = self.actions.get_mut(&id) else { return false };
         match verdict {
-            Verdict::Waits | Verdict::PerhapsEnters | Verdict::WaitsForPool | Verdict::Soon => {
-                action.doubted_since = None;
+            Verdict::Waits | Verdict::PerhapsEnters | Verdict::WaitsForPool | Verdict::Soon | Verdict::Before
+                if goes_on || verdict != Verdict::Before =>
+            {
+                if !goes_on {
+                    action.doubted_since = None;
+                }
                 let delay = action.looking.next_delay(&FOLLOW, &mut self.rng);
                 let scope = action.scope;
                 self.set_stage(id, Stage::Confirm(ActionResult::Continue));
@@ -171,10 +200,24 @@ impl Core {
                 true
             }
             Verdict::Leaving | Verdict::Absent => false,
-            Verdict::Before | Verdict::Alive | Verdict::OtherGroup => {
+            _ => {
                 self.followed_enough(id);
                 true
             }
+        }
+    }
+
+    /// Whether another action of the instance is in hand.
+    fn has_another(&self, id: ActionId) -> bool {
+        self.place_of(id).is_some_and(|place| self.turns.contains_key(&place))
+    }
+
+    /// Whether what the activities say of the instance of a launch that is followed leaves nothing to do for it.
+    pub(super) fn has_followed_enough(&self, id: ActionId, whereabouts: Whereabouts) -> bool {
+        match whereabouts {
+            Whereabouts::Detached => true,
+            Whereabouts::Terminated | Whereabouts::Terminating => self.has_another(id),
+            _ => false,
         }
     }
 
@@ -185,23 +228,23 @@ impl Core {
     }
 
     /// A termination is sure of its instance: whoever follows that one's launch has nothing left to do.
-    pub(super) fn overtake_followed(&mut self, place: &(ScopeId, InstanceId)) {
-        if let Some(id) = self.followed.get(place).copied() {
+    pub(super) fn overtake_followed(&mut self, (scope, instance): &(ScopeId, InstanceId)) {
+        let [first, last] = [0, u64::MAX].map(|id| (*scope, instance.clone(), ActionId(id)));
+        let followed: Vec<ActionId> = self.followed.range(first..=last).map(|(.., id)| *id).collect();
+        for id in followed {
             self.guard(id, |core| core.followed_enough(id));
         }
     }
 
     /// Whether a launch is followed just now.
     pub(super) fn is_followed(&self, id: ActionId) -> bool {
-        self.place_of(id).is_some_and(|place| self.followed.get(&place) == Some(&id))
+        self.place_of(id).is_some_and(|(scope, instance)| self.followed.contains(&(scope, instance, id)))
     }
 
     /// A launch is followed no more: its instance waits no longer, or it is let go of.
     pub(super) fn unfollow(&mut self, id: ActionId) {
-        if let Some(place) = self.place_of(id)
-            && self.followed.get(&place) == Some(&id)
-        {
-            self.followed.remove(&place);
+        if let Some((scope, instance)) = self.place_of(id) {
+            self.followed.remove(&(scope, instance, id));
         }
         if let Some(ending) = self.actions.get_mut(&id).and_then(|action| action.ending.as_mut()) {
             ending.follow = false;

@@ -162,7 +162,7 @@ impl Core {
         if action.ending.as_ref().is_some_and(|ending| ending.outcome == Outcome::Abandoned) {
             return self.abandoned_whereabouts(id, whereabouts);
         }
-        if whereabouts == Whereabouts::Detached && self.is_followed(id) {
+        if self.is_followed(id) && self.has_followed_enough(id, whereabouts) {
             return self.followed_enough(id);
         }
         if let Some(seen_at) = action.pool_seen_at.filter(|_| action.ending.is_none()) {
@@ -400,7 +400,7 @@ impl Core {
         match action.stage {
             Stage::LookAgain => self.begin_verify(id),
             Stage::Status(..) => self.ask_status(id),
-            Stage::Token => self.take_token(id, false),
+            Stage::Token => self.token_is_not_answered(id),
             _ => {}
         }
     }

@@ -108,10 +108,12 @@ fn an_action_that_may_have_run_out_is_associated_all_the_same_and_a_refusal_take
 
 #[test]
 fn another_worker_that_completes_it_meanwhile_does_not_lose_the_node_to_a_second_chance() {
-    for repeated in [Repeated::Failed, Repeated::Validation] {
+    for (repeated, default_continue) in [(Repeated::Failed, false), (Repeated::Validation, false), (Repeated::Failed, true)] {
         let mut bench = bench(repeated);
+        bench.default_continue = default_continue;
+        bench.heartbeat_timeout_s = 60;
         bench.nodes.insert(1);
-        bench.launch(1);
+        bench.launch_at(1, 120_000);
         bench.run_for(2_000);
         assert_eq!(bench.count("Associate"), 1);
         bench.closed_tokens.insert(samples::claim(Transition::Launching, 1).token);
@@ -253,4 +255,65 @@ fn a_completion_into_the_warm_pool_whose_answer_was_lost_is_believed_too() {
     let tries = bench.count("CompleteLifecycleAction");
     assert!((2..10).contains(&tries), "{tries} completions");
     assert_eq!(bench.outcomes(), [Outcome::Enrolled]);
+}
+
+#[test]
+fn a_launch_that_is_followed_and_cannot_be_looked_at_any_more_has_one_letter() {
+    let mut bench = bench(Repeated::Success);
+    bench.heartbeat_timeout_s = 30;
+    bench.launch(1);
+    bench.run_for(60_000);
+    bench.faults.insert("DescribeAutoScalingInstances", Failure::new(Class::Final, "ValidationError", "no"));
+    bench.run_for(2 * 3_600_000);
+    assert_eq!((bench.letters.len(), bench.outcomes()), (1, vec![Outcome::Enrolled, Outcome::DeadLettered]));
+    bench.assert_nothing_is_left();
+}
+
+#[test]
+fn heartbeats_that_wait_for_their_turn_are_waited_for_and_nothing_is_begun_meanwhile() {
+    let mut bench = bench(Repeated::Failed);
+    completed_before(&mut bench, 60_000);
+    // Each is answered long after its action has given up waiting.
+    bench.slow.insert("RecordLifecycleActionHeartbeat", 100_000);
+    bench.run_for(600_000);
+    assert_eq!((bench.count("Associate"), bench.count("Disassociate")), (0, 0), "{:?}", bench.reasons());
+}
+
+#[test]
+fn an_instance_that_is_shown_as_it_was_before_is_followed_on() {
+    let mut bench = bench(Repeated::Success);
+    bench.launch_from_pool(1);
+    bench.run_for(60_000);
+    bench.set_state(1, Some(LifecycleState::Pooled));
+    bench.run_for(40_000);
+    assert_eq!(bench.in_hand(), 1);
+    bench.set_state(1, Some(LifecycleState::TerminatingProceed));
+    bench.run_for(60_000);
+    assert_eq!((bench.open(), bench.nodes.len()), (0, 0));
+}
+
+#[test]
+fn two_actions_of_one_instance_that_are_followed_leave_each_other_alone() {
+    let mut bench = bench(Repeated::Success);
+    completed_before(&mut bench, 60_000);
+    bench.forge(1, 1, |body| body["Time"] = "2023-11-14T22:13:00Z".into());
+    bench.run_for(600_000);
+    let looks = bench.count("DescribeAutoScalingInstances");
+    assert!(looks < 100, "{looks} looks in ten minutes");
+    bench.terminate(1);
+    bench.run_for(120_000);
+    assert_eq!((bench.open(), bench.nodes.len(), bench.count("Disassociate")), (0, 0, 1));
+    bench.assert_nothing_is_left();
+}
+
+#[test]
+fn a_deadline_that_comes_while_it_is_asked_whether_a_closed_action_is_open_abandons_nothing() {
+    let mut settings = settings();
+    settings.routes[0].timeout = std::time::Duration::from_secs(20);
+    let mut bench = Bench::settled(settings);
+    bench.other_hook = true;
+    completed_before(&mut bench, 60_000);
+    bench.run_for(300_000);
+    assert_eq!((bench.count("CompleteLifecycleAction"), bench.letters.len()), (0, 0), "{:?}", bench.reasons());
+    assert!(bench.nodes.contains(&1));
 }
