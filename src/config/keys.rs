@@ -163,7 +163,7 @@ pub const TOP: &[Key] = &[
         "audit",
         "`off`, `stdout` or a file's path",
         "off",
-        "Where the audit trail goes: one JSON line for each action that ended. A file is appended to, and may be rotated.",
+        "Where the audit trail goes: one JSON line for each action that ended. A file is appended to, and may be rotated; let it be on a disk of this machine, since the worker waits for each line to be taken.",
     ),
     optional(
         "worker",

@@ -232,7 +232,7 @@ impl Plan {
                 let default_result = groups.pick(&["CONTINUE", "ABANDON"]);
                 // All of its launches end so, and their replacements would too.
                 group.options.replace_abandoned &= default_result == "CONTINUE";
-                group.hooks.push(other_hook(groups.pick(&[30, 60, 300]), default_result));
+                group.hooks.push(other_hook(groups.pick(&[30, 60, 120]), default_result));
             }
         }
         let off = dice.pick(&[0, 0, 2_000, 600_000]);
