@@ -115,7 +115,7 @@ class Worker:
         return code == 0
 
 
-# Of all calls, as `faults` has it: those that a kind of trouble comes over.
+# Of the calls that it is meant for, as `faults` has it: those that a kind of trouble comes over. What one has come over is spared the next.
 SHARES = {"throttle": 0.2, "error": 0.05, "drop": 0.02, "lose_answer": 0.02}
 
 
@@ -152,11 +152,14 @@ def refused_in_maintenance(state):
 
 def troubles(state, duplicates, how, workers):
     """How often each kind of trouble came, and which came too seldom. Where one did, its name or its option is wrong, and nothing was shown."""
-    happened = collections.Counter()
+    happened, meant = collections.Counter(), collections.Counter()
     for fault in state["faults"]:
         happened[fault["effect"]["kind"]] += fault["happened"]
-    calls = sum(state["calls"].values())
-    seldom = [kind for kind, share in SHARES.items() if happened[kind] < calls * share * 0.7]
+        prefix = fault["operation"].rstrip("*")
+        meant[fault["effect"]["kind"]] += sum(count for operation, count in state["calls"].items() if operation.startswith(prefix))
+    expected = {kind: meant[kind] * share * 0.7 for kind, share in SHARES.items()}
+    # Four times what chance makes of so many.
+    seldom = [kind for kind, count in expected.items() if happened[kind] < count - 4 * count**0.5]
     return seldom, {
         "throttled": happened["throttle"],
         "5xx": happened["error"],
