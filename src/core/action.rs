@@ -26,7 +26,7 @@ pub(super) enum Stage {
     /// Verified, and behind an earlier action of the same instance.
     Turn,
     /// Asking whether its action is still open, since the instance may wait for another hook.
-    Token,
+    Openness,
     /// Asking, or waiting to ask, for the key material.
     Key,
     /// A command was sent; its output is waited for.
@@ -57,7 +57,7 @@ impl Stage {
     /// The step that logs and metrics know.
     pub fn step(&self) -> Step {
         match self {
-            Self::Verify | Self::Hooks | Self::LookAgain | Self::Whereabouts | Self::Token => Step::Verify,
+            Self::Verify | Self::Hooks | Self::LookAgain | Self::Whereabouts | Self::Openness => Step::Verify,
             Self::Turn => Step::Queue,
             Self::Parked(step) => *step,
             Self::Key | Self::Output(_) => Step::Key,
@@ -104,7 +104,7 @@ pub(super) enum SecondChance {
 
 /// Whether an action is open, as far as a heartbeat has told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Token {
+pub(super) enum Openness {
     Unknown,
     /// As it was then, in milliseconds.
     Open {
@@ -215,11 +215,11 @@ pub(super) struct Action {
     /// Whether its group has other hooks for the same transition: then its instance may wait for those.
     pub other_hooks: bool,
     /// Whether the action is open, where that it waits does not tell.
-    pub token: Token,
+    pub openness: Openness,
     /// It is counted among those that have ended.
     pub counted: bool,
     /// When it was last asked whether it is open.
-    pub token_asked_at: u64,
+    pub openness_asked_at: u64,
     /// Since when Auto Scaling has called it closed while its instance waits.
     pub closed_since: Option<u64>,
     /// The hook's own metadata, as Auto Scaling showed it.
@@ -302,9 +302,9 @@ impl Action {
             looking: Progress::default(),
             hook: None,
             other_hooks: false,
-            token: Token::Unknown,
+            openness: Openness::Unknown,
             counted: false,
-            token_asked_at: 0,
+            openness_asked_at: 0,
             closed_since: None,
             metadata: None,
             beat_at: None,

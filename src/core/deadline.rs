@@ -96,7 +96,7 @@ impl Core {
             Stage::CleanUp => LaneKey::DeleteParameters(action.scope),
             Stage::DeadLetter => LaneKey::DeadLetter,
             Stage::Delete => LaneKey::Delete,
-            Stage::LookAgain | Stage::Turn | Stage::Token | Stage::Parked(_) => return None,
+            Stage::LookAgain | Stage::Turn | Stage::Openness | Stage::Parked(_) => return None,
         })
     }
 }

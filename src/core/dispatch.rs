@@ -399,7 +399,7 @@ impl Core {
         if let Some(action) = self.actions.get_mut(&id) {
             action.renewing = true;
         }
-        self.forget_old_token(id);
+        self.forget_old_openness(id);
         self.begin_verify(id);
         true
     }

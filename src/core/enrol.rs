@@ -1,6 +1,6 @@
 //! A launch's way from being verified to being associated: the key material, the server's gate, the status.
 
-use super::action::{Association, Order, SecondChance, Stage, Token};
+use super::action::{Association, Openness, Order, SecondChance, Stage};
 use super::call::{Call, ServerId};
 use super::gate::State;
 use super::lane::{LaneKey, Ticket, Who};
@@ -330,7 +330,7 @@ impl Core {
         }
         let Some(action) = self.actions.get_mut(&id) else { return };
         // Its instance goes on whatever we do: a refusal may mean that the node is there, and by a second chance it would only be missing.
-        if order == Order::Associate && action.token == Token::Closed {
+        if order == Order::Associate && action.openness == Openness::Closed {
             return self.end_completed_before(id, Some(failure));
         }
         match order {
@@ -362,7 +362,7 @@ impl Core {
     fn look_before_second_chance(&mut self, id: ActionId) {
         let Some(action) = self.actions.get_mut(&id) else { return };
         // Another worker may have completed it meanwhile.
-        action.token = Token::Unknown;
+        action.openness = Openness::Unknown;
         let Some(route_id) = action.route else { return };
         // What comes out of the warm pool was associated when it went in: no other worker need have had a hand in it.
         // That is the sender's word, and nothing at all for one that was seen entering the pool.

@@ -4,7 +4,7 @@
 //! A heartbeat names the action by its token and changes nothing but its time, so it needs no proof; one for an action that is none is
 //! refused.
 
-use super::action::Token;
+use super::action::Openness;
 use super::lane::{LaneKey, Ticket, Who};
 use super::verify::jittered;
 use super::{ActionId, Core, Stage, Timer};
@@ -79,16 +79,16 @@ impl Core {
         // only the instance's state says whether it is over.
         let next = sent_at + jittered(timeout / 2, &mut self.rng);
         self.timers.set(Timer::Heartbeat(id), &mut action.beat_at, Some(next.max(self.now.mono_ms)));
-        if action.stage == Stage::Token {
-            return self.token_is_answered(id, sent_at, &answer);
+        if action.stage == Stage::Openness {
+            return self.openness_is_answered(id, sent_at, &answer);
         }
         if matches!(answer, Ok(ActionReply::Accepted)) {
             return;
         }
         if matches!(answer, Ok(ActionReply::Closed)) {
             self.doubt_hooks(id);
-            if let Some(action) = self.actions.get_mut(&id).filter(|action| action.token != Token::Closed) {
-                action.token = Token::Unknown;
+            if let Some(action) = self.actions.get_mut(&id).filter(|action| action.openness != Openness::Closed) {
+                action.openness = Openness::Unknown;
             }
             // A completion that is denied to all would wait for hours to be told the same.
             let completing = match self.actions.get(&id).map(|action| &action.stage) {

@@ -327,7 +327,7 @@ impl Core {
         let now = self.now;
         let Some(action) = self.actions.get_mut(&id) else { return };
         let renewed = action.renewing && !matches!(stage, Stage::Verify | Stage::Whereabouts | Stage::Hooks);
-        if renewed && !matches!(stage, Stage::Associate | Stage::Token) {
+        if renewed && !matches!(stage, Stage::Associate | Stage::Openness) {
             action.renewing = false;
         }
         action.epoch += 1;

@@ -139,6 +139,9 @@ pub struct Reason {
 }
 
 impl Reason {
+    /// The code of an instance that went into service while its node was taken off: only a person can see whether the node is there.
+    pub const TAKEN_OFF: &'static str = "taken_off";
+
     /// A reason.
     pub fn new(code: impl Into<String>, detail: impl Into<String>) -> Self {
         Self { code: code.into(), detail: detail.into() }

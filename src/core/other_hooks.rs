@@ -5,7 +5,7 @@
 //! while its agent runs, where the registrar does not say what became of a repetition. And a launch that was enrolled may still be
 //! abandoned for another hook's sake, so it is followed until its instance goes into service or ends.
 
-use super::action::{Association, Ending, SecondChance, Stage, Token};
+use super::action::{Association, Ending, Openness, SecondChance, Stage};
 use super::call::ScopeId;
 use super::lane::LaneKey;
 use super::observation::{Outcome, Reason};
@@ -20,66 +20,66 @@ use crate::retry::{Class, Failure, Schedule};
 /// How often it is looked where an instance stands that waits for another hook: one that converges takes minutes.
 const FOLLOW: Schedule = Schedule::doubling(std::time::Duration::from_secs(2), std::time::Duration::from_secs(30));
 /// For so long it is believed that an action is open, in milliseconds: as long as a sighting.
-const TOKEN_MS: u64 = 60_000;
+const OPENNESS_MS: u64 = 60_000;
 
 impl Core {
     /// Whether it is to be asked if the action is still open, before anything is done for it.
     pub(super) fn is_perhaps_closed(&self, id: ActionId) -> bool {
-        self.actions.get(&id).is_some_and(|action| action.other_hooks && action.is_launch() && action.token == Token::Unknown)
+        self.actions.get(&id).is_some_and(|action| action.other_hooks && action.is_launch() && action.openness == Openness::Unknown)
     }
 
     /// What was known long ago of an action is asked for again; before its node is taken off, whatever was known.
-    pub(super) fn forget_old_token(&mut self, id: ActionId) {
+    pub(super) fn forget_old_openness(&mut self, id: ActionId) {
         let now = self.now.mono_ms;
         let Some(action) = self.actions.get_mut(&id) else { return };
         let takes_off = action.stage == Stage::Disassociate;
-        if matches!(action.token, Token::Open { since } if takes_off || now.saturating_sub(since) > TOKEN_MS) {
-            action.token = Token::Unknown;
+        if matches!(action.openness, Openness::Open { since } if takes_off || now.saturating_sub(since) > OPENNESS_MS) {
+            action.openness = Openness::Unknown;
         }
     }
 
     /// Asks by a heartbeat whether the action is open.
-    pub(super) fn begin_token(&mut self, id: ActionId) {
-        self.set_stage(id, Stage::Token);
+    pub(super) fn begin_openness(&mut self, id: ActionId) {
+        self.set_stage(id, Stage::Openness);
         let now = self.now.mono_ms;
         self.wake_stage_at(id, now + 2 * self.call_ms());
         let Some(action) = self.actions.get_mut(&id) else { return };
-        action.token_asked_at = now;
+        action.openness_asked_at = now;
         if !action.beating {
             self.timers.set(Timer::Heartbeat(id), &mut action.beat_at, Some(now));
         }
     }
 
     /// What Auto Scaling said to a heartbeat that was sent at `sent_at`.
-    pub(super) fn token_is_answered(&mut self, id: ActionId, sent_at: u64, answer: &Result<ActionReply, Failure>) {
+    pub(super) fn openness_is_answered(&mut self, id: ActionId, sent_at: u64, answer: &Result<ActionReply, Failure>) {
         let now = self.now.mono_ms;
         let Some(action) = self.actions.get_mut(&id) else { return };
         // One that was under way already says what was before.
-        if sent_at < action.token_asked_at {
+        if sent_at < action.openness_asked_at {
             return self.timers.set(Timer::Heartbeat(id), &mut action.beat_at, Some(now));
         }
-        self.take_token(id, matches!(answer, Ok(ActionReply::Closed)));
+        self.take_openness(id, matches!(answer, Ok(ActionReply::Closed)));
     }
 
     /// Nothing was heard in time. Heartbeats may be denied or fail, and launches must not wait for that; but nothing is taken off on no answer,
     /// and what was called closed is not open for that.
-    pub(super) fn token_is_not_answered(&mut self, id: ActionId) {
+    pub(super) fn openness_is_not_answered(&mut self, id: ActionId) {
         let Some(action) = self.actions.get(&id) else { return };
         let lane = self.lanes.get(&LaneKey::Heartbeat(action.scope));
         let fails = lane.and_then(|lane| lane.trouble.as_ref()).is_some_and(|failure| failure.class != Class::Throttled);
         let chance = matches!(action.second_chance, SecondChance::TakeOff | SecondChance::GiveUp(_));
         if fails && !chance && action.closed_since.is_none() {
-            return self.take_token(id, false);
+            return self.take_openness(id, false);
         }
         self.wake_stage_at(id, self.now.mono_ms + 2 * self.call_ms());
     }
 
     /// Whether the action is closed, as Auto Scaling said.
-    fn take_token(&mut self, id: ActionId, closed: bool) {
+    fn take_openness(&mut self, id: ActionId, closed: bool) {
         let now = self.now.mono_ms;
         let Some(action) = self.actions.get_mut(&id) else { return };
         if !closed {
-            action.token = Token::Open { since: now };
+            action.openness = Openness::Open { since: now };
             action.closed_since = None;
             // Another action of its instance has come meanwhile.
             return if action.verified_at.is_none() { self.begin_verify(id) } else { self.proceed(id) };
@@ -90,7 +90,7 @@ impl Core {
             self.set_stage(id, Stage::LookAgain);
             return self.wake_stage_at(id, now + lasted.clamp(ms(LOOK_AGAIN.initial), ms(LOOK_AGAIN.max)));
         }
-        action.token = Token::Closed;
+        action.openness = Openness::Closed;
         // What a second chance was to mend is over; and only where it may have run out, with the launch going on all the same, may nothing have
         // been done yet.
         let chances = matches!(action.second_chance, SecondChance::TakeOff | SecondChance::GiveUp(_)) || action.taken_off;
@@ -106,7 +106,7 @@ impl Core {
             action.is_launch()
                 && action.other_hooks
                 && action.closed_since.is_some()
-                && matches!(action.stage, Stage::Token | Stage::LookAgain)
+                && matches!(action.stage, Stage::Openness | Stage::LookAgain)
         });
         closed && !self.may_have_run_out(id)
     }
@@ -179,19 +179,16 @@ impl Core {
             return false;
         }
         let has_another = self.has_another(id);
-        let goes_on = verdict == Verdict::Before && self.is_patient(id);
-        let Some(action) = self.actions.get_mut(&id) else { return false };
         match verdict {
-            Verdict::Waits | Verdict::PerhapsEnters | Verdict::WaitsForPool | Verdict::Soon | Verdict::Before
-                if goes_on || verdict != Verdict::Before =>
-            {
-                if !goes_on {
+            Verdict::Waits | Verdict::PerhapsEnters | Verdict::WaitsForPool | Verdict::Soon => {
+                if let Some(action) = self.actions.get_mut(&id) {
                     action.doubted_since = None;
                 }
-                let delay = action.looking.next_delay(&FOLLOW, &mut self.rng);
-                let scope = action.scope;
-                self.set_stage(id, Stage::Confirm(ActionResult::Continue));
-                self.ask_at(id, LaneKey::Instances(scope), self.now.mono_ms + ms(delay));
+                self.follow_later(id);
+                true
+            }
+            Verdict::Before if self.is_patient(id) => {
+                self.follow_later(id);
                 true
             }
             // Its termination, or whatever else has come of it meanwhile, finds the same and takes the node off.
@@ -205,6 +202,15 @@ impl Core {
                 true
             }
         }
+    }
+
+    /// Looks again in a while where the instance of a launch stands that is followed.
+    fn follow_later(&mut self, id: ActionId) {
+        let Some(action) = self.actions.get_mut(&id) else { return };
+        let delay = action.looking.next_delay(&FOLLOW, &mut self.rng);
+        let scope = action.scope;
+        self.set_stage(id, Stage::Confirm(ActionResult::Continue));
+        self.ask_at(id, LaneKey::Instances(scope), self.now.mono_ms + ms(delay));
     }
 
     /// Whether another action of the instance is in hand.

@@ -47,8 +47,8 @@ impl Core {
         }
         action.verified_at = None;
         // What it is shown without having asked anew is from before: held by that, it would keep the other waiting.
-        let asked_before =
-            matches!(action.stage, Stage::Hooks | Stage::Whereabouts | Stage::Token) || (action.stage == Stage::Verify && self.is_sent(id));
+        let asked_before = matches!(action.stage, Stage::Hooks | Stage::Whereabouts | Stage::Openness)
+            || (action.stage == Stage::Verify && self.is_sent(id));
         let Some(action) = self.actions.get(&id) else { return };
         if asked_before
             || matches!(action.stage, Stage::Key | Stage::Output(_) | Stage::Parked(_))
@@ -365,7 +365,7 @@ impl Core {
             return;
         }
         if self.is_perhaps_closed(id) {
-            return self.begin_token(id);
+            return self.begin_openness(id);
         }
         if let SecondChance::GiveUp(failure) = &action.second_chance {
             let reason = Reason::new(failure.code.clone(), failure.detail.clone());
@@ -400,7 +400,7 @@ impl Core {
         match action.stage {
             Stage::LookAgain => self.begin_verify(id),
             Stage::Status(..) => self.ask_status(id),
-            Stage::Token => self.token_is_not_answered(id),
+            Stage::Openness => self.openness_is_not_answered(id),
             _ => {}
         }
     }
@@ -409,7 +409,7 @@ impl Core {
 /// Why somebody must see whether a node is there.
 pub(super) fn taken_off_reason() -> Reason {
     let detail = "the instance went into service while its node was taken off to be associated anew; see whether it is there";
-    Reason::new("taken_off", detail)
+    Reason::new(Reason::TAKEN_OFF, detail)
 }
 
 /// Up to a tenth less than `interval`, so that what began together does not stay together.

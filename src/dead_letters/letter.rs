@@ -11,8 +11,6 @@ use crate::queue::StoredLetter;
 
 /// The reason of a letter that SQS itself moved, since it was received too often: nothing stands beside such a body.
 pub const MOVED_BY_SQS: &str = "moved_by_sqs";
-/// The reason of a letter about an instance that went into service while its node was taken off.
-pub const TAKEN_OFF: &str = "taken_off";
 /// The reason of a letter that somebody else put into the queue, without a word beside it.
 pub const NOT_OURS: &str = "not_from_a_worker";
 

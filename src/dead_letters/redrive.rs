@@ -11,11 +11,12 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinSet, LocalSet};
 
-use super::letter::{Body, MOVED_BY_SQS, Owed, TAKEN_OFF};
+use super::letter::{Body, MOVED_BY_SQS, Owed};
 use super::look::{self, Held, Queues};
 use super::owed;
 use super::{Letter, Said};
 use crate::core::call::{InHand, NodeOrder};
+use crate::core::observation::Reason;
 use crate::core::settings::Settings;
 use crate::driver::services::Services;
 use crate::event::Transition;
@@ -161,7 +162,7 @@ impl Redrive {
             Some(Owed::Disassociate(node)) => self.pay(held, node).await,
             Some(Owed::Unknown(owed)) => Deed::left(format!("it owes \"{owed}\", which this version cannot do")),
             // A worker would find the instance in service, and delete the only word of a node that may be missing.
-            None if held.letter.reason.as_str() == TAKEN_OFF => {
+            None if held.letter.reason.as_str() == Reason::TAKEN_OFF => {
                 Deed::left("its instance serves, perhaps without its node: see whether that is on its server, and delete the letter then")
             }
             None if self.dry_run => Deed::WouldSendBack,

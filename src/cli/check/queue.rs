@@ -9,6 +9,7 @@ use super::report::Report;
 use crate::aws::{Aws, from_sdk, shared_class};
 use crate::config::Config;
 use crate::core::call::{BatchAnswer, InHand};
+use crate::facts::QueueFacts;
 use crate::names::{MessageId, ReceiptHandle};
 use crate::queue::Queue;
 use crate::retry::{Class, Failure};
@@ -115,19 +116,15 @@ fn redrive(config: &Config, attributes: &Attributes, report: &mut Report) {
 
 async fn dead_letters(config: &Config, queue: &Queue, report: &mut Report) {
     match queue.describe().await {
-        Ok(facts) => match facts.dead_letter_url {
-            None if facts.dead_letters_unknown.is_some() => {
-                let failure = facts.dead_letters_unknown.as_ref();
-                failure.into_iter().for_each(|failure| report.failed_call("dead letters", "sqs:GetQueueUrl", failure));
-            }
-            Some(url) => {
-                let whence = if config.dead_letter_queue_url.is_some() { "as configured" } else { "by the redrive policy" };
-                report.ok("dead letters", format!("they go to {url}, {whence}"));
-                report.not_tested("dead letters", "sqs:SendMessage: a try would write there");
-            }
-            None => report.not_tested("dead letters", "there is nowhere for them to go"),
-        },
-        Err(failure) => report.failed_call("dead letters", "sqs:GetQueueUrl", &failure),
+        Ok(QueueFacts { dead_letters_unknown: Some(failure), .. }) | Err(failure) => {
+            report.failed_call("dead letters", "sqs:GetQueueUrl", &failure);
+        }
+        Ok(QueueFacts { dead_letter_url: Some(url), .. }) => {
+            let whence = if config.dead_letter_queue_url.is_some() { "as configured" } else { "by the redrive policy" };
+            report.ok("dead letters", format!("they go to {url}, {whence}"));
+            report.not_tested("dead letters", "sqs:SendMessage: a try would write there");
+        }
+        Ok(QueueFacts { dead_letter_url: None, .. }) => report.not_tested("dead letters", "there is nowhere for them to go"),
     }
 }
 
