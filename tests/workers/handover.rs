@@ -46,3 +46,30 @@ fn what_only_waits_is_given_back_at_once_and_received_by_another_worker_within_a
     assert!(received >= WAITING, "the other one had {received} of {WAITING} by then: {:?}", outcome.received);
     assert!(outcome.ends.iter().filter(|end| end.worker == 1 && end.outcome == Ending::Enrolled).count() >= WAITING);
 }
+
+#[test]
+fn what_cannot_end_within_the_grace_is_given_back_before_its_end_and_received_by_another_worker_within_a_second() {
+    const ORDERED: usize = 12;
+    let mut plan = story(12, Repeated::Success, &[CHEF, ANYBODYS]);
+    plan.workers = 2;
+    plan.off_ms = vec![0, 0];
+    // Longer than any grace.
+    plan.fixture.servers[0].options.association_ms = 90_000;
+    plan = plan.at(0, Deed::Crash { worker: 1, down_ms: 25 * SECOND });
+    for _ in 0..ORDERED {
+        plan = plan.at(5, launch(0, Material::Good));
+    }
+    plan = plan.at(TOLD, Deed::ShutDown { worker: 0, twice: false, down_ms: 60 * SECOND });
+
+    let outcome = run::run(&plan, Tracing::Off);
+    assert_eq!(invariants::broken(&plan, &outcome).0, Vec::<String>::new());
+    let told = BEGIN + TOLD * SECOND;
+    let released = outcome.ends.iter().filter(|end| end.worker == 0 && end.outcome == Ending::Released);
+    let released: Vec<u64> = released.map(|end| end.at).collect();
+    assert_eq!(released.len(), ORDERED, "{:?}", outcome.ends);
+    let (first, last) = (released[0], released[ORDERED - 1]);
+    assert!(first > told + 2 * SECOND && last < told + plan.grace_ms, "told at {told}, given back from {first} to {last}");
+    let within_a_second = outcome.received.iter().filter(|(worker, at, _)| *worker == 1 && (first..=last + SECOND).contains(at));
+    let received: usize = within_a_second.map(|(_, _, messages)| messages).sum();
+    assert!(received >= ORDERED, "the other one had {received} of {ORDERED} by then: {:?}", outcome.received);
+}
