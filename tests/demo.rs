@@ -39,7 +39,7 @@ fn the_tour_ends_as_it_should() {
     }
     assert!(n["api_calls"]["AssociateNode"].as_u64().is_some_and(|calls| calls >= 12), "the first was refused: {n}");
     assert!(n["api_calls_per_enrolment"].as_f64().is_some_and(|calls| calls > 3.0), "{n}");
-    assert!(n["wall_seconds"].as_f64().is_some_and(|seconds| seconds < 20.0), "{n}");
+    assert!(n["wall_seconds"].as_f64().is_some_and(|seconds| seconds < 60.0), "{n}");
 }
 
 #[test]

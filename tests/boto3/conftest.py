@@ -44,7 +44,7 @@ class Simulator:
     def launch(self, group="web-blue", count=1, **more):
         return self.order("launch", {"group": group, "count": count, **more})["instances"]
 
-    def until(self, what, seconds=5):
+    def until(self, what, seconds=30):
         """Waits until `what()` is true, and gives what it was."""
         end = time.monotonic() + seconds
         while True:
@@ -72,7 +72,7 @@ def sim():
         assert endpoint, "the simulator did not say where it is"
         yield Simulator(endpoint)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=5) == 0
+        assert process.wait(timeout=30) == 0
     finally:
         process.kill()
         process.stdout.close()

@@ -129,7 +129,7 @@ def test_hooks_time_out_and_heartbeats_keep_them_open(sim, asg):
 
 
 def test_no_heartbeat_goes_past_the_global_timeout(sim, asg, sqs):
-    hook = {"name": "short", "transition": "launching", "heartbeat_timeout": 1, "default_result": "CONTINUE"}
+    hook = {"name": "short", "transition": "launching", "heartbeat_timeout": 10, "default_result": "CONTINUE"}
     sim.order("groups", {"name": "brief", "hooks": [hook]})
     [instance] = sim.launch("brief")
     reaches(sim, asg, instance, "Pending:Wait")
@@ -137,7 +137,7 @@ def test_no_heartbeat_goes_past_the_global_timeout(sim, asg, sqs):
         if state(asg, instance) != "Pending:Wait":
             break
         asg.record_lifecycle_action_heartbeat(AutoScalingGroupName="brief", LifecycleHookName="short", InstanceId=instance)
-        sim.order("skip", {"ms": 700})
+        sim.order("skip", {"ms": 7000})
     [action] = [one for one in sim.state()["actions"] if one["instance"] == instance]
     assert (action["result"], action["closed_by"]) == ("CONTINUE", "global_timeout")
 

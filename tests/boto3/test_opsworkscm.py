@@ -66,12 +66,14 @@ def test_a_server_that_is_not_healthy_takes_no_node(sim, cm, refused, status):
 
 
 def test_a_maintenance_ends_by_itself(sim, cm, refused):
-    sim.order("server-status", {"server": "prod-chef", "status": "UNDER_MAINTENANCE", "for_ms": 300})
+    sim.order("server-status", {"server": "prod-chef", "status": "UNDER_MAINTENANCE", "for_ms": 5000})
     assert refused(associate, cm=cm, node="i-0d")[0] == "InvalidStateException"
 
     def healthy():
         return cm.describe_servers(ServerName="prod-chef")["Servers"][0]["Status"] == "HEALTHY"
 
+    assert not healthy()
+    sim.order("skip", {"ms": 5000})
     sim.until(healthy)
     associate(cm, "i-0d")
 

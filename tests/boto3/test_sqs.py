@@ -77,14 +77,14 @@ def test_a_long_poll_ends_when_a_message_arrives(sqs, queue, sim):
     started = time.monotonic()
     thread.start()
     messages = receive(sqs, queue, WaitTimeSeconds=10)
-    assert len(messages) == 1 and 0.2 < time.monotonic() - started < 3
+    assert len(messages) == 1 and 0.2 < time.monotonic() - started < 9
     thread.join()
 
 
 def test_a_long_poll_without_messages_waits(sqs, queue):
     started = time.monotonic()
     assert receive(sqs, queue, WaitTimeSeconds=1) == []
-    assert 0.9 < time.monotonic() - started < 3
+    assert 0.9 < time.monotonic() - started < 9
 
 
 @pytest.mark.parametrize("hand_out", [True, False])
@@ -98,8 +98,8 @@ def test_a_dropped_long_poll_may_have_taken_the_message(sim, sqs, queue, hand_ou
             f"POST / HTTP/1.1\r\nHost: x\r\nX-Amz-Target: AmazonSQS.ReceiveMessage\r\n"
             f"Authorization: AWS4-HMAC-SHA256 Credential=a/b\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
         )
-        time.sleep(0.2)
-    time.sleep(0.2)
+        time.sleep(1)
+    time.sleep(1)
     sqs.send_message(QueueUrl=queue, MessageBody="x")
     assert attribute(sqs, queue, "ApproximateNumberOfMessagesNotVisible") == ("1" if hand_out else "0")
 

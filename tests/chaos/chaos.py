@@ -31,6 +31,8 @@ GROUP, SETTLED = "web-blue", "web-settled"
 QUEUE, DEAD_LETTERS, SERVER = "enrolld-lifecycle", "enrolld-dead-letters", "prod-chef"
 # No shorter time-out can be configured: what a killed worker held comes back after it.
 VISIBILITY_S = 30
+# Much longer than a worker's grace: how long a busy machine may take for its end.
+LONGEST_S = 60
 # A sighting may be so old when the node is associated. In a short run that is most of the time there is: those who never waited tell
 # whether anything is associated without one.
 SIGHTING_MS = 60_000
@@ -104,15 +106,38 @@ class Worker:
 
     def kill(self):
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(60)
         self.process = self.start()
 
-    def restart(self):
-        """Ends in order; says whether it did, within its grace."""
+    def tell_to_stop(self):
+        """Once it listens to it: a process that has only just begun is ended by the kernel, with nothing in hand."""
+        last = time.monotonic() + LONGEST_S
+        while self.process.poll() is None and not catches(self.process.pid, signal.SIGTERM) and time.monotonic() < last:
+            time.sleep(0.005)
         self.process.send_signal(signal.SIGTERM)
-        code = self.process.wait(15)
+
+    def ended(self):
+        """Whether it ends in order, within its grace and what a busy machine adds."""
+        try:
+            return self.process.wait(LONGEST_S) == 0
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait(60)
+            return False
+
+    def restart(self):
+        """Ends in order; says whether it did."""
+        self.tell_to_stop()
+        in_order = self.ended()
         self.process = self.start()
-        return code == 0
+        return in_order
+
+
+def catches(pid, number):
+    """Whether a process has a handler for a signal."""
+    lines = pathlib.Path(f"/proc/{pid}/status").read_text().splitlines()
+    caught = next((line.split()[1] for line in lines if line.startswith("SigCgt:")), "0")
+    return bool(int(caught, 16) >> (number - 1) & 1)
 
 
 # Of the calls that it is meant for, as `faults` has it: those that a kind of trouble comes over. What one has come over is spared the next.
@@ -215,12 +240,12 @@ def waited(instance, at, now):
 
 def is_explained(letter, gone, again):
     """Whether a letter says that a node is owed whose instance is gone; or, of a node that was given a second chance, why its launch was given
-    up, or that another worker had put it in service meanwhile."""
+    up (also where another worker completed it in between), or that another worker had put it in service meanwhile."""
     owed, reason = (letter["attributes"].get(name, "") for name in ("EnrolldOwed", "EnrolldReason"))
     instance = json.loads(letter["body"]).get("EC2InstanceId")
-    if instance in gone:
-        return owed == f"disassociate {instance}" or (instance in again and reason in ("registrar_failed", "ValidationException"))
-    return instance in again and reason == "taken_off"
+    if instance in gone and owed == f"disassociate {instance}":
+        return True
+    return instance in again and reason in {"registrar_failed", "ValidationException"} | (set() if instance in gone else {"taken_off"})
 
 
 def check(state, terminated, settled, letters, left, moved, refuses):
@@ -397,9 +422,9 @@ def main():
                     break
                 time.sleep(0.5)
             for worker in workers:
-                worker.process.send_signal(signal.SIGTERM)
+                worker.tell_to_stop()
             for worker in workers:
-                out_of_order += worker.process.wait(15) != 0
+                out_of_order += not worker.ended()
             state = simulator.ask("state")
             if args.keep:
                 (folder / "state.json").write_text(json.dumps(state))

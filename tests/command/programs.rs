@@ -216,11 +216,11 @@ async fn a_program_names_its_nodes_or_says_that_it_cannot() {
 async fn a_program_over_its_time_is_killed_with_all_that_it_started() {
     let folder = Folder::new();
     let script = "trap '' TERM INT HUP; sleep 300 & echo $! >\"$1/child\"; echo $$ >\"$1/self\"; wait; sleep 300";
-    let settings = enrolld::registrar::CommandSettings { timeout: Duration::from_millis(700), ..folder.script("/bin/sh", script) };
+    let settings = enrolld::registrar::CommandSettings { timeout: Duration::from_secs(3), ..folder.script("/bin/sh", script) };
     let begin = Instant::now();
     let failure = CommandRegistrar::new(settings).associate(&order(), &key()).await.unwrap_err();
     assert_eq!((failure.class, failure.code.as_str()), (Class::Transient, "command_timeout"));
-    assert!(begin.elapsed() < Duration::from_secs(5));
+    assert!(begin.elapsed() < Duration::from_secs(20));
     ends(&folder.read("child")).await;
     ends(&folder.read("self")).await;
 }
@@ -232,7 +232,7 @@ async fn children_left_behind_neither_hold_the_worker_up_nor_live_on() {
     // Deaf to everything but the kill, and with standard output and error still open.
     let registrar = folder.shell("(trap '' HUP TERM; exec sleep 300) & echo $! >\"$1/child\"; exit 0");
     assert_eq!(registrar.associate(&order(), &key()).await, Ok(Registration::Done));
-    assert!(begin.elapsed() < Duration::from_secs(5));
+    assert!(begin.elapsed() < Duration::from_secs(20));
     ends(&folder.read("child")).await;
 }
 
@@ -242,7 +242,7 @@ async fn one_that_left_the_group_with_the_pipes_open_does_not_hold_the_worker_up
     let begin = Instant::now();
     let registrar = folder.shell("setsid sleep 30 & echo $! >\"$1/child\"; echo why >&2; exit 1");
     assert_eq!(registrar.associate(&order(), &key()).await.unwrap_err().detail, "why");
-    assert!(begin.elapsed() < Duration::from_secs(5));
+    assert!(begin.elapsed() < Duration::from_secs(20));
     let _ = std::process::Command::new("/bin/kill").arg(folder.read("child").trim()).status();
 }
 
@@ -268,7 +268,7 @@ async fn a_program_that_writes_megabytes_is_read_to_its_end_and_kept_in_part() {
     let (_, _, detail) = failed("yes no | head -c 5000000; head -c 5000000 /dev/zero | tr '\\0' y >&2; exit 1").await;
     assert!(detail.len() <= 1200 && detail.starts_with("yy"), "{} bytes", detail.len());
     assert_eq!(failed("printf '{\"status\":\"success\"'; head -c 100000 /dev/zero | tr '\\0' ' '; printf '}'").await.1, "bad_answer");
-    assert!(begin.elapsed() < Duration::from_secs(20));
+    assert!(begin.elapsed() < Duration::from_secs(60));
 }
 
 #[tokio::test]
@@ -281,7 +281,7 @@ async fn a_program_that_never_reads_its_input_does_not_hold_the_worker_up() {
     let begin = Instant::now();
     let settings = enrolld::registrar::CommandSettings { timeout: Duration::from_millis(500), ..folder.script("/bin/sh", "sleep 300") };
     assert_eq!(CommandRegistrar::new(settings).associate(&order, &key()).await.unwrap_err().code, "command_timeout");
-    assert!(begin.elapsed() < Duration::from_secs(5));
+    assert!(begin.elapsed() < Duration::from_secs(20));
 }
 
 #[tokio::test]

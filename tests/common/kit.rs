@@ -168,7 +168,7 @@ impl Bench {
         command.env("AWS_EC2_METADATA_SERVICE_ENDPOINT", format!("{}/_imds/{instance}", self.simulator.endpoint()));
         command.env("ENROLLD_KEY_FILE", home.join("client.pem")).env("ENROLLD_SSL_DIR", home.join("ssl"));
         command.env("ENROLLD_DOCUMENT_FILE", home.join("enrolld/node")).env("ENROLLD_PER_BOOT", home.join("per-boot"));
-        command.envs([("ENROLLD_FIRST_PAUSE", "1"), ("ENROLLD_LONGEST_PAUSE", "2"), ("ENROLLD_DEADLINE", "120")]);
+        command.envs([("ENROLLD_FIRST_PAUSE", "1"), ("ENROLLD_LONGEST_PAUSE", "2"), ("ENROLLD_DEADLINE", "300")]);
         command.envs(variables.iter().copied());
         tokio::task::spawn_blocking(move || {
             let Output { status, stdout, stderr } = command.output().expect("there is a shell");
@@ -195,7 +195,7 @@ impl Bench {
             }
         };
         let state = || self.simulator.state(false).outcomes;
-        assert!(tokio::time::timeout(Duration::from_secs(120), waiting).await.is_ok(), "{what} does not happen: {:?}", state());
+        assert!(tokio::time::timeout(Duration::from_secs(300), waiting).await.is_ok(), "{what} does not happen: {:?}", state());
     }
 
     /// Nothing was refused for want of a permission.

@@ -42,7 +42,7 @@ async fn run_command_waits_for_agents_that_register_late_and_takes_what_the_comm
     let bench = Bench::start(|_| {}).await;
     let worker = bench.worker_with(&by_run_command(&bench), |_| {});
     let mut launched: Vec<String> =
-        [0, 300, 2000].into_iter().map(|after| bench.launch_with(agent(after, CommandOutcome::Success))).collect();
+        [0, 300, 5000].into_iter().map(|after| bench.launch_with(agent(after, CommandOutcome::Success))).collect();
     bench.until_in_service(&launched).await;
     bench.until_empty().await;
     launched.sort();

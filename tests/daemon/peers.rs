@@ -150,6 +150,7 @@ async fn no_heartbeats_the_hook_times_out_under_a_long_wait_node_termination_han
     .await;
     let _worker = bench.worker(|_| {});
     bench.simulator.with(|world, now| world.set_server_status(now, SERVER, ServerStatus::UnderMaintenance, None));
+    let began = std::time::Instant::now();
     let waits_for_server = bench.launch(1).remove(0);
     let waits_for_key = bench.launch_with(never_publishes());
     tokio::time::sleep(Duration::from_secs(8)).await;
@@ -162,7 +163,8 @@ async fn no_heartbeats_the_hook_times_out_under_a_long_wait_node_termination_han
     for id in [&waits_for_server, &waits_for_key] {
         let action = &bench.actions(id)[0];
         assert_eq!(action.closed_by, Some(Closing::Completed));
-        assert!((4..=8).contains(&action.heartbeats), "at half the time-out of 3 s: {action:?}");
+        let most = began.elapsed().as_millis() / 1350 + 1;
+        assert!((4..=most).contains(&u128::from(action.heartbeats)), "at half the time-out of 3 s, less a tenth: {action:?}, not {most}");
     }
 }
 

@@ -56,7 +56,7 @@ impl Process {
 
     /// Waits for its end; its exit code, where it was not a signal that ended it.
     pub async fn ended(&mut self) -> Option<i32> {
-        let longest = Instant::now() + Duration::from_secs(60);
+        let longest = Instant::now() + Duration::from_secs(180);
         loop {
             if let Some(status) = self.child.try_wait().expect("it is our child") {
                 return status.code();
@@ -80,7 +80,7 @@ impl Process {
 
     /// Waits until the log holds something.
     pub async fn until_logged(&self, what: &str) {
-        let longest = Instant::now() + Duration::from_secs(60);
+        let longest = Instant::now() + Duration::from_secs(180);
         while !self.log().contains(what) {
             assert!(Instant::now() < longest, "{what} is not logged: {}", self.log());
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -110,7 +110,7 @@ impl Process {
 
     /// Waits until `/readyz` answers with that status; returns what it says.
     pub async fn until_ready_is(&self, status: u16) -> String {
-        let longest = Instant::now() + Duration::from_secs(60);
+        let longest = Instant::now() + Duration::from_secs(180);
         loop {
             let (now, body) = self.ask("/readyz").await;
             if now == status {

@@ -134,7 +134,7 @@ impl Bench {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(60), waiting).await.expect("it happens within a minute");
+        tokio::time::timeout(Duration::from_secs(180), waiting).await.expect("it happens in time");
     }
 
     /// Has a worker run until something has happened in the simulator.

@@ -45,7 +45,10 @@ impl Goiardi {
         let number = NUMBER.fetch_add(1, Ordering::SeqCst);
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("goiardi-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("the build's folder can be written to");
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port is free").port();
+        // None that a connection of somebody else could be given before it is listened at.
+        let ports = (20_000..32_000).map(|port: u32| 20_000 + (port + std::process::id() * 97 + number * 13) % 12_000);
+        let mut ports = ports.map(|port| u16::try_from(port).expect("less than 32,000"));
+        let port = ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a port is free");
         if tls {
             let rcgen::CertifiedKey { cert, signing_key } = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("it signs");
             std::fs::write(folder.join("server.crt"), cert.pem()).expect("the folder is ours");
@@ -90,7 +93,7 @@ impl Goiardi {
         let Some(mut child) = self.process.take() else { return };
         let signalled = Command::new("kill").arg(child.id().to_string()).status();
         let began = Instant::now();
-        while signalled.is_ok() && began.elapsed() < Duration::from_secs(10) {
+        while signalled.is_ok() && began.elapsed() < Duration::from_secs(60) {
             if child.try_wait().ok().flatten().is_some() {
                 return;
             }

@@ -190,8 +190,9 @@ async fn the_second_hook_is_kept_from_running_out_for_as_long_as_the_script_work
     bench.until_state(&id, LifecycleState::InService).await;
     bench.nothing_was_denied();
     let ended = beats(&bench);
-    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
-    assert_eq!(beats(&bench), ended, "the script has ended, and its heartbeats go on");
+    // One that was on its way when the script ended may arrive; who goes on sends one every second or two.
+    tokio::time::sleep(std::time::Duration::from_secs(10)).await;
+    assert!(beats(&bench) <= ended + 1, "the script has ended, and its heartbeats go on: {ended}, then {}", beats(&bench));
 }
 
 #[tokio::test]
@@ -285,9 +286,9 @@ node_name = "{instance_id}.example.com"
     .await;
     bench.work();
     let id = bench.launch(POLICY);
-    let booted = bench.boot(&id, &[], &[("ENROLLD_DEADLINE", "20")]);
+    let booted = bench.boot(&id, &[], &[("ENROLLD_DEADLINE", "60")]);
     bench.until_state(&id, LifecycleState::InService).await;
-    booted.await.expect("waiting does not panic").must(1, &["is no certificate of this instance's key", "was not done within 20 s"]);
+    booted.await.expect("waiting does not panic").must(1, &["is no certificate of this instance's key", "was not done within 60 s"]);
     let request = bench.file(&id, &format!("ssl/certificate_requests/{id}.example.com.pem"));
     assert!(openssl(&["req", "-noout", "-subject", "-verify"], &request).contains(&format!("{id}.example.com")));
     assert!(!bench.file(&id, &format!("ssl/certs/{id}.example.com.pem")).exists());

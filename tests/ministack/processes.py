@@ -28,7 +28,7 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
-def eventually(check, what: str, seconds: float = 30.0):
+def eventually(check, what: str, seconds: float = 120.0):
     """Returns the first true answer of `check`; fails with its last one where there is none in time."""
     end = time.monotonic() + seconds
     while True:

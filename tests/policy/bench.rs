@@ -217,7 +217,7 @@ impl Bench {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         };
-        if tokio::time::timeout(Duration::from_secs(60), waiting).await.is_err() {
+        if tokio::time::timeout(Duration::from_secs(180), waiting).await.is_err() {
             panic!("{what} does not happen; called: {:?}", self.simulator.state(false).outcomes);
         }
     }

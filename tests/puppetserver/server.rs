@@ -54,8 +54,8 @@ impl Server {
             url: ServerUrl::new(&format!("https://localhost:{}{path}", self.port)).unwrap(),
             authorities: Some(read_certificates(&self.folder.join("ca.pem")).unwrap()),
             identity: Some(Identity::read(certificate, key).unwrap()),
-            connect_timeout: Duration::from_secs(3),
-            attempt_timeout: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(10),
+            attempt_timeout: Duration::from_secs(60),
             allow_plain_http: false,
             max_answer: HttpSettings::MAX_ANSWER,
         }
@@ -251,7 +251,7 @@ impl Server {
 }
 
 fn made(http: HttpSettings, replace_existing: bool) -> PuppetCa {
-    PuppetCa::new(&PuppetCaSettings { http, call_timeout: Duration::from_secs(60), replace_existing }).unwrap().with_clock(in_an_hour)
+    PuppetCa::new(&PuppetCaSettings { http, call_timeout: Duration::from_secs(180), replace_existing }).unwrap().with_clock(in_an_hour)
 }
 
 /// The clock of the registrars here, so that there can be launches that began after what was signed just now.

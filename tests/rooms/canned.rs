@@ -174,8 +174,8 @@ fn services(url: &str) -> Services {
     let settings = AwsSettings {
         region: Some("eu-central-1".into()),
         connect_timeout: Duration::from_secs(2),
-        attempt_timeout: Duration::from_millis(500),
-        call_timeout: Duration::from_secs(1),
+        attempt_timeout: Duration::from_secs(2),
+        call_timeout: Duration::from_secs(4),
         worker: "test".into(),
         scopes: Vec::new(),
     };
