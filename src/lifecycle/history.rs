@@ -3,10 +3,9 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use aws_sdk_autoscaling::types::Activity;
-use tokio::time::Instant;
 
 use super::whereabouts::{Found, named, said};
 use crate::facts::Whereabouts;
@@ -23,10 +22,10 @@ pub(super) struct Histories(Mutex<HashMap<GroupName, Arc<tokio::sync::Mutex<Hist
 
 impl Histories {
     /// That of a group. Whoever holds it reads for the others, who wait.
-    pub(super) fn of(&self, group: &GroupName) -> Arc<tokio::sync::Mutex<History>> {
+    pub(super) fn of(&self, group: &GroupName, now: SystemTime) -> Arc<tokio::sync::Mutex<History>> {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() >= MOST_GROUPS && !kept.contains_key(group) {
-            kept.retain(|_, history| history.try_lock().map_or(true, |history| history.is_fresh()));
+            kept.retain(|_, history| history.try_lock().map_or(true, |history| history.is_fresh(now)));
             if kept.len() >= MOST_GROUPS {
                 kept.clear();
             }
@@ -57,8 +56,8 @@ impl Read {
 /// One group's activities, as far as they were read.
 #[derive(Debug, Default)]
 pub(super) struct History {
-    /// When they were last read from their beginning, to their end or as far as that went.
-    read_at: Option<Instant>,
+    /// When it was last begun to read them from their beginning, to their end or as far as that went.
+    read_at: Option<SystemTime>,
     /// The newest of them.
     newest: Option<String>,
     of: HashMap<InstanceId, Found>,
@@ -67,13 +66,14 @@ pub(super) struct History {
 }
 
 impl History {
-    fn is_fresh(&self) -> bool {
-        self.read_at.is_some_and(|at| at.elapsed() < FRESH)
+    /// By the SDK's clock, which is the wall clock: one that was set back says nothing.
+    fn is_fresh(&self, now: SystemTime) -> bool {
+        self.read_at.is_some_and(|at| now.duration_since(at).is_ok_and(|age| age < FRESH))
     }
 
     /// Forgets what is too old to be believed.
-    pub(super) fn forget_if_old(&mut self) {
-        if !self.is_fresh() {
+    pub(super) fn forget_if_old(&mut self, now: SystemTime) {
+        if !self.is_fresh(now) {
             *self = Self::default();
         }
     }
@@ -83,9 +83,9 @@ impl History {
         self.newest.is_some() && self.newest.as_deref() == activity.activity_id()
     }
 
-    /// Takes down all activities of the group, newest first.
-    pub(super) fn begin(&mut self, read: Read) {
-        *self = Self { read_at: Some(Instant::now()), ..Self::default() };
+    /// Takes down all activities of the group, newest first, as they were asked for at that time.
+    pub(super) fn begin(&mut self, read: Read, at: SystemTime) {
+        *self = Self { read_at: Some(at), ..Self::default() };
         self.add(read);
     }
 
@@ -100,7 +100,7 @@ impl History {
 
     /// Reading broke off before this page, if it came to any. Of activities that are newer than what is known there may be more before that, so
     /// that they are read again.
-    pub(super) fn break_off(&mut self, read: Read, before: Option<String>, resumed: bool) {
+    pub(super) fn break_off(&mut self, read: Read, before: Option<String>, resumed: bool, at: SystemTime) {
         if resumed && before.is_none() {
             // It cannot be gone on with.
             *self = Self::default();
@@ -108,7 +108,7 @@ impl History {
             self.end(read);
             self.rest = before;
         } else if self.newest.is_none() && before.is_some() {
-            self.begin(read);
+            self.begin(read, at);
             self.rest = before;
         }
     }

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use aws_sdk_autoscaling::Client;
 use aws_sdk_autoscaling::error::ProvideErrorMetadata;
 use aws_sdk_autoscaling::types::{AutoScalingInstanceDetails, LifecycleHook};
+use aws_types::sdk_config::SharedTimeSource;
 
 use crate::aws::{from_sdk, further};
 use crate::core::call::ActionOrder;
@@ -36,13 +37,16 @@ const LONGEST_ACTION_S: u32 = 48 * 60 * 60;
 pub struct Lifecycle {
     client: Client,
     histories: Arc<Histories>,
+    /// The SDK's own clock.
+    time: SharedTimeSource,
 }
 
 impl Lifecycle {
     /// Auto Scaling with a scope's configuration.
     #[must_use]
     pub fn new(config: &aws_config::SdkConfig) -> Self {
-        Self { client: Client::new(config), histories: Arc::default() }
+        let time = config.time_source().unwrap_or_default();
+        Self { client: Client::new(config), histories: Arc::default(), time }
     }
 
     /// Where up to 50 instances stand, in the order asked; `None` where Auto Scaling does not list one.

@@ -26,9 +26,11 @@ impl Lifecycle {
     /// # Errors
     /// By this room's table.
     pub async fn whereabouts(&self, group: &GroupName, instances: &[InstanceId]) -> Result<Vec<Whereabouts>, Failure> {
-        let history = self.histories.of(group);
+        let history = self.histories.of(group, self.time.now());
         let mut history = history.lock().await;
-        history.forget_if_old();
+        // Whoever waited for another's reading comes later.
+        let now = self.time.now();
+        history.forget_if_old(now);
         let mut search = Search::of(instances);
         let mut read = Read::default();
         let mut next_token = None;
@@ -36,7 +38,7 @@ impl Lifecycle {
         let mut resumed = false;
         'pages: for _ in 0..MOST_PAGES {
             if search.is_over() {
-                history.break_off(read, next_token, resumed);
+                history.break_off(read, next_token, resumed, now);
                 return Ok(search.found());
             }
             let asked = self.activity_page(group, next_token.clone());
@@ -45,7 +47,7 @@ impl Lifecycle {
                 Ok(page) => page,
                 Err(failure) => {
                     // A long history would else never be read to its end where one call in ten fails.
-                    history.break_off(read, next_token.filter(|_| failure.class != Class::Final), resumed);
+                    history.break_off(read, next_token.filter(|_| failure.class != Class::Final), resumed, now);
                     return Err(failure);
                 }
             };
@@ -68,7 +70,7 @@ impl Lifecycle {
         if resumed {
             history.end(read)
         } else {
-            history.begin(read)
+            history.begin(read, now)
         }
         Ok(search.found())
     }
