@@ -113,6 +113,16 @@ pub(super) enum Openness {
     Closed,
 }
 
+/// What a launch was waiting for when its time was over.
+#[derive(Debug, Clone)]
+pub(super) struct Over {
+    pub reason: Reason,
+    /// Where it stood.
+    pub stage: Stage,
+    /// Whether that is in trouble for others too.
+    pub routes_fault: bool,
+}
+
 /// What is still to be done once it is decided how an action ends.
 #[derive(Debug, Clone)]
 pub(super) struct Ending {
@@ -252,6 +262,8 @@ pub(super) struct Action {
     pub reordered: bool,
     /// When the order whose status is waited for was taken.
     pub ordered_at: u64,
+    /// Its time is over, for this; it is looked at once more before that ends it.
+    pub over: Option<Box<Over>>,
     /// Held past its deadline, since the fault is the route's.
     pub held: bool,
     /// Held though it failed for good, since all of its route do: what fails again stays so.
@@ -323,6 +335,7 @@ impl Action {
             taken_off: false,
             reordered: false,
             ordered_at: 0,
+            over: None,
             held: false,
             parked: false,
             cause: None,

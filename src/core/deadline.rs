@@ -1,11 +1,15 @@
 //! When an action's time is over: what it was waiting for, and whether that ends it or holds it.
 
-use super::action::{Action, Ending, Stage};
+use super::action::{Action, Ending, Openness, Over, Stage};
 use super::lane::LaneKey;
 use super::observation::Reason;
 use super::settings::KeySource;
+use super::time::ms;
 use super::{ActionId, Core};
 use crate::retry::Failure;
+
+/// No launch is given up for its time on a look that is older than this, in milliseconds.
+const LAST_LOOK_MS: u64 = 10_000;
 
 impl Core {
     /// An action's budget is over.
@@ -28,15 +32,80 @@ impl Core {
             return self.end_completed_before(id, None);
         }
         let Some(action) = self.actions.get(&id) else { return };
+        let stage = action.stage.clone();
         if action.verified_at.is_none() && action.hook.is_none() && self.trouble_of(id).is_none() {
             let detail = "Auto Scaling never showed the instance waiting for the hook".to_owned();
             // An earlier run may have seen it waiting, and have associated it.
             return self.end(id, Ending { owed, ..super::admission::undeliverable("not_waiting", detail) });
         }
-        let reason = self.deadline_reason(id, "the launch's time was over");
-        if !self.hold_rather_than_abandon(id, &reason) {
-            self.fail(id, reason);
+        if let Some(over) = self.actions.get_mut(&id).and_then(|action| action.over.take()) {
+            // It could not be looked at in time, or what was seen is still in doubt.
+            self.time_is_over(id, *over);
+            return;
         }
+        let reason = self.deadline_reason(id, "the launch's time was over");
+        let over = Over { reason, stage, routes_fault: self.is_routes_fault(id) };
+        if !self.looks_once_more(id, &over) {
+            self.time_is_over(id, over);
+        }
+    }
+
+    /// A launch that only waited was perhaps last looked at when its time began: its instance may have been terminated since, or put in
+    /// service by another worker, and then nothing is abandoned, no letter says so, and the route has no fault. Says whether it is looked
+    /// at once more before its time ends it.
+    fn looks_once_more(&mut self, id: ActionId, over: &Over) -> bool {
+        let now = self.now.mono_ms;
+        let Some(action) = self.actions.get(&id) else { return false };
+        let waits = matches!(action.stage, Stage::Key | Stage::Output(_) | Stage::Turn | Stage::LookAgain | Stage::Parked(_));
+        let in_line = action.stage == Stage::Associate && action.ordering.is_none();
+        let is_old = now.saturating_sub(action.looked_at) > LAST_LOOK_MS;
+        if !is_old || !(waits || in_line) || action.hook.is_none() || !action.is_launch() {
+            return false;
+        }
+        // What looks again anyway does so when it was to: before a second chance that is no pause to be cut short.
+        let looks_at = action.wake_at.filter(|_| action.stage == Stage::LookAgain);
+        // One that is held keeps its place in line, and is looked at before it is served.
+        if in_line && self.would_hold(id, over.routes_fault) {
+            return false;
+        }
+        let limit = self.longest(id);
+        let begins = looks_at.unwrap_or(now);
+        if looks_at.is_some() && limit.is_some_and(|limit| limit < begins + self.call_ms()) {
+            return false;
+        }
+        // Doubts are looked into for the time of patience, if there is so much.
+        let patient = begins + self.call_ms() + ms(self.settings.patience);
+        let until = if limit.is_some_and(|limit| limit < patient) { begins + self.call_ms() } else { patient };
+        if let Some(action) = self.actions.get_mut(&id) {
+            action.over = Some(Box::new(over.clone()));
+            // Its place in line stays its own.
+            action.renewing |= in_line;
+            if matches!(action.openness, Openness::Open { .. }) {
+                action.openness = Openness::Unknown;
+            }
+        }
+        self.set_deadline(id, Some(until));
+        if looks_at.is_none() {
+            self.begin_verify(id);
+        }
+        true
+    }
+
+    /// A launch whose time is over waits still. Says whether that ends it.
+    pub(super) fn ends_for_its_time(&mut self, id: ActionId) -> bool {
+        let Some(over) = self.actions.get_mut(&id).and_then(|action| action.over.take()) else { return false };
+        !self.time_is_over(id, *over)
+    }
+
+    /// A launch's time is over: says whether it is held all the same.
+    fn time_is_over(&mut self, id: ActionId, over: Over) -> bool {
+        let held = self.hold_rather_than_abandon(id, &over);
+        if !held {
+            // It went wrong where it stood before it was looked at once more.
+            self.set_stage(id, over.stage);
+            self.fail(id, over.reason);
+        }
+        held
     }
 
     /// Why the time was over: what an action last failed with, or what its server last said.

@@ -68,6 +68,9 @@ impl Core {
 
     /// An action failed for good. A launch whose route's others all failed alike is held.
     pub(super) fn fail(&mut self, id: ActionId, reason: Reason) {
+        if self.ends_for_its_time(id) {
+            return;
+        }
         if self.park_rather_than_abandon(id, &reason) {
             return;
         }

@@ -9,7 +9,7 @@
 
 use std::collections::{HashSet, VecDeque};
 
-use super::action::{Action, Association, SecondChance, Stage};
+use super::action::{Action, Association, Over, SecondChance, Stage};
 use super::call::RouteId;
 use super::observation::{Observation, Reason};
 use super::settings::OnFailure;
@@ -35,6 +35,8 @@ pub(super) struct Streak {
     in_a_row: VecDeque<u64>,
     /// Launches that failed so and are held, in the order in which they are tried again.
     parked: VecDeque<ActionId>,
+    /// Those of them that are being tried again, or have been: one may wait for its key anew.
+    tried: Vec<ActionId>,
     /// Launches that are held though they only waited in vain: they wait on.
     waiting: Vec<ActionId>,
     /// Launches that were held when their messages had to be given back, and are held on when those come again.
@@ -67,15 +69,14 @@ impl GivenBack {
 
 impl Core {
     /// A launch is at its deadline. Says whether it is held there, since the fault is the route's, or looks like it.
-    pub(super) fn hold_rather_than_abandon(&mut self, id: ActionId, reason: &Reason) -> bool {
+    pub(super) fn hold_rather_than_abandon(&mut self, id: ActionId, over: &Over) -> bool {
         let Some(action) = self.actions.get(&id) else { return false };
         let Some(route_id) = action.route else { return false };
         if !self.abandons(id) {
             return false;
         }
-        let (held, routes_fault) = (action.held, self.is_routes_fault(id));
-        let holds = self.was_held(id) || self.is_spent(route_id, routes_fault);
-        if held || !holds || !self.hold(id, reason) {
+        let routes_fault = over.routes_fault;
+        if !self.would_hold(id, routes_fault) || !self.hold(id, &over.reason) {
             self.count_abandonment(route_id, routes_fault);
             return false;
         }
@@ -89,6 +90,13 @@ impl Core {
             action.parked |= !routes_fault;
         }
         true
+    }
+
+    /// Whether a launch whose time is over would be held, and is not yet, if its hook leaves time for that.
+    pub(super) fn would_hold(&mut self, id: ActionId, routes_fault: bool) -> bool {
+        let Some(action) = self.actions.get(&id).filter(|action| !action.held) else { return false };
+        let Some(route_id) = action.route else { return false };
+        self.abandons(id) && (self.was_held(id) || self.is_spent(route_id, routes_fault))
     }
 
     /// Whether a launch was held when its message was last given back, and nothing has shown since that its route works.
@@ -142,7 +150,7 @@ impl Core {
     /// Whether what a launch waits for is in trouble for others too: its server, or an operation that nothing went through since it failed.
     /// So it is where its server takes orders, and fewer than there are: whoever still stands in line at the end of its time is there
     /// for no reason of its own.
-    fn is_routes_fault(&self, id: ActionId) -> bool {
+    pub(super) fn is_routes_fault(&self, id: ActionId) -> bool {
         let own = self.trouble_of(id).is_some_and(|failure| failure.class == Class::RouteFault);
         let in_line = self.actions.get(&id).is_some_and(|action| is_in_line(action) && action.ordering.is_none());
         own || in_line || self.servers_trouble(id).is_some() || self.lanes_trouble(id).is_some()
@@ -173,8 +181,10 @@ impl Core {
         let now = self.now.mono_ms;
         let Some(streak) = self.streaks.get_mut(&route) else { return };
         streak.probe_at = None;
+        streak.tried.retain(|id| self.actions.get(id).is_some_and(|action| action.parked && !matches!(action.stage, Stage::Parked(_))));
         let tried = loop {
             let Some(id) = streak.parked.pop_front() else { break None };
+            streak.tried.push(id);
             if self.actions.get(&id).is_some_and(|action| matches!(action.stage, Stage::Parked(_))) {
                 break Some(id);
             }
@@ -192,17 +202,20 @@ impl Core {
         streak.given_back = GivenBack::default();
         streak.progress.reset();
         self.timers.set(Timer::Parked(route), &mut streak.probe_at, None);
-        let (parked, waiting) = (std::mem::take(&mut streak.parked), std::mem::take(&mut streak.waiting));
-        for id in waiting {
+        let parked: Vec<ActionId> = std::mem::take(&mut streak.parked).into_iter().chain(std::mem::take(&mut streak.tried)).collect();
+        let waiting = std::mem::take(&mut streak.waiting);
+        for id in parked.into_iter().chain(waiting) {
+            let Some(action) = self.actions.get_mut(&id).filter(|action| action.held && action.ending.is_none()) else { continue };
             // Whoever stands in line for its server has its time when that takes its order: with thousands before it, that may be long.
-            let stays = |action: &Action| is_in_line(action) || action.ending.is_some();
-            if self.actions.get(&id).is_some_and(|action| action.held && !stays(action)) {
-                self.has_time_again(id, route);
+            if is_in_line(action) {
+                action.parked = false;
+                continue;
             }
-        }
-        for id in parked {
-            if self.actions.get(&id).is_some_and(|action| matches!(action.stage, Stage::Parked(_))) {
-                self.has_time_again(id, route);
+            // One that is only looked at has still what it failed with. The others are at it already, or wait on.
+            let looked_at = matches!(action.stage, Stage::Verify | Stage::Hooks | Stage::Whereabouts);
+            let begins = action.parked && (looked_at || matches!(action.stage, Stage::Parked(_)));
+            self.has_time_again(id, route);
+            if begins {
                 self.guard(id, |core| core.try_again(id));
             }
         }
@@ -219,6 +232,9 @@ impl Core {
     /// A launch that was held has its route's time anew.
     fn has_time_again(&mut self, id: ActionId, route: RouteId) {
         self.unhold(id);
+        if let Some(action) = self.actions.get_mut(&id) {
+            action.over = None;
+        }
         let budget = self.now.mono_ms + ms(self.settings.route(route).timeout);
         let deadline = self.hook_limit(id).map_or(budget, |limit| limit.min(budget));
         self.set_deadline(id, Some(deadline));
@@ -255,9 +271,7 @@ impl Core {
             // Where the hook was never learned, its limit is the longest that there is.
             None => action.taken_up.mono_ms + LONGEST_ACTION_MS,
         };
-        // On its last receive it cannot be given back when SQS's hours are over: it is decided before, and not left to its hook.
-        let kept_until = if self.is_last_receive(id) { self.kept_until(id) } else { None };
-        let limit = limit.min(kept_until.unwrap_or(u64::MAX));
+        let limit = limit.min(self.longest(id).unwrap_or(u64::MAX));
         if limit <= now {
             return false;
         }
@@ -271,6 +285,13 @@ impl Core {
             self.observe(Observation::LaunchHeld { subject, reason: reason.clone() });
         }
         true
+    }
+
+    /// Until when an action can be kept at all: to its hook's limit, if that is known; and on its last receive it cannot be given back when SQS's
+    /// hours are over: it is decided before, and not left to its hook.
+    pub(super) fn longest(&self, id: ActionId) -> Option<u64> {
+        let kept_until = if self.is_last_receive(id) { self.kept_until(id) } else { None };
+        self.hook_limit(id).into_iter().chain(kept_until).min()
     }
 
     /// An action is held no longer.

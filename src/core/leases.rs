@@ -40,7 +40,7 @@ impl Core {
     /// Until when an action can be held, less a margin to end it ourselves: then its messages are given back, before SQS's 12 hours are over.
     pub(super) fn kept_until(&self, id: ActionId) -> Option<u64> {
         let messages = self.actions.get(&id)?.messages.iter().filter_map(|key| self.messages.get(key));
-        messages.map(|message| (message.received_at + LONGEST_MS).saturating_sub(self.give_back_ms() + 2 * self.call_ms())).min()
+        messages.map(|message| (message.received_at + LONGEST_MS).saturating_sub(self.give_back_ms() + 3 * self.call_ms())).min()
     }
 
     /// How long before the end of SQS's 12 hours a message is given back.

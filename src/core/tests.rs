@@ -4,6 +4,7 @@ pub(super) mod bench;
 mod broken;
 mod certificates;
 mod chaos;
+mod deadlines;
 mod duplicates;
 mod forged;
 mod key_reads;

@@ -19,7 +19,7 @@ const SIGHTING_MS: u64 = 60_000;
 /// The same before a node is taken off for a second chance: what another worker puts in service meanwhile would be without it.
 pub(super) const SECOND_CHANCE_FRESH_MS: u64 = 10_000;
 /// A group's hooks are asked for again after this time, in milliseconds.
-const HOOKS_FRESH_MS: u64 = 600_000;
+const HOOKS_FRESH_MS: u64 = 60_000;
 /// A hook that is missing is believed to be missing only on an answer younger than this, in milliseconds.
 const MISSING_HOOK_FRESH_MS: u64 = 5_000;
 /// How soon an instance is looked at again that is about to wait.
@@ -344,7 +344,8 @@ impl Core {
         let action = self.actions.get(&id)?;
         let times = action.hook?;
         let began_wall = action.began_wall()?;
-        let margin = (2 * self.call_ms()).min(times.global_ms / 4);
+        // For the last look, the letter and the completion.
+        let margin = (3 * self.call_ms()).min(times.global_ms / 4);
         // Reckoned from when it was taken up: the wall clock may be set meanwhile.
         let lasts = began_wall.saturating_add(times.global_ms - margin).saturating_sub(action.taken_up.wall_ms);
         (lasts > 0).then(|| action.taken_up.mono_ms.saturating_add(lasts))
@@ -356,7 +357,14 @@ impl Core {
         let Some(claim) = action.claim.clone() else { return };
         let place = (action.scope, claim.instance.clone());
         let ahead = self.turns.get(&place).and_then(|turn| turn.front()).copied();
-        if ahead != Some(id) {
+        let first = ahead == Some(id);
+        if first && self.is_perhaps_closed(id) {
+            return self.begin_openness(id);
+        }
+        if self.ends_for_its_time(id) {
+            return;
+        }
+        if !first {
             self.set_stage(id, Stage::Turn);
             // What the one ahead was shown is older than that this one waits.
             if let Some(ahead) = ahead {
@@ -364,9 +372,7 @@ impl Core {
             }
             return;
         }
-        if self.is_perhaps_closed(id) {
-            return self.begin_openness(id);
-        }
+        let Some(action) = self.actions.get(&id) else { return };
         if let SecondChance::GiveUp(failure) = &action.second_chance {
             let reason = Reason::new(failure.code.clone(), failure.detail.clone());
             return self.fail(id, reason);

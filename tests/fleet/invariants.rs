@@ -101,6 +101,9 @@ pub fn judge(fleet: &Fleet) -> Verdict {
     }
 }
 
+/// For so long a launch may be over that is given up for its time: as old as the look may be, and what a letter takes to be written.
+const LATE_LETTER_MS: u64 = 60_000;
+
 impl Judge<'_> {
     /// The actions of our hooks.
     fn own_actions(&self) -> impl Iterator<Item = &ActionState> {
@@ -167,8 +170,28 @@ impl Judge<'_> {
                     broken.push(format!("a dead letter has no {name}: {}", letter.body));
                 }
             }
+            let says = |name, what| letter.attributes.get(name).is_some_and(|said| said == what);
+            if says("EnrolldOutcome", "abandoned")
+                && says("EnrolldReason", "deadline")
+                && let Ok(Notification::Action(claim)) = event::decode(&letter.body)
+                && let Some(action) = self.own_actions().find(|action| action.token == claim.token.as_str())
+                && action.result.as_deref() != Some("ABANDON")
+                && let Some(closed) = action.closed_ms.filter(|closed| closed + LATE_LETTER_MS < letter.sent_ms)
+                && !self.waits_anew(action, closed, letter.sent_ms)
+            {
+                let by = action.closed_by;
+                broken
+                    .push(format!("a launch of {} was given up at {} that was over at {closed}: {by:?}", action.instance, letter.sent_ms));
+            }
         }
         self.broken.append(&mut broken);
+    }
+
+    /// Whether an instance waits for another launch of its own by then, out of the warm pool: what it is shown as bears out the message of
+    /// the one before too.
+    fn waits_anew(&self, action: &ActionState, closed: u64, by: u64) -> bool {
+        self.own_actions()
+            .any(|other| other.instance == action.instance && other.transition == Kind::Launching && (closed..by).contains(&other.began_ms))
     }
 
     /// No message was deleted before its action was over or its body stood among the dead letters.

@@ -884,8 +884,13 @@ impl Bench {
 
     /// How the action ended, by each letter.
     pub fn letter_outcomes(&self) -> Vec<&str> {
-        let outcome = |letter: &'_ DeadLetter| letter.attributes.iter().position(|(name, _)| *name == "EnrolldOutcome");
-        self.letters.iter().filter_map(|letter| Some(letter.attributes[outcome(letter)?].1.as_str())).collect()
+        self.letter_attribute("EnrolldOutcome")
+    }
+
+    /// What each letter says under a name.
+    pub fn letter_attribute(&self, name: &str) -> Vec<&str> {
+        let said = |letter: &'_ DeadLetter| letter.attributes.iter().position(|(called, _)| *called == name);
+        self.letters.iter().filter_map(|letter| Some(letter.attributes[said(letter)?].1.as_str())).collect()
     }
 
     pub fn now(&self) -> u64 {

@@ -340,7 +340,13 @@ fn a_forged_launch_with_anothers_token_ends_that_action_and_takes_off_no_node_th
     // Another worker has enrolled it, and deleted its key.
     bench.set_state(2, Some(LifecycleState::Living));
     bench.nodes.insert(2);
-    bench.run_for(40 * 60_000);
+    bench.run_for(28 * 60_000);
+    // When its time is over nobody can say where it stands.
+    bench.faults.insert("DescribeAutoScalingInstances", super::timeout());
+    bench.run_for(3 * 60_000);
+    assert_eq!(bench.completions, [(1, ActionResult::Abandon)]);
+    bench.faults.clear();
+    bench.run_for(10 * 60_000);
     assert!(bench.nodes.contains(&2), "{:?}", bench.outcomes());
     assert_eq!(bench.count("Disassociate"), 0);
     assert!(bench.deleted.is_empty(), "{:?}", bench.deleted);

@@ -401,6 +401,58 @@ fn a_launch_that_was_held_for_its_route_has_no_more_than_the_routes_time_once_th
 }
 
 #[test]
+fn a_launch_that_was_held_for_its_own_failure_and_is_being_tried_again_has_no_more_than_the_routes_time_once_others_are_enrolled() {
+    let refused = || KeyAnswer::Refused { code: "not_pem", reason: "it is no PEM".into(), security: false };
+    for mended in [false, true] {
+        let mut bench = Bench::new(quick());
+        for n in 1..=6 {
+            bench.keys.insert(n, refused());
+            bench.launch(n);
+        }
+        bench.run_for(60_000);
+        assert_eq!((abandoned(&bench), bench.open()), (5, 1));
+        // What was refused is taken away, as for somebody who planted it; the launch that is tried again finds nothing and waits for it.
+        let held = (1..=6).find(|n| !bench.completions.iter().any(|(done, _)| done == n)).unwrap();
+        bench.keys.insert(held, KeyAnswer::Absent);
+        bench.run_for(10 * 60_000);
+        assert_eq!((abandoned(&bench), bench.open()), (5, 1));
+        bench.launch(7);
+        bench.run_for(5_000);
+        assert!(bench.completions.contains(&(7, ActionResult::Continue)), "{:?}", bench.completions);
+        if mended {
+            // It publishes what it did before: that is its own failure now.
+            bench.keys.insert(held, refused());
+            bench.run_for(90_000);
+        } else {
+            bench.run_for(11 * 60_000);
+        }
+        assert_eq!((abandoned(&bench), bench.open()), (6, 0), "{mended}: {:?}", bench.reasons());
+        bench.assert_nothing_is_left();
+    }
+}
+
+#[test]
+fn a_launch_that_waited_for_its_key_and_then_failed_while_it_was_held_is_tried_again_once_others_are_enrolled() {
+    let mut bench = Bench::new(quick());
+    for n in 1..=6 {
+        bench.keys.insert(n, KeyAnswer::Absent);
+        bench.launch(n);
+    }
+    bench.run_for(11 * 60_000);
+    assert_eq!((abandoned(&bench), bench.open()), (5, 1));
+    let held = (1..=6).find(|n| !bench.completions.iter().any(|(done, _)| done == n)).unwrap();
+    bench.keys.insert(held, KeyAnswer::Refused { code: "not_pem", reason: "it is no PEM".into(), security: false });
+    bench.run_for(2 * 60_000);
+    assert_eq!((abandoned(&bench), bench.open()), (5, 1), "it has failed, and is held for that too");
+    bench.keys.remove(&held);
+    bench.launch(7);
+    bench.run_for(5_000);
+    assert!(bench.completions.contains(&(held, ActionResult::Continue)), "{:?}", bench.completions);
+    bench.run_for(60_000);
+    bench.assert_nothing_is_left();
+}
+
+#[test]
 fn a_termination_waits_for_no_launch_that_is_held_on_an_older_look() {
     let mut settings = quick();
     settings.routes[0].max_abandons = 0;
