@@ -40,6 +40,21 @@ fn a_launch_that_is_completed_is_followed_until_its_instance_goes_into_service()
 }
 
 #[test]
+fn a_hook_that_was_added_a_minute_ago_is_heeded() {
+    let mut bench = Bench::settled(settings());
+    bench.launch(2);
+    bench.run_for(10_000);
+    bench.other_hook = true;
+    bench.run_for(60_000);
+    bench.launch(1);
+    bench.run_for(60_000);
+    assert_eq!((bench.in_hand(), bench.outcomes().len()), (1, 2), "it is followed");
+    bench.set_state(1, Some(LifecycleState::Living));
+    bench.run_for(60_000);
+    bench.assert_nothing_is_left();
+}
+
+#[test]
 fn a_launch_that_is_abandoned_for_another_hooks_sake_after_its_node_was_associated_has_it_taken_off() {
     for gone in [Some(LifecycleState::TerminatingProceed), None] {
         let mut bench = bench(Repeated::Success);

@@ -48,6 +48,21 @@ fn a_launch_whose_group_is_known_is_kept_open_at_its_own_hooks_pace() {
 }
 
 #[test]
+fn a_hook_whose_time_out_was_made_shorter_a_minute_ago_ends_no_launch() {
+    let mut bench = Bench::new(settings());
+    bench.hooks_time_out = true;
+    bench.heartbeat_timeout_s = 3600;
+    bench.launch(1);
+    bench.run_for(10_000);
+    bench.heartbeat_timeout_s = 60;
+    bench.run_for(60_000);
+    bench.keys.insert(2, crate::facts::KeyAnswer::Absent);
+    bench.launch(2);
+    bench.run_for(10 * 60_000);
+    assert!(bench.timed_out.is_empty(), "{:?}", bench.timed_out);
+}
+
+#[test]
 fn a_launch_that_is_seen_at_once_costs_no_heartbeat_before_its_own_time() {
     let mut bench = Bench::new(settings());
     bench.heartbeat_timeout_s = 3600;
