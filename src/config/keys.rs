@@ -93,7 +93,7 @@ pub const TOP: &[Key] = &[
         "API calls in flight at once, long polls aside, 2 to 10000. An eighth, but at least one, is kept for what keeps messages and actions ours (extensions, heartbeats, results), and as many for all else where that has something to send.",
     ),
     usual("max_polls", NUMBER, "8", "Long polls in flight at once when the queue is busy, 1 to 64; one when it is quiet."),
-    usual("poll_wait", SPAN, "20s", "How long a receive waits for its first message, 0s to 20s, in whole seconds."),
+    usual("poll_wait", SPAN, "20s", "How long a receive waits for its first message, 1s to 20s, in whole seconds."),
     usual(
         "visibility_timeout",
         SPAN,

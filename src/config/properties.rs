@@ -93,7 +93,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_is_read_can_be_told_to_the_core(value in 1_u32..100_000, wait in 0_u64..20) {
+    fn whatever_is_read_can_be_told_to_the_core(value in 1_u32..100_000, wait in 1_u64..20) {
         if let Ok(config) = read(&top(&format!("max_open = {value}\npoll_wait = \"{wait}s\""))) {
             let settings = config.core_settings();
             prop_assert_eq!(settings.max_open, value as usize);

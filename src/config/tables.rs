@@ -83,7 +83,7 @@ fn read_top<'a>(
     let max_open = top.read("max_open", whole(1..=120_000));
     let max_calls = top.read("max_calls", whole(2..=10_000));
     let max_polls = top.read("max_polls", whole(1..=64));
-    let poll_wait = top.read("poll_wait", seconds(0..=20));
+    let poll_wait = top.read("poll_wait", seconds(1..=20));
     let visibility_timeout = top.read("visibility_timeout", seconds(30..=12 * HOUR));
     let max_deliveries = top.read("max_deliveries", whole(1..=980));
     let patience = top.read("patience", duration(SECS(1)..=SECS(HOUR)));

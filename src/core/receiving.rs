@@ -34,6 +34,8 @@ const BEGINNING_MS: u64 = 3_000;
 /// So many messages at first, and for each that has ended so many more.
 const FIRST: usize = 10;
 const MORE_FOR_EACH: usize = 2;
+/// A receive that brings nothing is followed by the next no sooner than this after it began, in milliseconds.
+const EMPTY_MS: u64 = 1_000;
 /// How many bytes of bodies are held for each action that may be open, and at the least in all: beyond it nothing is received until
 /// some have gone, as beyond `max_open`. A real notification has about 1 KiB; SQS takes 1 MiB, and whoever may send could have us
 /// hold that for as long as a claim is looked into.
@@ -212,7 +214,13 @@ impl Core {
                     n if n >= usize::from(RECEIVE_MAX) => (self.queue.wanted_polls + 1).min(most),
                     _ => self.queue.wanted_polls.saturating_sub(1).max(least),
                 };
-                if !messages.is_empty() {
+                if messages.is_empty() {
+                    // A queue that does not wait for messages, as it was asked to, is not asked all the time.
+                    let at = began + EMPTY_MS;
+                    if at > now {
+                        self.timers.set(Timer::Receive, &mut self.queue.receive_at, Some(at));
+                    }
+                } else {
                     self.queue.received_at = now;
                     self.observe(Observation::Received { messages: messages.len() });
                 }

@@ -136,3 +136,17 @@ fn whoever_has_just_begun_deletes_what_is_done_at_once() {
     bench.run_for(100);
     assert_eq!((bench.completions.len(), bench.count("DeleteMessageBatch")), (1, 0), "later it gathers a batch");
 }
+
+#[test]
+fn a_queue_that_answers_at_once_that_there_is_nothing_is_asked_once_a_second() {
+    let mut settings = settings();
+    // Some do not wait for messages, whatever they are asked.
+    settings.poll_wait = std::time::Duration::ZERO;
+    let mut bench = Bench::new(settings);
+    bench.run_for(60_000);
+    let asked = bench.count("ReceiveMessage");
+    assert!((55..=61).contains(&asked), "{asked} receives in a minute");
+    bench.launch(1);
+    bench.run_for(3_000);
+    assert_eq!(bench.completions.len(), 1);
+}
