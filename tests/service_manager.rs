@@ -209,7 +209,7 @@ fn a_worker_whose_queue_does_not_answer_is_not_ready_and_says_why() {
 fn the_watchdog_is_fed_in_time_and_not_by_a_process_that_stands_still() {
     let manager = Manager::listen("fed");
     let aws = SimulatedAws::start();
-    let watchdog = Duration::from_secs(3);
+    let watchdog = Duration::from_secs(6);
     let worker = daemon(&manager, &aws, Some(watchdog));
     manager.until("READY=1");
     manager.until("WATCHDOG=1");

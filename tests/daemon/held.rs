@@ -25,7 +25,7 @@ async fn check_says_which_launches_the_worker_holds_and_why_until_the_cause_is_m
     let bench = Bench::start(|fixture| fixture.servers.clear()).await;
     // The address must be known before: check reads it in the configuration.
     let free = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("there is a free port");
-    let text = configuration(&bench.simulator.endpoint(), "timeout = \"3s\"\nmax_abandons = 0");
+    let text = configuration(&bench.simulator.endpoint(), "timeout = \"10s\"\nmax_abandons = 0");
     let text = text.replace("listen = \"127.0.0.1:0\"", &format!("listen = \"{free}\""));
     assert!(text.contains(&free.to_string()), "{text}");
     let process = Process::start(&bench, "held", &text, &[]);

@@ -87,7 +87,7 @@ async fn run_command_runs_what_is_configured_to_the_letter_whatever_stands_in_th
 #[tokio::test]
 async fn a_command_that_keeps_failing_abandons_its_own_launch_when_its_time_is_over_and_holds_up_no_other() {
     let bench = Bench::start(|fixture| fixture.groups[0].options.replace_abandoned = false).await;
-    let _worker = bench.worker_with(&by_run_command(&bench), |config| config.routes[0].timeout = Duration::from_secs(8));
+    let _worker = bench.worker_with(&by_run_command(&bench), |config| config.routes[0].timeout = Duration::from_secs(20));
     let failing = bench.launch_with(agent(0, CommandOutcome::Failed));
     // This one's fails too while there is no key yet.
     let publish = Publish::RunCommand { after_ms: 1200 };

@@ -13,6 +13,8 @@ use crate::run::witness::{Decision, Refused, Run, caller};
 
 /// What may lie between a decision and its first call, in milliseconds, beside the time-out of the call that it waits for.
 const BEGINS_MS: u64 = 5_000;
+/// For so long a completion may wait for its pace, where throttles have slowed that down.
+const PACED_MS: u64 = 30_000;
 /// How much earlier than it began an action may have begun by the time in its event, in milliseconds: EventBridge tells whole seconds.
 const EVENT_MS: u64 = 1_000;
 /// A launch that was held for so long is no longer counted with those that were not.
@@ -202,8 +204,8 @@ impl Judge<'_> {
             if self.is_nodes_own(one) {
                 continue;
             }
-            // It may have been decided before, and its letter have waited for its call.
-            if enrolled_at.get(&(one.run, one.route)).is_some_and(|at| one.at < at + call_ms + BEGINS_MS) {
+            // It may have been decided before, its letter have waited for its call, and its completion for a pace that is slowed down.
+            if enrolled_at.get(&(one.run, one.route)).is_some_and(|at| one.at < at + call_ms + PACED_MS) {
                 continue;
             }
             let window = u64::try_from(route.abandon_window.as_millis()).unwrap();
