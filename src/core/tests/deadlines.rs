@@ -37,7 +37,7 @@ fn a_launch_whose_instance_was_terminated_or_went_into_service_meanwhile_is_not_
     let fates =
         [(None, "terminated"), (Some(LifecycleState::TerminatingProceed), "terminating"), (Some(LifecycleState::Living), "in_service")];
     for waits_for_server in [false, true] {
-        for (fate, reason) in fates.clone() {
+        for (fate, reason) in fates {
             let mut bench = Bench::new(quick());
             bench.whereabouts = Whereabouts::Terminated;
             if waits_for_server {
