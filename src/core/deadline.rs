@@ -56,19 +56,27 @@ impl Core {
     fn looks_once_more(&mut self, id: ActionId, over: &Over) -> bool {
         let now = self.now.mono_ms;
         let Some(action) = self.actions.get(&id) else { return false };
-        let waits = matches!(action.stage, Stage::Key | Stage::Output(_) | Stage::Turn | Stage::LookAgain | Stage::Parked(_));
-        let in_line = action.stage == Stage::Associate && action.ordering.is_none();
+        let in_line = matches!(action.stage, Stage::Associate | Stage::Disassociate) && action.ordering.is_none();
+        let waits = match action.stage {
+            Stage::Key | Stage::Output(_) | Stage::Turn | Stage::LookAgain | Stage::Parked(_) | Stage::Verify => true,
+            Stage::Deliver => !self.is_sent(id),
+            _ => in_line,
+        };
         let is_old = now.saturating_sub(action.looked_at) > LAST_LOOK_MS;
-        if !is_old || !(waits || in_line) || action.hook.is_none() || !action.is_launch() {
+        if !is_old || !waits || action.hook.is_none() || !action.is_launch() {
             return false;
         }
         // What looks again anyway does so when it was to: before a second chance that is no pause to be cut short.
-        let looks_at = action.wake_at.filter(|_| action.stage == Stage::LookAgain);
+        let looks_at = match action.stage {
+            Stage::LookAgain => action.wake_at,
+            Stage::Verify => Some(now),
+            _ => None,
+        };
+        let limit = self.longest(id);
         // One that is held keeps its place in line, and is looked at before it is served.
-        if in_line && self.would_hold(id, over.routes_fault) {
+        if in_line && limit.is_none_or(|limit| limit > now) && self.would_hold(id, over.routes_fault) {
             return false;
         }
-        let limit = self.longest(id);
         let begins = looks_at.unwrap_or(now);
         if looks_at.is_some() && limit.is_some_and(|limit| limit < begins + self.call_ms()) {
             return false;
@@ -78,11 +86,14 @@ impl Core {
         let until = if limit.is_some_and(|limit| limit < patient) { begins + self.call_ms() } else { patient };
         if let Some(action) = self.actions.get_mut(&id) {
             action.over = Some(Box::new(over.clone()));
-            // Its place in line stays its own.
+            // Few are in line and not held, and they do not lose their place to those that came later.
             action.renewing |= in_line;
             if matches!(action.openness, Openness::Open { .. }) {
                 action.openness = Openness::Unknown;
             }
+        }
+        if in_line {
+            self.count_look(id);
         }
         self.set_deadline(id, Some(until));
         if looks_at.is_none() {

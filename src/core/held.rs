@@ -37,6 +37,8 @@ pub(super) struct Streak {
     parked: VecDeque<ActionId>,
     /// Those of them that are being tried again, or have been: one may wait for its key anew.
     tried: Vec<ActionId>,
+    /// Launches in line for their server whose time is over, and which are looked at once more before they are abandoned.
+    looks: Vec<ActionId>,
     /// Launches that are held though they only waited in vain: they wait on.
     waiting: Vec<ActionId>,
     /// Launches that were held when their messages had to be given back, and are held on when those come again.
@@ -163,7 +165,17 @@ impl Core {
         let streak = self.streaks.entry(route).or_default();
         forget_before(&mut streak.routes_own, since);
         forget_before(&mut streak.in_a_row, since);
-        streak.in_a_row.len() >= allowed || (routes_fault && streak.routes_own.len() >= allowed)
+        // Those that will be: one that is not may be held instead, which costs nobody anything.
+        streak.looks.retain(|id| self.actions.get(id).is_some_and(|action| action.over.is_some()));
+        let looks = streak.looks.len();
+        streak.in_a_row.len() + looks >= allowed || (routes_fault && streak.routes_own.len() + looks >= allowed)
+    }
+
+    /// A launch leaves its line to be looked at once more, and is counted with those that are abandoned until that is decided.
+    pub(super) fn count_look(&mut self, id: ActionId) {
+        if let Some(route) = self.route_of(id) {
+            self.streaks.entry(route).or_default().looks.push(id);
+        }
     }
 
     /// Counted when it is decided: those that are being abandoned now count too.
@@ -211,9 +223,14 @@ impl Core {
                 action.parked = false;
                 continue;
             }
-            // One that is only looked at has still what it failed with. The others are at it already, or wait on.
-            let looked_at = matches!(action.stage, Stage::Verify | Stage::Hooks | Stage::Whereabouts);
-            let begins = action.parked && (looked_at || matches!(action.stage, Stage::Parked(_)));
+            // One that is only looked at, or will be, has still what it failed with; but the pause before a node is taken off is no pause to be
+            // cut short. The others are at it already, or wait on.
+            let has_failed = match action.stage {
+                Stage::Parked(_) | Stage::Verify | Stage::Hooks | Stage::Whereabouts => true,
+                Stage::LookAgain | Stage::Openness => action.second_chance != SecondChance::TakeOff,
+                _ => false,
+            };
+            let begins = action.parked && has_failed;
             self.has_time_again(id, route);
             if begins {
                 self.guard(id, |core| core.try_again(id));

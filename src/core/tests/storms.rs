@@ -453,6 +453,28 @@ fn a_launch_that_waited_for_its_key_and_then_failed_while_it_was_held_is_tried_a
 }
 
 #[test]
+fn a_launch_whose_trial_has_just_failed_again_is_tried_once_more_when_others_are_enrolled() {
+    let mut bench = Bench::new(quick());
+    bench.server = Err(Failure::new(Class::Final, "ValidationException", "there is no organization of that name"));
+    for n in 1..=6 {
+        bench.launch(n);
+    }
+    bench.run_for(60_000);
+    assert_eq!((abandoned(&bench), bench.open()), (5, 1));
+    // Its trial: an order, and after a pause the second one; after another pause it would be given up.
+    let before = bench.count("Associate");
+    while bench.count("Associate") < before + 2 {
+        bench.run_for(100);
+    }
+    bench.run_for(1_000);
+    bench.server = Ok(());
+    bench.launch(7);
+    bench.run_for(3 * 60_000);
+    assert_eq!((abandoned(&bench), bench.open()), (5, 0), "{:?}", bench.reasons());
+    bench.assert_nothing_is_left();
+}
+
+#[test]
 fn a_termination_waits_for_no_launch_that_is_held_on_an_older_look() {
     let mut settings = quick();
     settings.routes[0].max_abandons = 0;

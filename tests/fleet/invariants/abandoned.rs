@@ -82,7 +82,7 @@ impl Judge<'_> {
         let call_ms = u64::try_from(plan.settings.call_timeout.as_millis()).unwrap();
         let global = (self.heartbeat_timeout(action) * 100).min(48 * 3_600_000);
         // The hook's own limit, as a clock shows it that is off, counted from the whole second in which the event says that it began.
-        decided >= taken + timeout || decided + 2 * call_ms + skew + EVENT_MS >= action.began_ms + global
+        decided >= taken + timeout || decided + 3 * call_ms + skew + EVENT_MS >= action.began_ms + global
     }
 
     /// Whether a run met so many panics of its calls about an instance that it was to give up.

@@ -20,8 +20,8 @@ impl Judge<'_> {
     pub(super) fn excuses(&self, action: &ActionState, by: Closing, closed: u64) -> Result<Vec<&'static str>, String> {
         let plan = &self.fleet.plan;
         if by == Closing::GlobalTimeout {
-            // A launch that is held ends two calls before its hook does, by the worker's clock: one that is further behind comes too late.
-            let margin = 2 * i64::try_from(plan.settings.call_timeout.as_millis()).unwrap();
+            // A launch that is held ends three calls before its hook does, by the worker's clock: one that is further behind comes too late.
+            let margin = 3 * i64::try_from(plan.settings.call_timeout.as_millis()).unwrap();
             let behind = plan.skew_ms.iter().any(|skew| -skew >= margin);
             return if behind { Ok(vec!["a clock that is behind"]) } else { Err("for all that the hook may last".into()) };
         }
