@@ -72,7 +72,7 @@ impl Core {
             Stage::Verify => Some(now),
             _ => None,
         };
-        let limit = self.longest(id);
+        let limit = self.must_end_by(id);
         // One that is held keeps its place in line, and is looked at before it is served.
         if in_line && limit.is_none_or(|limit| limit > now) && self.would_hold(id, over.routes_fault) {
             return false;

@@ -288,7 +288,7 @@ impl Core {
             // Where the hook was never learned, its limit is the longest that there is.
             None => action.taken_up.mono_ms + LONGEST_ACTION_MS,
         };
-        let limit = limit.min(self.longest(id).unwrap_or(u64::MAX));
+        let limit = limit.min(self.must_end_by(id).unwrap_or(u64::MAX));
         if limit <= now {
             return false;
         }
@@ -304,9 +304,9 @@ impl Core {
         true
     }
 
-    /// Until when an action can be kept at all: to its hook's limit, if that is known; and on its last receive it cannot be given back when SQS's
+    /// When an action ends at the latest: at its hook's limit, if that is known; and on its last receive it cannot be given back when SQS's
     /// hours are over: it is decided before, and not left to its hook.
-    pub(super) fn longest(&self, id: ActionId) -> Option<u64> {
+    pub(super) fn must_end_by(&self, id: ActionId) -> Option<u64> {
         let kept_until = if self.is_last_receive(id) { self.kept_until(id) } else { None };
         self.hook_limit(id).into_iter().chain(kept_until).min()
     }
